@@ -1,0 +1,88 @@
+"""Kedge: self-hosted push-to-deploy. These are the names that plugins import."""
+
+from kedge.contracts.blobs import BlobInfo, BlobStore
+from kedge.contracts.compute import (
+    Compute,
+    ComputeRequest,
+    ComputeState,
+    ComputeStatus,
+    ExitCause,
+    Limits,
+    Scope,
+)
+from kedge.contracts.events import BuildEvent, Deployed, PushReceived, RequestServed
+from kedge.contracts.failures import Failure
+from kedge.contracts.forge import BuildReport, CloneSource, Delivery, Forge, Push, Repo
+from kedge.contracts.host import Host, Principal
+from kedge.contracts.log_store import LogChunk, LogExtent, LogKey, LogStore
+from kedge.contracts.placement import Candidate, Placement, PlacementRequest
+from kedge.errors import (
+    BlobNotFound,
+    CapacityUnavailable,
+    ComputeError,
+    ConfigError,
+    Conflict,
+    Forbidden,
+    IllegalMove,
+    InvalidInput,
+    KedgeError,
+    LogGap,
+    NotFound,
+    PluginError,
+    RateLimited,
+    StaleAttempt,
+    StartRefused,
+    TooLarge,
+    Unauthorized,
+)
+from kedge.hookspecs import hookimpl
+
+__all__ = [
+    "BlobInfo",
+    "BlobNotFound",
+    "BlobStore",
+    "BuildEvent",
+    "BuildReport",
+    "Candidate",
+    "CapacityUnavailable",
+    "CloneSource",
+    "Compute",
+    "ComputeError",
+    "ComputeRequest",
+    "ComputeState",
+    "ComputeStatus",
+    "ConfigError",
+    "Conflict",
+    "Delivery",
+    "Deployed",
+    "ExitCause",
+    "Failure",
+    "Forbidden",
+    "Forge",
+    "Host",
+    "IllegalMove",
+    "InvalidInput",
+    "KedgeError",
+    "Limits",
+    "LogChunk",
+    "LogExtent",
+    "LogGap",
+    "LogKey",
+    "LogStore",
+    "NotFound",
+    "Placement",
+    "PlacementRequest",
+    "PluginError",
+    "Principal",
+    "Push",
+    "PushReceived",
+    "RateLimited",
+    "Repo",
+    "RequestServed",
+    "Scope",
+    "StaleAttempt",
+    "StartRefused",
+    "TooLarge",
+    "Unauthorized",
+    "hookimpl",
+]

@@ -1,0 +1,110 @@
+"""The seam behind which build logs are kept.
+
+A log is the bytes that one attempt printed, in order. They arrive as numbered chunks and are
+addressed by their offset in the whole; an offset means the same while the build runs and years later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from pydantic import BaseModel
+
+    from kedge.contracts.host import Host
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class LogKey:
+    """Names one attempt's log."""
+
+    build_uuid: str
+    attempt: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogChunk:
+    """A run of bytes as it arrived."""
+
+    number: int
+    #: of its first byte in the whole log
+    offset: int
+    #: when it was printed, milliseconds since 1970
+    time_ms: int
+    data: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogExtent:
+    """How much of a log there is.
+
+    Bytes `gap_start` to `gap_end` were dropped to keep the log within its cap; both are equal when
+    nothing is missing.
+    """
+
+    size: int
+    next_number: int
+    sealed: bool
+    gap_start: int = 0
+    gap_end: int = 0
+
+
+@runtime_checkable
+class LogStore(Protocol):
+    """Keeps logs. Registered as a class by `kedge_register_log_store`.
+
+    Any bytes survive unchanged. No log is ever rewritten: chunks are appended, and on `seal` become
+    one blob of concatenated zstd frames with an index beside it. Different logs never wait for each
+    other; the calls for one log may come concurrently.
+    """
+
+    name: ClassVar[str]
+    Settings: ClassVar[type[BaseModel]]
+
+    def __init__(self, settings: Any, host: Host) -> None:
+        """Keep `settings`; do no work yet."""
+        ...
+
+    async def open(self) -> None:
+        """Make ready. Called once, before anything else."""
+        ...
+
+    async def append(self, key: LogKey, number: int, data: bytes, *, time_ms: int) -> LogExtent:
+        """Add the chunk with the next number; when this returns, a killed process loses none of it.
+
+        A number that is already there is ignored (the sender never got the answer); one that skips
+        raises `LogGap`. Numbers start at 0. Appending to a sealed log raises `Conflict`. Past the
+        cap, the middle of the log is dropped: its head and its tail stay.
+        """
+        ...
+
+    async def extent(self, key: LogKey) -> LogExtent:
+        """Tell how much there is; a log never written is empty and not sealed."""
+        ...
+
+    def read(self, key: LogKey, *, start: int = 0, end: int | None = None) -> AsyncIterator[LogChunk]:
+        """Yield the chunks that overlap `start` to `end`, as far as there are any now.
+
+        The first and last chunk come whole: the caller trims. A `start` within the gap goes on behind
+        it. Reading the tail does not read the head. What is appended or sealed meanwhile does not disturb.
+        """
+        ...
+
+    async def tail_offset(self, key: LogKey, lines: int) -> int:
+        """The offset at which the last `lines` lines begin (0 or the gap's end if there are fewer)."""
+        ...
+
+    async def seal(self, key: LogKey) -> LogExtent:
+        """Turn the log into one immutable blob and its index. Safe twice and after a kill midway."""
+        ...
+
+    async def delete(self, key: LogKey) -> None:
+        """Remove every byte of it. A missing log is no error."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of every resource; unsealed logs stay as they are."""
+        ...

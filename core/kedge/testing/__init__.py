@@ -1,0 +1,1 @@
+"""The test kit: contract suites, fakes and fixtures for those who extend Kedge."""
