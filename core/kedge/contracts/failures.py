@@ -35,7 +35,7 @@ ADVICE: dict[Failure, str] = {
         "Installing dependencies failed. Check that the lockfile is committed and matches its manifest, or "
         "set SKIP_DEPENDENCY_INSTALL=1 and install in the build command."
     ),
-    Failure.CLONE: "The commit could not be cloned. Check that the branch still holds it, then push or retry.",
+    Failure.CLONE: "The commit could not be cloned. Check that its branch still holds it, then retry.",
     Failure.OUT_OF_MEMORY: (
         "The build used more memory than it may. Raise the compute backend's memory limit or use less."
     ),

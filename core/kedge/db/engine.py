@@ -1,0 +1,121 @@
+"""The one way to the database: whole transactions, run in threads, never on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import create_engine, event
+from sqlmodel import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+AFTER_COMMIT = "kedge_after_commit"
+READERS = 2
+
+
+def database_url(database: str, data_dir: Path) -> str:
+    """The SQLAlchemy URL for the setting `database`: `sqlite` means a file in the data dir."""
+    return f"sqlite:///{data_dir / 'kedge.db'}" if database == "sqlite" else database
+
+
+class Database:
+    """Runs transactions.
+
+    A transaction is a plain function that takes a `Session`; it runs whole in a thread, so it cannot
+    wait for anything outside the database. With SQLite every write goes through one writer thread:
+    writes never wait for a lock, and reads never wait for writes.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Open nothing yet."""
+        self.engine: Engine = _create_engine(url)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="kedge-db-writer")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="kedge-db-reader")
+
+    async def write(
+        self, transaction: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run `transaction(session, …)`, commit, then call what it registered by `after_commit`.
+
+        An exception rolls everything back and is raised here. Once begun, a transaction is carried
+        through even if the caller is cancelled.
+        """
+        loop = asyncio.get_running_loop()
+        result, callbacks = await loop.run_in_executor(
+            self._writer, _run, self.engine, transaction, args, kwargs, True
+        )
+        for callback in callbacks:
+            callback()
+        return result
+
+    async def read(self, query: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `query(session, …)` on one consistent snapshot; it must not write."""
+        loop = asyncio.get_running_loop()
+        result, _ = await loop.run_in_executor(self._readers, _run, self.engine, query, args, kwargs, False)
+        return result
+
+    async def close(self) -> None:
+        """Finish what is under way and let go of every connection."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._writer.shutdown()
+        self._readers.shutdown()
+        self.engine.dispose()
+
+
+def after_commit(session: Session, callback: Callable[[], None]) -> None:
+    """Call `callback` on the event loop once the transaction has been committed; not if it fails."""
+    session.info.setdefault(AFTER_COMMIT, []).append(callback)
+
+
+def _run(
+    engine: Engine,
+    transaction: Callable[..., T],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    write: bool,  # noqa: FBT001  (run_in_executor passes positions only)
+) -> tuple[T, list[Callable[[], None]]]:
+    with engine.connect() as connection, Session(connection, expire_on_commit=False) as session:
+        if write and engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        result = transaction(session, *args, **kwargs)
+        if write:
+            session.commit()
+            connection.commit()
+        return result, session.info.get(AFTER_COMMIT, [])
+
+
+def _create_engine(url: str) -> Engine:
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(
+        url, pool_size=READERS + 1, max_overflow=0, connect_args={"check_same_thread": False}
+    )
+    event.listen(engine, "connect", _configure_sqlite)
+    return engine
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    # With isolation_level None the driver begins nothing by itself: BEGIN IMMEDIATE above is ours.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+        "busy_timeout=10000",
+        "cache_size=-8000",
+        "temp_store=MEMORY",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

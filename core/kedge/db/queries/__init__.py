@@ -1,0 +1,1 @@
+"""Queries by topic. Each takes a `Session` and runs inside a transaction of `Database`."""

@@ -1,0 +1,67 @@
+"""Brings a database to the schema that this version of Kedge needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import inspect, text
+
+from kedge.errors import KedgeError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from sqlalchemy import Connection, Engine
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class SchemaTooNew(KedgeError):
+    """The database was written by a newer Kedge."""
+
+    code = 10300
+
+
+def newest_revision() -> str:
+    """The revision this version of Kedge needs; revisions are numbered, so the last file has it."""
+    return max(path.stem.split("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """Migrate to `revision`; nothing is done, or imported, if the database is there already.
+
+    Raises `SchemaTooNew` for a revision this version does not know. Each migration is one transaction.
+    """
+    with engine.connect() as connection:
+        present = _present_revision(connection)
+        if present == newest_revision() and revision == "head":
+            return
+        if present is not None and present > newest_revision():
+            raise SchemaTooNew(
+                f"the database has schema {present}, this Kedge knows up to {newest_revision()}: "
+                "start the newer Kedge, or restore a backup from before the upgrade"
+            )
+        _run_alembic(connection, revision)
+
+
+def _present_revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _run_alembic(connection: Connection, revision: str) -> None:
+    from alembic import command  # noqa: PLC0415  (takes a tenth of a second, seldom needed)
+
+    command.upgrade(alembic_config(connection), revision)
+    connection.commit()
+
+
+def alembic_config(connection: Connection) -> Config:
+    """Alembic's configuration for work on `connection`."""
+    from alembic.config import Config  # noqa: PLC0415  (as above)
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    return config

@@ -1,0 +1,26 @@
+"""Every table. The account is the shard key of each; times are whole milliseconds since 1970, in UTC."""
+
+from kedge.db.tables.accounts import Account, ApiToken
+from kedge.db.tables.builds import Attempt, Build, Delivery
+from kedge.db.tables.objects import ObjectAlarm, ObjectValue
+from kedge.db.tables.triggers import BuildToken, RepoConnection, Trigger, TriggerVariable
+from kedge.db.tables.workers import Deployment, PreviewAlias, Upload, Version, Worker
+
+__all__ = [
+    "Account",
+    "ApiToken",
+    "Attempt",
+    "Build",
+    "BuildToken",
+    "Delivery",
+    "Deployment",
+    "ObjectAlarm",
+    "ObjectValue",
+    "PreviewAlias",
+    "RepoConnection",
+    "Trigger",
+    "TriggerVariable",
+    "Upload",
+    "Version",
+    "Worker",
+]

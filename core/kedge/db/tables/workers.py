@@ -1,0 +1,87 @@
+"""What is deployed."""
+
+from typing import Any
+
+from sqlalchemy import BigInteger, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from kedge.db.tables.columns import json_column, optional_time_column, time_column
+
+
+class Worker(SQLModel, table=True):
+    """A deployed project. `id` is the immutable tag that the REST API calls `external_script_id`."""
+
+    __tablename__ = "worker"
+    __table_args__ = (UniqueConstraint("account_id", "name"),)
+
+    id: str = Field(primary_key=True, max_length=32)
+    account_id: str = Field(foreign_key="account.id", index=True)
+    name: str = Field(index=True)
+    created_on: int = time_column()
+    modified_on: int = time_column()
+
+
+class Upload(SQLModel, table=True):
+    """A version on its way: its manifest is known, some of its files may be missing."""
+
+    __tablename__ = "upload"
+
+    id: str = Field(primary_key=True)
+    account_id: str = Field(foreign_key="account.id", index=True)
+    worker_id: str = Field(foreign_key="worker.id", index=True)
+    build_uuid: str | None = None
+    request: dict[str, Any] = json_column(dict)
+    created_on: int = time_column(index=True)
+
+
+class Version(SQLModel, table=True):
+    """An immutable upload. `digest` is the SHA-256 of its manifest, which lies in the blob store."""
+
+    __tablename__ = "version"
+    __table_args__ = (UniqueConstraint("worker_id", "number"),)
+
+    id: str = Field(primary_key=True)
+    account_id: str = Field(foreign_key="account.id", index=True)
+    worker_id: str = Field(foreign_key="worker.id", index=True)
+    number: int
+    kind: str
+    digest: str
+    file_count: int
+    byte_count: int = Field(sa_type=BigInteger)
+    commit_hash: str | None = None
+    branch: str | None = None
+    message: str = ""
+    author: str = ""
+    build_uuid: str | None = Field(default=None, index=True)
+    created_on: int = time_column()
+
+
+class Deployment(SQLModel, table=True):
+    """Which version serves a worker from `created_on` on; the newest of a worker counts."""
+
+    __tablename__ = "deployment"
+
+    id: int | None = Field(default=None, primary_key=True)
+    uuid: str = Field(unique=True)
+    account_id: str = Field(foreign_key="account.id", index=True)
+    worker_id: str = Field(foreign_key="worker.id", index=True)
+    #: shares of traffic: `[{"version_id": …, "percentage": 100}]`
+    versions: list[dict[str, Any]] = json_column(list)
+    source: str
+    message: str = ""
+    author: str = ""
+    created_on: int = time_column()
+
+
+class PreviewAlias(SQLModel, table=True):
+    """A name under which a version that is not in production can be seen."""
+
+    __tablename__ = "preview_alias"
+
+    worker_id: str = Field(primary_key=True, foreign_key="worker.id")
+    alias: str = Field(primary_key=True)
+    account_id: str = Field(foreign_key="account.id", index=True)
+    version_id: str = Field(foreign_key="version.id")
+    created_on: int = time_column()
+    modified_on: int = time_column()
+    deleted_on: int | None = optional_time_column()
