@@ -1,0 +1,1 @@
+"""A build's life, from the push that queues it to the sealed log."""

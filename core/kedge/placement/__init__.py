@@ -1,0 +1,1 @@
+"""Where builds (and, later, requests) run."""

@@ -7,6 +7,8 @@ from sqlmodel import Field, SQLModel
 
 from kedge.db.tables.columns import json_column, optional_time_column, time_column
 
+NOT_STOPPED = text("status != 'stopped'")
+
 
 class Delivery(SQLModel, table=True):
     """A webhook call or `git push` that was taken in; its key makes a repeated one harmless."""
@@ -19,12 +21,15 @@ class Delivery(SQLModel, table=True):
 
 
 class Build(SQLModel, table=True):
-    """One commit of one worker, from queued to stopped. `attempt` is 0 until it is claimed."""
+    """One commit of one worker, from queued to stopped.
+
+    `attempt` numbers the latest attempt, 0 before the first. While the build waits for its turn
+    `claimed_on` is null.
+    """
 
     __tablename__ = "build"
     __table_args__ = (
-        Index("build_waiting", "account_id", "status", "attempt"),
-        Index("build_live", "status", sqlite_where=text("status != 'stopped'")),
+        Index("build_live", "account_id", sqlite_where=NOT_STOPPED, postgresql_where=NOT_STOPPED),
         Index("build_of_worker", "worker_id", "id"),
     )
 
@@ -46,6 +51,7 @@ class Build(SQLModel, table=True):
     #: commands, repository and variable names as they were when the build was queued or retried
     snapshot: dict[str, Any] = json_column(dict)
     attempt: int = 0
+    claimed_on: int | None = optional_time_column()
     infrastructure_retries: int = 0
     #: not before this moment: the back-off of a retry
     not_before: int = time_column()

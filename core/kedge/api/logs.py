@@ -1,0 +1,104 @@
+"""The log of a build, from one address: pages of lines, a live stream, or the whole text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from kedge.api.envelope import ok
+from kedge.builds.control import own_build
+from kedge.builds.log_pages import LogText, parse_range, read_page
+from kedge.builds.logs import Cursor
+from kedge.builds.topics import BuildState, Frame
+from kedge.contracts.log_store import LogKey
+from kedge.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+
+    from kedge.api.services import Services
+    from kedge.builds.logs import BuildLogs
+
+MOST_TAIL_LINES = 10_000
+TEXT_HEADERS = {"X-Content-Type-Options": "nosniff", "Accept-Ranges": "bytes"}
+
+
+async def read_log(request: Request) -> Response:
+    """JSON pages by `?cursor=`; a stream for `Accept: text/event-stream`; text for `?format=text`.
+
+    `?tail=N` starts N lines before the end; `?attempt=N` reads an earlier attempt.
+    """
+    services: Services = request.app.state.services
+    build_uuid = request.path_params["build_uuid"]
+    await services.db.read(own_build, request.state.account_id, build_uuid)
+    if request.query_params.get("format") == "text":
+        return await _text(request, services.logs, build_uuid)
+    cursor = await _cursor(request, services.logs, build_uuid)
+    if "text/event-stream" in request.headers.get("accept", ""):
+        events = _events(services.logs, build_uuid, cursor)
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+    page = await read_page(services.logs, build_uuid, cursor)
+    return ok({"lines": page.lines, "cursor": page.cursor, "truncated": page.truncated})
+
+
+async def _cursor(request: Request, logs: BuildLogs, build_uuid: str) -> Cursor | None:
+    given = request.headers.get("last-event-id") or request.query_params.get("cursor")
+    if given:
+        return Cursor.parse(given)
+    if "tail" in request.query_params:
+        return await logs.tail(build_uuid, _number(request, "tail", most=MOST_TAIL_LINES))
+    if "attempt" in request.query_params:
+        return Cursor(attempt=_number(request, "attempt", most=10_000), offset=0)
+    return None
+
+
+async def _events(logs: BuildLogs, build_uuid: str, cursor: Cursor | None) -> AsyncIterator[bytes]:
+    async for item in logs.follow(build_uuid, cursor):
+        if isinstance(item, Frame):
+            yield item.event
+        elif isinstance(item, BuildState):
+            state = {"attempt": item.attempt, "status": item.status, "build_outcome": item.outcome}
+            yield b"event: status\ndata: %b\n\n" % orjson.dumps(state)
+        else:
+            yield b": still here\n\n"
+    yield b"event: end\ndata: {}\n\n"
+
+
+async def _text(request: Request, logs: BuildLogs, build_uuid: str) -> Response:
+    state = await logs.state(build_uuid)
+    attempt = state.attempt
+    if "attempt" in request.query_params:
+        attempt = _number(request, "attempt", most=10_000)
+    key = LogKey(build_uuid=build_uuid, attempt=attempt)
+    text = LogText(key=key, extent=await logs.store.extent(key))
+    start, end, status = 0, text.size, 200
+    headers = dict(TEXT_HEADERS)
+    if "range" in request.headers:
+        try:
+            wanted = parse_range(request.headers["range"], text.size)
+        except InvalidInput:
+            return Response(status_code=416, headers=headers | {"Content-Range": f"bytes */{text.size}"})
+        if wanted is not None:
+            (start, end), status = wanted, 206
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{text.size}"
+    headers["Content-Length"] = str(end - start)
+    body = text.read(logs, start, end)
+    return StreamingResponse(
+        body, status_code=status, headers=headers, media_type="text/plain; charset=utf-8"
+    )
+
+
+def _number(request: Request, name: str, *, most: int) -> int:
+    value = request.query_params[name]
+    if not value.isdecimal() or int(value[:9]) > most:
+        raise InvalidInput(f"{name} must be a number from 0 to {most}")
+    return int(value)
+
+
+routes = [Route("/builds/builds/{build_uuid}/logs", read_log, methods=["GET"])]

@@ -1,0 +1,129 @@
+"""The routes that runners call: `/api/builds/{build_uuid}/…`, each with the token of its attempt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from starlette.routing import Route
+
+from kedge.api.envelope import ok
+from kedge.builds.states import Outcome, Status
+from kedge.contracts.failures import Failure
+from kedge.db.queries.lifecycle import Verdict
+from kedge.errors import InvalidInput, TooLarge, Unauthorized
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from kedge.builds.runners import Runner, Runners
+
+#: a runner sends at most this much log at once
+CHUNK_LIMIT = 2 * 1024 * 1024
+REPORT_LIMIT = 256 * 1024
+
+
+class Progress(BaseModel):
+    """The runner is at work."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    attempt: int
+    status: Literal["initializing", "running"]
+
+
+class Stopped(BaseModel):
+    """The runner is done."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    attempt: int
+    status: Literal["stopped"]
+    outcome: Literal["success", "fail", "cancelled", "terminated"]
+    failure: Failure | None = None
+    message: str = Field(default="", max_length=4096)
+    exit_code: int | None = None
+    chunks: int = Field(ge=0)
+    phases: list[dict[str, Any]] = Field(default_factory=list, max_length=64)
+
+
+REPORT: TypeAdapter[Progress | Stopped] = TypeAdapter(
+    Annotated[Progress | Stopped, Field(discriminator="status")]
+)
+
+
+async def job(request: Request) -> Response:
+    """What the attempt has to do."""
+    runner = await _identify(request)
+    return ok(await _runners(request).job(runner, _token(request)))
+
+
+async def status(request: Request) -> Response:
+    """The attempt initializes, runs, or has stopped."""
+    runner = await _identify(request)
+    report = REPORT.validate_json(await _body(request, REPORT_LIMIT))
+    if report.attempt != runner.key.attempt:
+        raise InvalidInput(f"the token is for attempt {runner.key.attempt}")
+    if isinstance(report, Progress):
+        return ok({"cancel": await _runners(request).status(runner, Status(report.status))})
+    verdict = Verdict(
+        outcome=Outcome(report.outcome),
+        failure=report.failure,
+        message=report.message,
+        exit_code=report.exit_code,
+        phases=report.phases,
+    )
+    await _runners(request).stopped(runner, verdict, chunks=report.chunks)
+    return ok({"cancel": False})
+
+
+async def append_log(request: Request) -> Response:
+    """One numbered chunk of log, as raw bytes."""
+    runner = await _identify(request)
+    time_ms = request.query_params.get("time_ms", "")
+    if not time_ms.isdecimal() or len(time_ms) > 15:
+        raise InvalidInput("time_ms must be the time of the chunk in milliseconds since 1970")
+    data = await _body(request, CHUNK_LIMIT)
+    extent = await _runners(request).append(runner, request.path_params["number"], data, time_ms=int(time_ms))
+    return ok({"next": extent.next_number, "cancel": False})
+
+
+async def heartbeat(request: Request) -> Response:
+    """The runner lives, though it has nothing to say."""
+    runner = await _identify(request)
+    return ok({"cancel": await _runners(request).heartbeat(runner)})
+
+
+async def _identify(request: Request) -> Runner:
+    return await _runners(request).identify(request.path_params["build_uuid"], _token(request))
+
+
+def _runners(request: Request) -> Runners:
+    runners: Runners = request.app.state.services.runners
+    return runners
+
+
+def _token(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthorized("send the attempt's token as a bearer token")
+    return token
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise TooLarge(f"the body is over {limit} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+routes = [
+    Route("/api/builds/{build_uuid}/logs/{number:int}", append_log, methods=["POST"]),
+    Route("/api/builds/{build_uuid}/job", job, methods=["GET"]),
+    Route("/api/builds/{build_uuid}/status", status, methods=["PUT"]),
+    Route("/api/builds/{build_uuid}/heartbeat", heartbeat, methods=["POST"]),
+]

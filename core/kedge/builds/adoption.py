@@ -1,0 +1,63 @@
+"""At the start of a node: what still runs is adopted, what is gone is tried again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from kedge.builds.buddy import BuildBuddy
+from kedge.contracts.compute import ComputeState, Scope
+from kedge.contracts.failures import Failure
+from kedge.db.queries import lifecycle
+
+if TYPE_CHECKING:
+    from kedge.builds.services import BuildServices
+    from kedge.contracts.compute import ComputeStatus
+    from kedge.db.tables import Attempt
+    from kedge.objects import Objects
+
+log = structlog.get_logger("adoption")
+
+
+class Adoption:
+    """Brings the database and compute to agree."""
+
+    def __init__(self, services: BuildServices, objects: Objects) -> None:
+        """Keep the services."""
+        self._services = services
+        self._objects = objects
+
+    async def run(self) -> None:
+        """Adopt, mourn and reap. Call once, after compute has opened and before the scheduler starts."""
+        compute = self._services.compute
+        node = self._services.settings.node.name if compute.scope is Scope.NODE else None
+        attempts = await self._services.db.read(lifecycle.unfinished_attempts, node)
+        there = {(status.build_uuid, status.attempt): status for status in await compute.list()}
+        for attempt in attempts:
+            status = there.pop((attempt.build_uuid, attempt.number), None)
+            await self._settle(attempt, status)
+        for status in there.values():
+            await self._reap(status)
+        await self._finish_what_was_ended()
+
+    async def _settle(self, attempt: Attempt, status: ComputeStatus | None) -> None:
+        buddy = self._objects.get(BuildBuddy, attempt.build_uuid)
+        if status is None:
+            await buddy.lose(attempt.number, Failure.LOST, "the node restarted and its runner was gone")
+            return
+        log.info("adopted", build=attempt.build_uuid, attempt=attempt.number, state=status.state)
+        if attempt.compute_id is None:
+            await buddy.record_start(attempt.number, status.compute_id)
+        if status.state in {ComputeState.EXITED, ComputeState.GONE}:
+            await buddy.handle_exit(status)
+
+    async def _reap(self, status: ComputeStatus) -> None:
+        log.info("reaped", build=status.build_uuid, attempt=status.attempt, state=status.state)
+        await self._services.compute.stop(status.compute_id, grace=0)
+        await self._services.compute.forget(status.compute_id)
+
+    async def _finish_what_was_ended(self) -> None:
+        """Builds whose attempt was ended by a node that died before it could say what follows."""
+        for build_uuid, attempt in await self._services.db.read(lifecycle.unfinished_claims):
+            await self._objects.get(BuildBuddy, build_uuid).resume_end(attempt)

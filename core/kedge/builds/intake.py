@@ -1,0 +1,162 @@
+"""Takes in what was pushed and queues the builds it calls for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from kedge.builds.matching import matches_branch
+from kedge.builds.states import Outcome, Status
+from kedge.builds.topics import BuildState
+from kedge.contracts.events import PushReceived
+from kedge.db.clock import now_ms
+from kedge.db.queries import intake as queries
+from kedge.db.queries import lifecycle
+from kedge.db.queries.lifecycle import Verdict
+from kedge.db.tables import Build
+from kedge.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+    from kedge.builds.services import BuildServices
+    from kedge.contracts.events import BuildEvent
+    from kedge.contracts.forge import Delivery, Push
+    from kedge.db.queries.intake import Target
+
+
+@dataclass
+class Queued:
+    """What one delivery led to."""
+
+    by_push: list[tuple[Push, list[str]]] = field(default_factory=list)
+    superseded: list[str] = field(default_factory=list)
+    events: list[BuildEvent] = field(default_factory=list)
+
+    @property
+    def build_uuids(self) -> list[str]:
+        """Every build of the delivery, in the order of its pushes."""
+        return [build_uuid for _, builds in self.by_push for build_uuid in builds]
+
+
+class Intake:
+    """The one door by which builds come into being."""
+
+    def __init__(self, services: BuildServices) -> None:
+        """Keep the services."""
+        self._services = services
+
+    async def receive(self, delivery: Delivery) -> list[str]:
+        """Store a delivery and queue its builds in one transaction; return their uuids.
+
+        A delivery that is known already queues nothing and returns the builds it led to then. Builds that a
+        rule says not to run are there as `skipped`. A queued build of the same trigger and branch that has
+        not been claimed is superseded.
+        """
+        queued = await self._services.db.write(_store, delivery, "push")
+        await self._announce(queued)
+        return queued.build_uuids
+
+    async def build_now(
+        self,
+        account_id: str,
+        trigger_uuid: str,
+        *,
+        branch: str | None = None,
+        commit_hash: str | None = None,
+        source: str = "manual",
+    ) -> str:
+        """Queue a build of a branch's newest commit, or of one commit, whatever the trigger's rules say.
+
+        Raises `NotFound` for an unknown trigger, branch or commit.
+        """
+        revision = commit_hash or branch
+        if revision is None:
+            raise InvalidInput("say what to build: a branch or a commit_hash")
+        target = await self._services.db.read(queries.target, account_id, trigger_uuid)
+        repo = target.repo
+        push = await self._services.forges[repo.forge].resolve(repo, revision)
+        queued = await self._services.db.write(_store_one, push, target, source)
+        await self._announce(queued)
+        return queued.build_uuids[0]
+
+    async def _announce(self, queued: Queued) -> None:
+        for build_uuid in queued.superseded:
+            state = BuildState(attempt=0, status=Status.STOPPED, outcome=Outcome.SKIPPED)
+            self._services.logs.publish(build_uuid, state)
+        self._services.wake_scheduler()
+        registry = self._services.registry
+        if registry.listens("kedge_push_received"):
+            for push, builds in queued.by_push:
+                await registry.push_received(PushReceived(push=push, build_uuids=tuple(builds)))
+        if registry.listens("kedge_build_queued") and queued.build_uuids:
+            for event in await self._services.db.read(lifecycle.build_events, queued.build_uuids):
+                await registry.build_queued(event)
+
+
+def _store(session: Session, delivery: Delivery, source: str) -> Queued:
+    queued = Queued()
+    known = queries.add_delivery(session, delivery, now_ms())
+    for push in delivery.pushes:
+        if known:
+            builds = queries.builds_of_delivery(session, delivery, push)
+        else:
+            targets = [
+                target
+                for target in queries.targets(session, push.repo)
+                if matches_branch(target.trigger, push.branch)
+            ]
+            builds = [
+                _queue(
+                    session,
+                    queued,
+                    _new_build(push, target, source, delivery.delivery_id),
+                    skip_reason(target.trigger, push),
+                )
+                for target in targets
+            ]
+        queued.by_push.append((push, builds))
+    return queued
+
+
+def _store_one(session: Session, push: Push, target: Target, source: str) -> Queued:
+    queued = Queued()
+    build_uuid = _queue(session, queued, _new_build(push, target, source, f"{source}-{uuid4()}"), None)
+    queued.by_push.append((push, [build_uuid]))
+    return queued
+
+
+def _queue(session: Session, queued: Queued, build: Build, skipped: str | None) -> str:
+    if skipped is not None:
+        lifecycle.stop(build, Verdict(outcome=Outcome.SKIPPED, message=skipped), build.created_on)
+    else:
+        for older in queries.waiting_builds(session, build.trigger_uuid, build.branch):
+            message = f"Superseded by {build.commit_hash[:12]}."
+            lifecycle.stop(older, Verdict(outcome=Outcome.SKIPPED, message=message), build.created_on)
+            queued.superseded.append(older.build_uuid)
+    session.add(build)
+    session.flush()
+    return build.build_uuid
+
+
+def _new_build(push: Push, target: Target, source: str, delivery_id: str) -> Build:
+    now = now_ms()
+    return Build(
+        build_uuid=str(uuid4()),
+        account_id=target.trigger.account_id,
+        worker_id=target.trigger.worker_id,
+        trigger_uuid=target.trigger.uuid,
+        forge=push.repo.forge,
+        delivery_id=delivery_id,
+        source=source,
+        branch=push.branch,
+        commit_hash=push.commit_hash,
+        commit_message=push.commit_message,
+        author=push.author,
+        is_production=target.is_production,
+        snapshot=target.snapshot(),
+        not_before=0,
+        created_on=now,
+        modified_on=now,
+    )

@@ -1,0 +1,91 @@
+"""What a runner is told of the work it has to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlmodel import col, select
+
+from kedge.contracts.forge import Repo
+from kedge.db.queries import lifecycle
+from kedge.db.tables import Account, RepoConnection, Trigger, TriggerVariable, Worker
+from kedge.tokens import derive_token
+from kedge.workers.previews import alias_of_branch
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+    from kedge.builds.services import BuildServices
+    from kedge.db.tables import Attempt, Build
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRows:
+    """Everything the database knows about an attempt's work, read at one moment."""
+
+    build: Build
+    attempt: Attempt
+    account: str
+    worker: str
+    repo: Repo
+    variables: list[TriggerVariable]
+
+
+async def make_job(services: BuildServices, build_uuid: str, attempt: int, token: str) -> dict[str, Any]:
+    """The job of an attempt, as JSON for its runner. Raises `StaleAttempt`.
+
+    `token` is the one the runner came with: the lesser tokens for clone and deploy follow from it.
+    """
+    rows = await services.db.read(_read, build_uuid, attempt)
+    build = rows.build
+    deploy_token = derive_token(token, "deploy")
+    source = await services.forges[rows.repo.forge].clone_source(rows.repo, token=deploy_token)
+    variables = {row.key: services.secrets.decrypt(row.value) for row in rows.variables}
+    return {
+        "build_uuid": build_uuid,
+        "attempt": attempt,
+        "account": rows.account,
+        "worker": rows.worker,
+        "worker_tag": build.worker_id,
+        "branch": build.branch,
+        "commit_hash": build.commit_hash,
+        "is_production": build.is_production,
+        "clone": {
+            "url": source.url,
+            "username": source.username,
+            "password": source.password,
+            "local_path": source.local_path,
+        },
+        "root_directory": build.snapshot["root_directory"],
+        "build_command": build.snapshot["build_command"],
+        "deploy_command": build.snapshot["deploy_command"],
+        "variables": variables,
+        "secrets": [variables[row.key] for row in rows.variables if row.is_secret],
+        "deploy": {"url": services.public_url, "token": deploy_token, "account": rows.account},
+        "preview_alias": None if build.is_production else alias_of_branch(build.branch, rows.worker),
+        "timeout": services.settings.builds.timeout,
+        "stop_grace": services.settings.builds.stop_grace,
+    }
+
+
+def _read(session: Session, build_uuid: str, number: int) -> JobRows:
+    build, attempt = lifecycle.live(session, build_uuid, number)
+    account, worker, repo = session.exec(
+        select(Account.name, Worker.name, RepoConnection)
+        .join(Worker, col(Worker.account_id) == Account.id)
+        .join(Trigger, col(Trigger.worker_id) == Worker.id)
+        .join(RepoConnection, col(RepoConnection.uuid) == Trigger.repo_connection_uuid)
+        .where(Trigger.uuid == build.trigger_uuid)
+    ).one()
+    variables = session.exec(
+        select(TriggerVariable).where(TriggerVariable.trigger_uuid == build.trigger_uuid)
+    )
+    return JobRows(
+        build=build,
+        attempt=attempt,
+        account=account,
+        worker=worker,
+        repo=Repo(forge=repo.provider_type, owner=repo.provider_account_id, name=repo.repo_id),
+        variables=list(variables),
+    )

@@ -1,0 +1,177 @@
+"""A build's log: written by its runner, read by anybody, live and years later by the same cursor."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kedge.builds.topics import BuildState, Frame, Topics, to_frame
+from kedge.contracts.log_store import LogChunk, LogKey
+from kedge.db.clock import now_ms
+from kedge.db.queries import lifecycle
+from kedge.errors import Conflict, InvalidInput, LogGap
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sqlmodel import Session
+
+    from kedge.contracts.log_store import LogExtent, LogStore
+    from kedge.db.engine import Database
+    from kedge.registry import Registry
+
+#: a follower looks by itself at least this often, should a wake-up get lost
+SWEEP_SECONDS = 1.0
+#: silence after which a stream sends something to show that it lives
+KEEP_ALIVE_SECONDS = 15.0
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Cursor:
+    """A place in a build's log: which attempt, which byte."""
+
+    attempt: int
+    offset: int
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor:
+        """Read `attempt.offset`. Raises `InvalidInput`."""
+        attempt, dot, offset = text.partition(".")
+        if not (dot and attempt.isdecimal() and offset.isdecimal() and len(text) < 40):
+            raise InvalidInput("the cursor is not one that Kedge gave out; leave it away to start anew")
+        return cls(attempt=int(attempt), offset=int(offset))
+
+    def __str__(self) -> str:
+        """As the API shows it."""
+        return f"{self.attempt}.{self.offset}"
+
+
+class BuildLogs:
+    """The logs of all builds, over the chosen `LogStore`."""
+
+    def __init__(self, store: LogStore, db: Database, registry: Registry) -> None:
+        """Keep bytes in `store`, look up builds in `db`."""
+        self.store = store
+        self.topics = Topics()
+        self._db = db
+        self._registry = registry
+
+    async def append(self, key: LogKey, number: int, data: bytes, *, time_ms: int) -> LogExtent:
+        """Store a chunk, then show it to followers. Raises as `LogStore.append` does."""
+        extent = await self.store.append(key, number, data, time_ms=time_ms)
+        if extent.next_number != number + 1 or not data:
+            return extent
+        offset = extent.size - len(data)
+        self.topics.get(key.build_uuid).add(Frame(key.attempt, offset, time_ms, data))
+        if self._registry.listens("kedge_build_log"):
+            chunk = LogChunk(number=number, offset=offset, time_ms=time_ms, data=data)
+            await self._registry.build_log(key, chunk)
+        return extent
+
+    async def note(self, key: LogKey, text: str) -> None:
+        """Add a line of Kedge's own at the end; left out if the log is sealed already."""
+        line = text.encode() + b"\n"
+        extent = await self.store.extent(key)
+        while not extent.sealed:
+            try:
+                await self.append(key, extent.next_number, line, time_ms=now_ms())
+            except LogGap:
+                extent = await self.store.extent(key)
+            except Conflict:
+                return
+            else:
+                return
+
+    async def require(self, key: LogKey, chunks: int) -> None:
+        """Raise `LogGap` unless the first `chunks` chunks are stored."""
+        extent = await self.store.extent(key)
+        if extent.next_number < chunks:
+            raise LogGap(extent.next_number)
+
+    async def seal(self, key: LogKey) -> None:
+        """Make the log final."""
+        await self.store.seal(key)
+
+    def publish(self, build_uuid: str, state: BuildState) -> None:
+        """Tell followers how the build stands."""
+        self.topics.get(build_uuid).show(state)
+
+    async def state(self, build_uuid: str) -> BuildState:
+        """How the build stands. Raises `NotFound`."""
+        topic = self.topics.find(build_uuid)
+        if topic is not None and topic.state is not None:
+            return topic.state
+        return await self._db.read(_state, build_uuid)
+
+    async def tail(self, build_uuid: str, lines: int) -> Cursor:
+        """The cursor from which the last `lines` lines of the latest attempt follow."""
+        state = await self.state(build_uuid)
+        key = LogKey(build_uuid=build_uuid, attempt=state.attempt)
+        return Cursor(attempt=state.attempt, offset=await self.store.tail_offset(key, lines))
+
+    async def follow(
+        self, build_uuid: str, cursor: Cursor | None = None
+    ) -> AsyncIterator[Frame | BuildState | None]:
+        """Yield the log from `cursor` on as frames, a state whenever it changes, `None` to show life.
+
+        Without a cursor it starts at the beginning of the latest attempt. A frame from the middle of a
+        dropped part starts behind the gap. Ends after the state in which the build is stopped. The pace is
+        the reader's: a slow one reads from the store what is no longer in memory.
+        """
+        topic = self.topics.get(build_uuid)
+        shown = await self.state(build_uuid)
+        yield shown
+        at = cursor or Cursor(attempt=shown.attempt, offset=0)
+        quiet = 0.0
+        while True:
+            changed = topic.changed()
+            # The state is read before the frames: once it says stopped, every frame is there to be read.
+            state = await self.state(build_uuid)
+            reached = at.offset
+            async for frame in self._frames_from(build_uuid, at):
+                yield frame
+                reached = frame.end
+            if reached != at.offset:
+                at, quiet = Cursor(attempt=at.attempt, offset=reached), 0.0
+                continue
+            if at.attempt < state.attempt:
+                at = Cursor(attempt=at.attempt + 1, offset=0)
+                continue
+            if state != shown:
+                shown = state
+                yield state
+            if state.stopped:
+                return
+            if await _elapsed(changed):
+                topic.state = None
+                quiet += SWEEP_SECONDS
+                if quiet >= KEEP_ALIVE_SECONDS:
+                    quiet = 0.0
+                    yield None
+
+    async def _frames_from(self, build_uuid: str, at: Cursor) -> AsyncIterator[Frame]:
+        """What there is now from a cursor on: from memory if it can be, else from the store."""
+        topic = self.topics.get(build_uuid)
+        frame = topic.frame_at(at.attempt, at.offset)
+        if frame is not None:
+            yield frame
+            return
+        if topic.knows_end(at.attempt, at.offset):
+            return
+        key = LogKey(build_uuid=build_uuid, attempt=at.attempt)
+        async for chunk in self.store.read(key, start=at.offset):
+            yield to_frame(at.attempt, chunk).since(at.offset)
+            if topic.frame_at(at.attempt, chunk.offset + len(chunk.data)) is not None:
+                return
+
+
+def _state(session: Session, build_uuid: str) -> BuildState:
+    build, _ = lifecycle.current(session, build_uuid)
+    return BuildState(attempt=build.attempt, status=build.status, outcome=build.outcome)
+
+
+async def _elapsed(changed: asyncio.Future[None]) -> bool:
+    """Wait for a change; True if none came in time."""
+    done, _ = await asyncio.wait((changed,), timeout=SWEEP_SECONDS)
+    return not done

@@ -1,0 +1,50 @@
+"""Which pushes a trigger builds: branch rules, path rules, and the marks that say not to."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kedge.contracts.forge import Push
+    from kedge.db.tables import Trigger
+
+SKIP_MARK = re.compile(r"\[(ci[ -]skip|skip[ -]ci|cf-pages-skip|kedge[ -]skip)\]", re.IGNORECASE)
+#: past these a push is too large to judge by its paths, so it builds
+MOST_PATHS = 3000
+MOST_COMMITS = 20
+
+
+def matches_branch(trigger: Trigger, branch: str) -> bool:
+    """Whether the branch rules let a push of `branch` build."""
+    return _any(trigger.branch_includes, branch) and not _any(trigger.branch_excludes, branch)
+
+
+def skip_reason(trigger: Trigger, push: Push) -> str | None:
+    """Why a push that matches by branch is not built after all, or `None`."""
+    if SKIP_MARK.search(push.commit_message.partition("\n")[0]):
+        return "The commit message says to skip it."
+    if not _paths_match(trigger, push):
+        return "No changed file matches the watch paths."
+    return None
+
+
+def _paths_match(trigger: Trigger, push: Push) -> bool:
+    paths = push.changed_paths
+    if paths is None or not paths or len(paths) >= MOST_PATHS or push.commit_count >= MOST_COMMITS:
+        return True
+    includes = trigger.path_includes or ["*"]
+    return any(_any(includes, path) and not _any(trigger.path_excludes, path) for path in paths)
+
+
+def _any(patterns: Sequence[str], text: str) -> bool:
+    return any(_glob(pattern).fullmatch(text) for pattern in patterns)
+
+
+@lru_cache(maxsize=1024)
+def _glob(pattern: str) -> re.Pattern[str]:
+    """`*` matches any run of characters, `/` included; nothing else is special."""
+    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")), re.DOTALL)

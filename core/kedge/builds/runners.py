@@ -1,0 +1,105 @@
+"""Runners as they call in: who they are, and what they say."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlmodel import col, select
+
+from kedge.builds.buddy import BuildBuddy
+from kedge.builds.job import make_job
+from kedge.contracts.log_store import LogKey
+from kedge.db.queries import lifecycle
+from kedge.db.tables import Attempt
+from kedge.errors import StaleAttempt, Unauthorized
+from kedge.tokens import hash_token
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+    from kedge.builds.services import BuildServices
+    from kedge.builds.states import Status
+    from kedge.contracts.log_store import LogExtent
+    from kedge.db.queries.lifecycle import Verdict
+    from kedge.objects import Objects
+
+#: runners whose tokens are remembered, so that a chunk of log costs no query
+MOST_KNOWN = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """One that showed a good token. `token` is kept out of every text."""
+
+    key: LogKey
+    token_hash: str
+
+
+class Runners:
+    """Receives runners. A token is good for its own build and attempt until the attempt ends."""
+
+    def __init__(self, services: BuildServices, objects: Objects) -> None:
+        """Nobody is known yet."""
+        self._services = services
+        self._objects = objects
+        self._known: OrderedDict[str, Runner] = OrderedDict()
+
+    async def identify(self, build_uuid: str, token: str) -> Runner:
+        """Who comes with `token`. Raises `Unauthorized`, or `StaleAttempt` if its attempt has ended."""
+        token_hash = hash_token(token)
+        runner = self._known.get(token_hash)
+        if runner is None:
+            runner = await self._services.db.read(_find, token_hash)
+            self._known[token_hash] = runner
+            if len(self._known) > MOST_KNOWN:
+                self._known.popitem(last=False)
+        if runner.key.build_uuid != build_uuid:
+            raise Unauthorized("the token is for another build")
+        return runner
+
+    async def job(self, runner: Runner, token: str) -> dict[str, Any]:
+        """What it has to do."""
+        self._heard(runner)
+        key = runner.key
+        return await make_job(self._services, key.build_uuid, key.attempt, token)
+
+    async def append(self, runner: Runner, number: int, data: bytes, *, time_ms: int) -> LogExtent:
+        """Take a chunk of log. Raises as `LogStore.append` does."""
+        self._heard(runner)
+        return await self._services.logs.append(runner.key, number, data, time_ms=time_ms)
+
+    async def status(self, runner: Runner, status: Status) -> bool:
+        """It is initializing or running. Returns whether it should cancel."""
+        return await self._buddy(runner).handle_status(runner.key.attempt, status)
+
+    async def stopped(self, runner: Runner, verdict: Verdict, *, chunks: int) -> None:
+        """It is done. Raises `LogGap` unless `chunks` chunks are stored."""
+        await self._buddy(runner).handle_stopped(runner.key.attempt, verdict, chunks=chunks)
+        self._known.pop(runner.token_hash, None)
+
+    async def heartbeat(self, runner: Runner) -> bool:
+        """It lives. Returns whether it should cancel. Raises `StaleAttempt` if its attempt has ended."""
+        self._heard(runner)
+        return await self._services.db.read(_cancel_requested, runner.key)
+
+    def _heard(self, runner: Runner) -> None:
+        self._services.liveness.heard(runner.key.build_uuid, runner.key.attempt)
+
+    def _buddy(self, runner: Runner) -> BuildBuddy:
+        return self._objects.get(BuildBuddy, runner.key.build_uuid)
+
+
+def _find(session: Session, token_hash: str) -> Runner:
+    attempt = session.exec(select(Attempt).where(col(Attempt.token_hash) == token_hash)).one_or_none()
+    if attempt is None:
+        raise Unauthorized("the token is not known")
+    if attempt.ended_on is not None:
+        raise StaleAttempt(f"attempt {attempt.number} of build {attempt.build_uuid} has ended")
+    return Runner(key=LogKey(build_uuid=attempt.build_uuid, attempt=attempt.number), token_hash=token_hash)
+
+
+def _cancel_requested(session: Session, key: LogKey) -> bool:
+    build, _ = lifecycle.live(session, key.build_uuid, key.attempt)
+    return build.cancel_requested

@@ -1,0 +1,41 @@
+"""What the parts of a build's life share on one node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kedge.builds.background import Background
+    from kedge.builds.liveness import Liveness
+    from kedge.builds.logs import BuildLogs
+    from kedge.config import Settings
+    from kedge.contracts.compute import Compute
+    from kedge.contracts.forge import Forge
+    from kedge.db.engine import Database
+    from kedge.placement.chain import Chain
+    from kedge.registry import Registry
+    from kedge.secrets import SecretBox
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildServices:
+    """Wired once by the node."""
+
+    settings: Settings
+    db: Database
+    registry: Registry
+    compute: Compute
+    placement: Chain
+    forges: Mapping[str, Forge]
+    logs: BuildLogs
+    liveness: Liveness
+    secrets: SecretBox
+    background: Background
+    #: where runners find this node: `http://…` or `unix:…`
+    endpoint: str
+    public_url: str
+    #: ask for a round of the scheduler
+    wake_scheduler: Callable[[], None]

@@ -1,0 +1,153 @@
+"""Who watches which build on this node, and the newest part of its log, kept once for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import orjson
+
+if TYPE_CHECKING:
+    from kedge.contracts.log_store import LogChunk
+
+#: of log kept in memory for each build that is watched or written to
+RECENT_BYTES = 1024 * 1024
+#: builds whose newest log is kept
+MOST_TOPICS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildState:
+    """What a follower has to know of a build."""
+
+    attempt: int
+    status: str
+    outcome: str | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing more will come."""
+        return self.status == "stopped"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A chunk of log on its way to followers; encoded once however many there are."""
+
+    attempt: int
+    offset: int
+    time_ms: int
+    data: bytes
+
+    @property
+    def end(self) -> int:
+        """The offset behind its last byte."""
+        return self.offset + len(self.data)
+
+    @cached_property
+    def event(self) -> bytes:
+        """It as a server-sent event whose id is the cursor behind it."""
+        body = orjson.dumps({"time": self.time_ms, "text": self.data.decode("utf-8", "replace")})
+        return b"event: log\nid: %d.%d\ndata: %b\n\n" % (self.attempt, self.end, body)
+
+    def since(self, offset: int) -> Frame:
+        """The part of it from `offset` on."""
+        if offset <= self.offset:
+            return self
+        return Frame(self.attempt, offset, self.time_ms, self.data[offset - self.offset :])
+
+
+def to_frame(attempt: int, chunk: LogChunk) -> Frame:
+    """A stored chunk as a frame."""
+    return Frame(attempt, chunk.offset, chunk.time_ms, chunk.data)
+
+
+class Topic:
+    """One build's newest frames and state. `changed()` lets followers wait."""
+
+    def __init__(self) -> None:
+        """Nothing is known yet."""
+        self.state: BuildState | None = None
+        self._frames: deque[Frame] = deque()
+        self._bytes = 0
+        self._waiting: asyncio.Future[None] | None = None
+
+    def add(self, frame: Frame) -> None:
+        """A chunk was stored."""
+        if self._frames and (self._frames[-1].attempt, self._frames[-1].end) != (frame.attempt, frame.offset):
+            self._frames.clear()
+            self._bytes = 0
+        self._frames.append(frame)
+        self._bytes += len(frame.data)
+        while self._bytes > RECENT_BYTES and len(self._frames) > 1:
+            self._bytes -= len(self._frames.popleft().data)
+        self.notify()
+
+    def show(self, state: BuildState) -> None:
+        """The build stands differently. Once stopped, its log is read from the store alone."""
+        self.state = state
+        if state.stopped:
+            self._frames.clear()
+            self._bytes = 0
+        self.notify()
+
+    def frame_at(self, attempt: int, offset: int) -> Frame | None:
+        """The frame that holds byte `offset` of an attempt's log, if it is still in memory."""
+        frames = self._frames
+        if not frames or frames[0].attempt != attempt or not frames[0].offset <= offset < frames[-1].end:
+            return None
+        return frames[bisect_right(frames, offset, key=lambda frame: frame.offset) - 1].since(offset)
+
+    def knows_end(self, attempt: int, offset: int) -> bool:
+        """Whether `offset` is where this attempt's log ends now, as far as memory tells."""
+        return bool(self._frames) and (self._frames[-1].attempt, self._frames[-1].end) == (attempt, offset)
+
+    def notify(self) -> None:
+        """Wake everybody who waits for a change."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+        self._waiting = None
+
+    def changed(self) -> asyncio.Future[None]:
+        """A future that is done at the next change. Take it before looking, await it after."""
+        if self._waiting is None:
+            self._waiting = asyncio.get_running_loop().create_future()
+        return self._waiting
+
+    @property
+    def watched(self) -> bool:
+        """Whether somebody waits."""
+        return self._waiting is not None
+
+
+class Topics:
+    """The topics of a node, the least recently used dropped first unless somebody waits."""
+
+    def __init__(self) -> None:
+        """No topics yet."""
+        self._topics: OrderedDict[str, Topic] = OrderedDict()
+
+    def get(self, build_uuid: str) -> Topic:
+        """The topic of a build, made if need be."""
+        topic = self._topics.get(build_uuid)
+        if topic is None:
+            topic = self._topics[build_uuid] = Topic()
+            self._drop_oldest()
+        self._topics.move_to_end(build_uuid)
+        return topic
+
+    def find(self, build_uuid: str) -> Topic | None:
+        """The topic of a build if there is one."""
+        return self._topics.get(build_uuid)
+
+    def _drop_oldest(self) -> None:
+        if len(self._topics) <= MOST_TOPICS:
+            return
+        for build_uuid, topic in self._topics.items():
+            if not topic.watched:
+                del self._topics[build_uuid]
+                return

@@ -1,0 +1,149 @@
+"""What a push is checked against, and what it leaves behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlmodel import col, select
+
+from kedge.contracts.forge import Delivery as DeliveryValue
+from kedge.contracts.forge import Push, Repo
+from kedge.db.tables import Build, BuildToken, Delivery, RepoConnection, Trigger, TriggerVariable
+from kedge.errors import NotFound
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A trigger with all that a build's frozen metadata needs."""
+
+    trigger: Trigger
+    connection: RepoConnection
+    build_token_name: str | None
+    variables: tuple[tuple[str, bool, int], ...]
+
+    @property
+    def repo(self) -> Repo:
+        """The repository it builds."""
+        return Repo(
+            forge=self.connection.provider_type,
+            owner=self.connection.provider_account_id,
+            name=self.connection.repo_id,
+        )
+
+    @property
+    def is_production(self) -> bool:
+        """A trigger that names its branches builds for production; one with a `*` builds previews."""
+        return not any("*" in pattern for pattern in self.trigger.branch_includes)
+
+    def snapshot(self) -> dict[str, Any]:
+        """The settings as they are now; of variables the names only."""
+        trigger, connection = self.trigger, self.connection
+        return {
+            "trigger_name": trigger.name,
+            "build_command": trigger.build_command,
+            "deploy_command": trigger.deploy_command,
+            "root_directory": trigger.root_directory,
+            "build_token_uuid": trigger.build_token_uuid,
+            "build_token_name": self.build_token_name,
+            "environment_variables": {
+                key: {"is_secret": is_secret, "created_on": created_on}
+                for key, is_secret, created_on in self.variables
+            },
+            "repo_name": connection.repo_name,
+            "provider_account_name": connection.provider_account_name,
+            "provider_type": connection.provider_type,
+        }
+
+
+def add_delivery(session: Session, delivery: DeliveryValue, now: int) -> bool:
+    """Note that a delivery was taken in; True if it was known already."""
+    key = {"forge": delivery.forge, "delivery_id": delivery.delivery_id}
+    if session.get(Delivery, key) is not None:
+        return True
+    session.add(Delivery(**key, received_on=now))
+    session.flush()
+    return False
+
+
+def builds_of_delivery(session: Session, delivery: DeliveryValue, push: Push) -> list[str]:
+    """The builds that one push of a known delivery led to."""
+    query = (
+        select(Build.build_uuid)
+        .where(Build.forge == delivery.forge, Build.delivery_id == delivery.delivery_id)
+        .where(Build.branch == push.branch, Build.commit_hash == push.commit_hash)
+        .order_by(col(Build.id))
+    )
+    return list(session.exec(query))
+
+
+def targets(session: Session, repo: Repo) -> list[Target]:
+    """Every trigger that builds a repository, oldest first."""
+    rows = session.exec(
+        select(Trigger, RepoConnection)
+        .join(RepoConnection, col(RepoConnection.uuid) == Trigger.repo_connection_uuid)
+        .where(RepoConnection.provider_type == repo.forge)
+        .where(RepoConnection.provider_account_id == repo.owner, RepoConnection.repo_id == repo.name)
+        .where(col(Trigger.deleted_on).is_(None), col(RepoConnection.deleted_on).is_(None))
+        .order_by(col(Trigger.created_on), col(Trigger.uuid))
+    ).all()
+    return _complete(session, [(trigger, connection) for trigger, connection in rows])
+
+
+def target(session: Session, account_id: str, trigger_uuid: str) -> Target:
+    """One trigger of an account. Raises `NotFound`."""
+    row = session.exec(
+        select(Trigger, RepoConnection)
+        .join(RepoConnection, col(RepoConnection.uuid) == Trigger.repo_connection_uuid)
+        .where(Trigger.uuid == trigger_uuid, Trigger.account_id == account_id)
+        .where(col(Trigger.deleted_on).is_(None))
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no trigger {trigger_uuid}")
+    return _complete(session, [(row[0], row[1])])[0]
+
+
+def waiting_builds(session: Session, trigger_uuid: str, branch: str) -> list[Build]:
+    """Builds of a trigger and branch that wait for their turn."""
+    query = (
+        select(Build)
+        .where(Build.trigger_uuid == trigger_uuid, Build.branch == branch)
+        .where(Build.status == "queued", col(Build.claimed_on).is_(None))
+    )
+    return list(session.exec(query))
+
+
+def _complete(session: Session, rows: list[tuple[Trigger, RepoConnection]]) -> list[Target]:
+    uuids = [trigger.uuid for trigger, _ in rows]
+    token_uuids = {trigger.build_token_uuid for trigger, _ in rows} - {None}
+    variables = session.exec(
+        select(
+            TriggerVariable.trigger_uuid,
+            TriggerVariable.key,
+            TriggerVariable.is_secret,
+            TriggerVariable.created_on,
+        ).where(col(TriggerVariable.trigger_uuid).in_(uuids))
+    ).all()
+    names = dict(
+        session.exec(
+            select(BuildToken.uuid, BuildToken.name).where(col(BuildToken.uuid).in_(token_uuids))
+        ).all()
+        if token_uuids
+        else []
+    )
+    return [
+        Target(
+            trigger=trigger,
+            connection=connection,
+            build_token_name=names.get(trigger.build_token_uuid or ""),
+            variables=tuple(
+                (key, is_secret, created_on)
+                for uuid, key, is_secret, created_on in variables
+                if uuid == trigger.uuid
+            ),
+        )
+        for trigger, connection in rows
+    ]

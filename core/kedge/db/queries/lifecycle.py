@@ -1,0 +1,210 @@
+"""The steps of a build's life, each one statement or few inside a transaction of the caller's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Row, select, update
+from sqlmodel import col
+
+from kedge.contracts.events import BuildEvent
+from kedge.db.clock import to_datetime
+from kedge.db.tables import Account, Attempt, Build, Worker
+from kedge.errors import NotFound, StaleAttempt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlmodel import Session
+
+    from kedge.contracts.failures import Failure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A build whose turn has come, with the attempt that is made for it."""
+
+    build_id: int
+    build_uuid: str
+    attempt: int
+    compute: str
+    location: str
+    token: str = field(repr=False)
+    token_hash: str
+    deploy_token_hash: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """How a build or an attempt ended."""
+
+    outcome: str
+    failure: Failure | None = None
+    message: str = ""
+    exit_code: int | None = None
+    phases: list[dict[str, Any]] | None = None
+
+
+def claim(session: Session, claims: Sequence[Claim], *, node: str, now: int) -> list[Claim]:
+    """Make the attempts; those that someone else claimed or cancelled meanwhile are left out."""
+    taken = []
+    for wanted in claims:
+        result = session.execute(
+            update(Build)
+            .where(col(Build.id) == wanted.build_id, col(Build.claimed_on).is_(None))
+            .where(col(Build.status) == "queued", col(Build.attempt) == wanted.attempt - 1)
+            .values(claimed_on=now, attempt=wanted.attempt, wait_reason=None, modified_on=now)
+            .returning(col(Build.account_id))
+        ).scalar_one_or_none()
+        if result is None:
+            continue
+        session.add(_attempt(wanted, account_id=result, node=node, now=now))
+        taken.append(wanted)
+    return taken
+
+
+def _attempt(wanted: Claim, *, account_id: str, node: str, now: int) -> Attempt:
+    return Attempt(
+        build_id=wanted.build_id,
+        number=wanted.attempt,
+        account_id=account_id,
+        build_uuid=wanted.build_uuid,
+        token_hash=wanted.token_hash,
+        deploy_token_hash=wanted.deploy_token_hash,
+        node=node,
+        compute=wanted.compute,
+        location=wanted.location,
+        started_on=now,
+    )
+
+
+def set_wait_reasons(session: Session, reasons: dict[int, str]) -> None:
+    """Note why builds, by id, could not start in the last round."""
+    for build_id, reason in reasons.items():
+        session.execute(
+            update(Build)
+            .where(col(Build.id) == build_id, col(Build.claimed_on).is_(None))
+            .values(wait_reason=reason)
+        )
+
+
+def current(session: Session, build_uuid: str) -> tuple[Build, Attempt | None]:
+    """A build and its latest attempt. Raises `NotFound`."""
+    row = session.execute(
+        select(Build, Attempt)
+        .outerjoin(Attempt, (col(Attempt.build_id) == Build.id) & (col(Attempt.number) == Build.attempt))
+        .where(col(Build.build_uuid) == build_uuid)
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no build {build_uuid}")
+    return row[0], row[1]
+
+
+def live(session: Session, build_uuid: str, number: int) -> tuple[Build, Attempt]:
+    """A build and its attempt `number`, which must be the latest and not ended. Raises `StaleAttempt`."""
+    build, attempt = current(session, build_uuid)
+    if attempt is None or attempt.number != number or attempt.ended_on is not None:
+        raise StaleAttempt(f"attempt {number} of build {build_uuid} has ended")
+    return build, attempt
+
+
+def record_compute_id(session: Session, build_uuid: str, number: int, compute_id: str) -> bool:
+    """Note what the backend calls the attempt. False if it has ended or shall be cancelled."""
+    build, attempt = current(session, build_uuid)
+    if attempt is None or attempt.number != number:
+        return False
+    attempt.compute_id = compute_id
+    return attempt.ended_on is None and not build.cancel_requested
+
+
+def end_attempt(session: Session, build_uuid: str, number: int, now: int) -> bool:
+    """End an attempt and with it its tokens. False if it had ended: then someone else sees to the rest."""
+    ended = session.execute(
+        update(Attempt)
+        .where(col(Attempt.build_uuid) == build_uuid, col(Attempt.number) == number)
+        .where(col(Attempt.ended_on).is_(None))
+        .values(ended_on=now)
+        .returning(col(Attempt.number))
+    )
+    return ended.scalar_one_or_none() is not None
+
+
+def stop(build: Build, verdict: Verdict, now: int) -> None:
+    """Write how the build ended."""
+    build.status = "stopped"
+    build.outcome = verdict.outcome
+    build.failure = verdict.failure
+    build.failure_message = verdict.message or None
+    build.exit_code = verdict.exit_code
+    build.phases = verdict.phases
+    build.wait_reason = None
+    build.stopped_on = build.modified_on = now
+
+
+def requeue(build: Build, *, not_before: int, reason: str | None, now: int) -> None:
+    """Let the build wait for another attempt."""
+    build.status = "queued"
+    build.outcome = build.failure = build.failure_message = build.exit_code = build.phases = None
+    build.claimed_on = build.initializing_on = build.running_on = build.stopped_on = None
+    build.cancel_requested = False
+    build.not_before = not_before
+    build.wait_reason = reason
+    build.modified_on = now
+
+
+def unfinished_attempts(session: Session, node: str | None = None) -> list[Attempt]:
+    """Attempts that have not ended, of one node or of all."""
+    query = select(Attempt).where(col(Attempt.ended_on).is_(None))
+    if node is not None:
+        query = query.where(col(Attempt.node) == node)
+    return list(session.execute(query).scalars())
+
+
+def unfinished_claims(session: Session) -> list[tuple[str, int]]:
+    """Builds claimed whose attempt has ended but which neither stopped nor went back to the queue."""
+    rows = session.execute(
+        select(col(Build.build_uuid), col(Build.attempt))
+        .join(Attempt, (col(Attempt.build_id) == Build.id) & (col(Attempt.number) == Build.attempt))
+        .where(col(Build.status) != "stopped", col(Build.claimed_on).is_not(None))
+        .where(col(Attempt.ended_on).is_not(None))
+    )
+    return [(row.build_uuid, row.attempt) for row in rows]
+
+
+def build_event(session: Session, build_uuid: str) -> BuildEvent:
+    """A build as event hooks are told of it."""
+    row = session.execute(_event_query().where(col(Build.build_uuid) == build_uuid)).one()
+    return to_event(row)
+
+
+def build_events(session: Session, build_uuids: Sequence[str]) -> list[BuildEvent]:
+    """Several builds as event hooks are told of them."""
+    rows = session.execute(_event_query().where(col(Build.build_uuid).in_(build_uuids)))
+    return [to_event(row) for row in rows]
+
+
+def _event_query() -> Any:
+    return (
+        select(Build, col(Account.name), col(Worker.name))
+        .join(Account, col(Account.id) == Build.account_id)
+        .join(Worker, col(Worker.id) == Build.worker_id)
+    )
+
+
+def to_event(row: Row[Build, str, str]) -> BuildEvent:
+    """The event value of a build with the names of its account and worker."""
+    build, account, worker = row
+    return BuildEvent(
+        build_uuid=build.build_uuid,
+        attempt=build.attempt,
+        account=account,
+        worker=worker,
+        branch=build.branch,
+        commit_hash=build.commit_hash,
+        status=build.status,
+        outcome=build.outcome,
+        created_on=to_datetime(build.created_on),
+        stopped_on=None if build.stopped_on is None else to_datetime(build.stopped_on),
+        failure=build.failure,
+    )

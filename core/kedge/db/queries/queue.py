@@ -1,0 +1,93 @@
+"""Who waits, and who runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+from sqlmodel import col
+
+from kedge.db.tables import Account, Attempt, Build, Worker
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """A queued build, as the scheduler sees it. Ids grow in the order of arrival."""
+
+    build_id: int
+    build_uuid: str
+    account_id: str
+    account: str
+    worker: str
+    is_production: bool
+    attempt: int
+    wait_reason: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What runs now: attempts by account, and by place (compute, location)."""
+
+    by_account: dict[str, int]
+    by_place: dict[tuple[str, str], int]
+
+
+def next_in_line(session: Session, now: int, *, per_account: int) -> list[Waiting]:
+    """The first `per_account` builds of each account that may start now: production first, then oldest."""
+    place = func.row_number().over(
+        partition_by=col(Build.account_id), order_by=(col(Build.is_production).desc(), col(Build.id))
+    )
+    ranked = (
+        select(col(Build.id).label("build_id"), place.label("place"))
+        .where(col(Build.status) == "queued", col(Build.claimed_on).is_(None))
+        .where(col(Build.not_before) <= now)
+        .subquery()
+    )
+    query = _waiting().join(ranked, ranked.c.build_id == Build.id).where(ranked.c.place <= per_account)
+    return [Waiting(**row) for row in session.execute(query).mappings()]
+
+
+def waiting(session: Session, account_id: str) -> list[Waiting]:
+    """Every build of an account that waits for its turn, in the order in which they will get it."""
+    query = (
+        _waiting()
+        .where(col(Build.account_id) == account_id)
+        .where(col(Build.status) == "queued", col(Build.claimed_on).is_(None))
+        .order_by(col(Build.is_production).desc(), col(Build.id))
+    )
+    return [Waiting(**row) for row in session.execute(query).mappings()]
+
+
+def load(session: Session) -> Load:
+    """Count the attempts that run or are being started."""
+    rows = session.execute(
+        select(col(Attempt.account_id), col(Attempt.compute), col(Attempt.location)).where(
+            col(Attempt.ended_on).is_(None)
+        )
+    ).all()
+    return Load(
+        by_account=Counter(row.account_id for row in rows),
+        by_place=Counter((row.compute, row.location) for row in rows),
+    )
+
+
+def _waiting() -> Any:
+    return (
+        select(
+            col(Build.id).label("build_id"),
+            col(Build.build_uuid),
+            col(Build.account_id),
+            col(Account.name).label("account"),
+            col(Worker.name).label("worker"),
+            col(Build.is_production),
+            col(Build.attempt),
+            col(Build.wait_reason),
+        )
+        .join(Account, col(Account.id) == Build.account_id)
+        .join(Worker, col(Worker.id) == Build.worker_id)
+    )

@@ -1,0 +1,105 @@
+"""The node as plugins see it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlmodel import col, select
+
+from kedge.builds.topics import BuildState, Frame
+from kedge.db.queries import lifecycle
+from kedge.db.tables import Build, RepoConnection, Trigger, Version
+from kedge.errors import NotFound
+from kedge.workers.urls import worker_url
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
+
+    from sqlmodel import Session
+
+    from kedge.api.access import Access
+    from kedge.builds.intake import Intake
+    from kedge.builds.logs import BuildLogs
+    from kedge.config import Settings
+    from kedge.contracts.forge import Delivery, Repo
+    from kedge.contracts.host import Principal
+    from kedge.db.engine import Database
+
+
+class NodeHost:
+    """Implements `kedge.Host`. The node fills in what does not exist yet when plugins are made."""
+
+    access: Access
+    intake: Intake
+    logs: BuildLogs
+
+    def __init__(self, settings: Settings, db: Database) -> None:
+        """Only names and folders are known yet."""
+        self._settings = settings
+        self._db = db
+        self.public_url = settings.server.public_url or ""
+
+    @property
+    def node(self) -> str:
+        """This node's name."""
+        return self._settings.node.name
+
+    @property
+    def location(self) -> str:
+        """The location this node is in."""
+        return self._settings.node.location
+
+    @property
+    def data_dir(self) -> Path:
+        """The folder of this node."""
+        return self._settings.server.data_dir
+
+    async def authenticate(self, token: str) -> Principal:
+        """Who `token` speaks for. Raises `Unauthorized`."""
+        return await self.access.authenticate(token)
+
+    async def authorize_repo(self, principal: Principal, repo: Repo, *, write: bool) -> None:
+        """Raise `NotFound` unless `principal` may read (or write) `repo`."""
+        allowed = principal.can_write or not write
+        if not allowed or not await self._db.read(_may_use, principal, repo, write=write):
+            raise NotFound(f"there is no repository {repo.owner}/{repo.name}")
+
+    async def receive(self, delivery: Delivery) -> Sequence[str]:
+        """Store a delivery, queue its builds and return their uuids."""
+        return await self.intake.receive(delivery)
+
+    async def follow(self, build_uuid: str) -> AsyncIterator[bytes]:
+        """Yield a build's log as it grows, then a last line that tells how it ended."""
+        async for item in self.logs.follow(build_uuid):
+            if isinstance(item, Frame):
+                yield item.data
+            elif isinstance(item, BuildState) and item.stopped:
+                yield (await self._db.read(_last_line, build_uuid, self._settings, self.public_url)).encode()
+
+
+def _may_use(session: Session, principal: Principal, repo: Repo, *, write: bool) -> bool:
+    query = (
+        select(RepoConnection.uuid)
+        .where(RepoConnection.account_id == principal.account_id)
+        .where(RepoConnection.provider_type == repo.forge)
+        .where(RepoConnection.provider_account_id == repo.owner, RepoConnection.repo_id == repo.name)
+        .where(col(RepoConnection.deleted_on).is_(None))
+    )
+    if principal.build_uuid is not None:
+        query = (
+            query.join(Trigger, col(Trigger.repo_connection_uuid) == RepoConnection.uuid)
+            .join(Build, col(Build.trigger_uuid) == Trigger.uuid)
+            .where(Build.build_uuid == principal.build_uuid)
+        )
+    return not (write and principal.build_uuid) and session.exec(query).first() is not None
+
+
+def _last_line(session: Session, build_uuid: str, settings: Settings, public_url: str) -> str:
+    event = lifecycle.build_event(session, build_uuid)
+    if event.outcome != "success":
+        return f"\nBuild {build_uuid} ended: {event.outcome}\n"
+    version = session.exec(select(Version).where(Version.build_uuid == build_uuid)).first()
+    if version is None:
+        return f"\nBuild {build_uuid} succeeded; it deployed nothing.\n"
+    return f"\n{worker_url(public_url, settings.server.domain, event.worker)}\n"

@@ -1,0 +1,87 @@
+"""The node."""
+
+from __future__ import annotations
+
+#: open streams get this long to end when the node stops
+SHUTDOWN_PATIENCE = 3
+
+
+class Node:
+    """One Kedge process. `run` serves until it is told to stop by a signal or by `stop`."""
+
+    def __init__(self, settings: Settings, *, ready: Callable[[str], None]) -> None:
+        """`ready` is called with the URL once requests are answered."""
+        self.settings = settings
+        self.url = ""
+        self._ready = ready
+        self._server: uvicorn.Server | None = None
+
+    def stop(self) -> None:
+        """Ask a running node to stop."""
+        if self._server is not None:
+            self._server.should_exit = True
+
+    async def run(self) -> None:
+        """Start everything, serve, and stop everything in reverse. Running builds go on without the node."""
+        settings = self.settings
+        registry = Registry.load(settings)
+        configure(
+            processors=registry.log_processors(),
+            format=settings.logging.format,
+            level=settings.logging.level,
+            node=settings.node.name,
+            location=settings.node.location,
+        )
+        async with AsyncExitStack() as stack:
+            stack.enter_context(data_dir.hold(settings.server.data_dir))
+            db = Database(database_url(settings.database, settings.server.data_dir))
+            stack.push_async_callback(db.close)
+            await asyncio.to_thread(upgrade, db.engine)
+            await ensure_admin(db, settings.server.data_dir)
+            await self._serve(stack, registry, db)
+
+    async def _serve(self, stack: AsyncExitStack, registry: Registry, db: Database) -> None:
+        settings = self.settings
+        tcp = listeners.listen_tcp(settings.server.listen)
+        stack.callback(tcp.close)
+        self.url = settings.server.public_url or listeners.url_of(tcp)
+        parts = Parts(settings, registry, db, self.url)
+        sockets = [tcp]
+        if parts.socket_path is not None:
+            unix = listeners.listen_unix(parts.socket_path)
+            stack.callback(unix.close)
+            sockets.append(unix)
+        await parts.open(stack)
+        await registry.startup(parts.host)
+        stack.push_async_callback(registry.shutdown, parts.host)
+        self._server = _Server(uvicorn.Config(parts.front, **UVICORN), started=self._started)
+        await self._server.serve(sockets=sockets)
+
+    def _started(self) -> None:
+        data_dir.announce(self.settings.server.data_dir, self.url)
+        self._ready(self.url)
+
+
+UVICORN: dict[str, Any] = {
+    "http": "httptools",
+    "ws": "none",
+    "lifespan": "off",
+    "log_config": None,
+    "access_log": False,
+    "server_header": False,
+    "timeout_keep_alive": 75,
+    "timeout_graceful_shutdown": SHUTDOWN_PATIENCE,
+    "backlog": 1024,
+}
+
+
+class _Server(uvicorn.Server):
+    """Tells when it answers requests."""
+
+    def __init__(self, config: uvicorn.Config, *, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._started_callback = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._started_callback()

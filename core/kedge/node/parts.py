@@ -1,0 +1,145 @@
+"""The parts of a node, made once and handed to each other."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from kedge.api.access import Access
+from kedge.api.app import create_app
+from kedge.api.services import Services
+from kedge.builds.adoption import Adoption
+from kedge.builds.background import Background
+from kedge.builds.buddy import BuildBuddy
+from kedge.builds.control import Control
+from kedge.builds.intake import Intake
+from kedge.builds.liveness import Liveness
+from kedge.builds.logs import BuildLogs
+from kedge.builds.runners import Runners
+from kedge.builds.scheduler import Scheduler
+from kedge.builds.services import BuildServices
+from kedge.builds.wakeup import Wakeup
+from kedge.node.data_dir import runner_socket
+from kedge.node.front import Front
+from kedge.node.host import NodeHost
+from kedge.objects import Objects
+from kedge.placement.capacity import Capacity
+from kedge.placement.chain import Chain
+from kedge.secrets import SecretBox
+from kedge.workers.deployments import Deployments
+from kedge.workers.gateway import Gateway
+from kedge.workers.versions import Versions
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from contextlib import AsyncExitStack
+    from typing import Any
+
+    from kedge.config import Settings
+    from kedge.contracts.compute import ComputeStatus
+    from kedge.db.engine import Database
+    from kedge.registry import Registry
+
+#: background work gets this long to finish when the node stops
+PATIENCE = 5.0
+
+
+class Parts:
+    """Everything a node is made of."""
+
+    def __init__(self, settings: Settings, registry: Registry, db: Database, public_url: str) -> None:
+        """Make the parts; nothing is opened or started yet."""
+        self.registry = registry
+        self.host = NodeHost(settings, db)
+        self.host.public_url = public_url
+        self.socket_path = runner_socket(settings.server.data_dir)
+        self.compute = registry.build_compute(settings, self.host)
+        self.blobs = registry.build_blobs(settings, self.host)
+        self.log_store = registry.build_log_store(settings, self.host)
+        self.forges = registry.build_forges(settings, self.host)
+        self.background = Background()
+        self.objects = Objects(db)
+        self.scheduling = Wakeup(self._schedule)
+        self.builds = BuildServices(
+            settings=settings,
+            db=db,
+            registry=registry,
+            compute=self.compute,
+            placement=Chain(registry.build_placement_chain(settings, self.host, {"capacity": Capacity})),
+            forges=self.forges,
+            logs=BuildLogs(self.log_store, db, registry),
+            liveness=Liveness(),
+            secrets=SecretBox.open(settings.server.data_dir / "secret.key"),
+            background=self.background,
+            endpoint=f"unix:{self.socket_path}" if self.socket_path else public_url,
+            public_url=public_url,
+            wake_scheduler=self.scheduling.set,
+        )
+        self.objects.register(Scheduler, self.builds)
+        self.objects.register(BuildBuddy, self.builds)
+        self.front = self._front()
+
+    def _front(self) -> Front:
+        builds = self.builds
+        deployments = Deployments(builds.db, deployed=self.registry.worker_deployed)
+        gateway = Gateway(builds.db, self.blobs, builds.settings.server.domain, registry=self.registry)
+        deployments.subscribe(gateway.forget)
+        services = Services(
+            settings=builds.settings,
+            db=builds.db,
+            registry=self.registry,
+            secrets=builds.secrets,
+            access=Access(builds.db),
+            blobs=self.blobs,
+            forges=self.forges,
+            intake=Intake(builds),
+            control=Control(builds, self.objects),
+            logs=builds.logs,
+            runners=Runners(builds, self.objects),
+            versions=Versions(builds.db, self.blobs, deployments),
+            deployments=deployments,
+            public_url=builds.public_url,
+        )
+        self.host.access = services.access
+        self.host.intake = services.intake
+        self.host.logs = services.logs
+        return Front(gateway, create_app(services, extra_routes=self.registry.routes(self.host)))
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Open the backends, adopt what still runs, start what runs in the background."""
+        backends = [self.blobs, self.log_store, self.compute]
+        for backend in backends:
+            await backend.open()
+            stack.push_async_callback(backend.close)
+        await self.objects.clock.recover()
+        await Adoption(self.builds, self.objects).run()
+        for forge in self.forges.values():
+            await forge.open()
+            stack.push_async_callback(forge.close)
+        stack.push_async_callback(self.background.close, patience=PATIENCE)
+        self._keep_running(stack, self.scheduling.run())
+        self._keep_running(stack, self.objects.clock.run())
+        self._keep_running(stack, self._hear_exits())
+        await self.objects.get(Scheduler, Scheduler.ID).rearm()
+        self.scheduling.set()
+
+    def _keep_running(self, stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+
+        async def end() -> None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+        stack.push_async_callback(end)
+
+    async def _schedule(self) -> None:
+        await self.objects.get(Scheduler, Scheduler.ID).round()
+
+    async def _hear_exits(self) -> None:
+        async for status in self.compute.exits():
+            self.background.start(self._handle_exit(status))
+
+    async def _handle_exit(self, status: ComputeStatus) -> None:
+        await self.objects.get(BuildBuddy, status.build_uuid).handle_exit(status)

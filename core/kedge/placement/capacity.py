@@ -1,0 +1,46 @@
+"""Keeps a place from running more builds than it can carry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kedge.contracts.host import Host
+    from kedge.contracts.placement import Candidate, PlacementRequest
+
+
+class CapacitySettings(BaseModel):
+    """`[placement.capacity]`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: how many builds one location runs at once, of all accounts together
+    max_builds: int = Field(default=6, ge=1, description="Builds that one location runs at once.")
+
+
+class Capacity:
+    """Refuses a location that is full; prefers the one that runs the fewest."""
+
+    name: ClassVar[str] = "capacity"
+    Settings: ClassVar[type[CapacitySettings]] = CapacitySettings
+
+    def __init__(self, settings: CapacitySettings, host: Host) -> None:
+        """Keep the limit."""
+        self._limit = settings.max_builds
+
+    def approve(self, request: PlacementRequest, candidate: Candidate) -> str | None:
+        """Refuse a full location."""
+        if candidate.running < self._limit:
+            return None
+        return f"{candidate.running} of {self._limit} builds run"
+
+    def order(self, request: PlacementRequest, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+        """The emptiest first."""
+        return sorted(candidates, key=lambda candidate: candidate.running)
+
+    def release(self, request: PlacementRequest, candidate: Candidate) -> None:
+        """Nothing to give back: what runs is counted from the database."""

@@ -1,0 +1,56 @@
+"""The strategies named in `[placement] chain`, asked one after the other."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kedge.contracts.placement import Candidate, Placement, PlacementRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """No candidate will do; `reason` is shown to whoever waits."""
+
+    reason: str
+
+
+class Chain:
+    """Orders the candidates by every strategy, then takes the first that all of them approve."""
+
+    def __init__(self, strategies: Sequence[Placement]) -> None:
+        """The last strategy's order counts most: each one sorts what those before it sorted."""
+        self._strategies = strategies
+
+    def place(self, request: PlacementRequest, candidates: Sequence[Candidate]) -> Candidate | Refused:
+        """The place for a build, or why there is none."""
+        ordered: Sequence[Candidate] = random.sample(candidates, len(candidates))
+        for strategy in self._strategies:
+            ordered = strategy.order(request, ordered)
+        reasons = []
+        for candidate in ordered:
+            reason = self._refusal(request, candidate)
+            if reason is None:
+                return candidate
+            reasons.append(f"{candidate.location}: {reason}")
+        return Refused(reason="; ".join(sorted(reasons)) or "no location can run builds")
+
+    def release(self, request: PlacementRequest, candidate: Candidate) -> None:
+        """The build is over, or its claim came too late."""
+        for strategy in self._strategies:
+            strategy.release(request, candidate)
+
+    def _refusal(self, request: PlacementRequest, candidate: Candidate) -> str | None:
+        approved: list[Placement] = []
+        for strategy in self._strategies:
+            reason = strategy.approve(request, candidate)
+            if reason is not None:
+                for earlier in reversed(approved):
+                    earlier.release(request, candidate)
+                return reason
+            approved.append(strategy)
+        return None
