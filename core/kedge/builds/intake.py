@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from kedge.builds.matching import matches_branch
+from kedge.builds.matching import matches_branch, skip_reason
 from kedge.builds.states import Outcome, Status
 from kedge.builds.topics import BuildState
 from kedge.contracts.events import PushReceived

@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from kedge.db.engine import Database, database_url
+from kedge.db.schema import upgrade
+from kedge.node import data_dir, listeners
+from kedge.node.first_start import ensure_admin
+from kedge.node.parts import Parts
+from kedge.observe.log import configure
+from kedge.registry import Registry
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from kedge.config import Settings
+
 #: open streams get this long to end when the node stops
 SHUTDOWN_PATIENCE = 3
 
