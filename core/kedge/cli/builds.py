@@ -1,0 +1,203 @@
+"""`kedge builds …`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from kedge.cli.failure import CommandFailed
+from kedge.cli.options import Build, Json
+from kedge.cli.output import ago, coloured, print_json, print_table, say, took
+from kedge.cli.server import Server
+from kedge.cli.terminal_text import make_safe
+from kedge.cli.with_server import with_server
+
+app = typer.Typer(no_args_is_help=True, help="See, follow, cancel and retry builds.")
+
+UUID_LENGTH = 36
+
+
+@app.command("list")
+@with_server
+def list_builds(
+    server: Server,
+    worker: Annotated[str | None, typer.Option("--worker", help="Only this worker's.")] = None,
+    branch: Annotated[str | None, typer.Option("--branch", help="Only this branch's.")] = None,
+    status: Annotated[str | None, typer.Option("--status", help="Only builds in this status.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="How many, newest first.")] = 20,
+    json: Json = False,
+) -> None:
+    """List builds, newest first."""
+    filters = {"worker": worker, "branch": branch, "status": status, "per_page": limit}
+    given = {name: value for name, value in filters.items() if value is not None}
+    builds = server.get("/builds", **given)
+    if json:
+        print_json(builds)
+        return
+    rows = [_row(build) for build in builds]
+    columns = ("BUILD", "WORKER", "BRANCH", "COMMIT", "STATUS", "STARTED", "TOOK")
+    print_table(columns, rows, empty="No builds yet. Push a commit.")
+
+
+def _row(build: dict[str, Any]) -> tuple[Any, ...]:
+    metadata = build["build_trigger_metadata"]
+    return (
+        build["build_uuid"][:8],
+        build["kedge"]["worker"],
+        metadata["branch"],
+        metadata["commit_hash"][:8],
+        coloured(build["build_outcome"] or build["status"]),
+        ago(build["created_on"]),
+        took(build["initializing_on"], build["stopped_on"]),
+    )
+
+
+@app.command()
+@with_server
+def show(
+    server: Server,
+    build: Build,
+    json: Json = False,
+) -> None:
+    """Show one build: what it is, how it stands, why it waits or failed."""
+    found = server.get(f"/builds/builds/{full_uuid(server, build)}")
+    if json:
+        print_json(found)
+    else:
+        _print_build(found)
+
+
+def _print_build(build: dict[str, Any]) -> None:
+    metadata, extra = build["build_trigger_metadata"], build["kedge"]
+    outcome = build["build_outcome"] or build["status"]
+    say(f"{build['build_uuid']}  {outcome}")
+    say(f"  worker   {extra['worker']}  (attempt {extra['attempt']})")
+    message = metadata["commit_message"].partition("\n")[0]
+    say(f"  commit   {metadata['commit_hash'][:12]} on {metadata['branch']}  {message}")
+    say(f"  queued   {ago(build['created_on'])}, took {took(build['initializing_on'], build['stopped_on'])}")
+    for phase in extra.get("phases") or []:
+        say(f"  {phase['name']:<12} {phase['duration_ms'] / 1000:8.2f} s  {phase['outcome']}")
+    if wait := extra.get("wait"):
+        say(f"  waits    place {wait['position']}: {wait['reason']}")
+    if failure := extra.get("failure"):
+        say(f"  failed   {failure['class']}: {failure['message']}")
+        say(f"           {failure['advice']}")
+    if extra.get("url"):
+        say(f"  url      {extra['url']}")
+    if build.get("preview_url"):
+        say(f"  preview  {build['preview_url']}")
+
+
+@app.command()
+@with_server
+def logs(
+    server: Server,
+    build: Build,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the build ends.")] = False,
+    tail: Annotated[int | None, typer.Option("--tail", help="Start this many lines from the end.")] = None,
+    json: Json = False,
+) -> None:
+    """Print a build's log. With -f the exit status tells how the build ended."""
+    path = f"/builds/builds/{full_uuid(server, build)}/logs"
+    start = {} if tail is None else {"tail": tail}
+    if follow:
+        outcome = follow_log(server, path, start, as_json=json)
+        raise typer.Exit(0 if outcome in {"success", "skipped"} else 1)
+    cursor: dict[str, Any] = start
+    while True:
+        page = server.get(path, **cursor)
+        _print_page(page, as_json=json)
+        if not page["truncated"]:
+            return
+        cursor = {"cursor": page["cursor"]}
+
+
+def follow_log(server: Server, path: str, start: dict[str, Any], *, as_json: bool) -> str | None:
+    """Print a log as it grows; return the outcome."""
+    outcome = None
+    for event in server.events(path, **start):
+        data = orjson.loads(event.data)
+        if event.event == "status":
+            outcome = data["build_outcome"]
+        if as_json:
+            sys.stdout.write(orjson.dumps({"event": event.event, **data}).decode() + "\n")
+        elif event.event == "log":
+            sys.stdout.write(make_safe(data["text"], colour=sys.stdout.isatty()))
+        sys.stdout.flush()
+    return outcome
+
+
+def _print_page(page: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.writelines(
+            orjson.dumps({"time": second, "text": text}).decode() + "\n" for second, text in page["lines"]
+        )
+    else:
+        text = "".join(f"{text}\n" for _, text in page["lines"])
+        sys.stdout.write(make_safe(text, colour=sys.stdout.isatty()))
+
+
+@app.command()
+@with_server
+def cancel(
+    server: Server,
+    build: Build,
+    json: Json = False,
+) -> None:
+    """End a build, waiting or running."""
+    result = server.put(f"/builds/builds/{full_uuid(server, build)}/cancel")
+    if json:
+        print_json(result)
+    else:
+        say(f"Build {result['build_uuid'][:8]} is {result['build_outcome']}.")
+
+
+@app.command()
+@with_server
+def retry(
+    server: Server,
+    build: Build,
+    json: Json = False,
+) -> None:
+    """Run a stopped build again, as its next attempt, with the settings of now."""
+    result = server.put(f"/builds/builds/{full_uuid(server, build)}/retry")
+    if json:
+        print_json(result)
+    else:
+        say(f"Build {result['build_uuid'][:8]} waits for its next attempt.")
+
+
+@app.command()
+@with_server
+def start(
+    server: Server,
+    worker: Annotated[str, typer.Argument(help="The worker's name or id.")],
+    branch: Annotated[str | None, typer.Option("--branch", help="Build this branch's newest commit.")] = None,
+    commit: Annotated[str | None, typer.Option("--commit", help="Build this commit.")] = None,
+    json: Json = False,
+) -> None:
+    """Build a branch or a commit without a push, by the worker's first trigger."""
+    tag = server.get(f"/workers/workers/{worker}")["id"]
+    triggers = server.get(f"/builds/workers/{tag}/triggers")
+    if not triggers:
+        raise CommandFailed(f"worker {worker} has no trigger")
+    body = {"commit_hash": commit} if commit else {"branch": branch or triggers[0]["branch_includes"][0]}
+    result = server.post(f"/builds/triggers/{triggers[0]['trigger_uuid']}/builds", body)
+    if json:
+        print_json(result)
+    else:
+        say(f"Build {result['build_uuid']} is queued.")
+
+
+def full_uuid(server: Server, beginning: str) -> str:
+    """The uuid of the one recent build that begins so."""
+    if len(beginning) == UUID_LENGTH:
+        return beginning
+    builds = server.get("/builds", per_page=200)
+    found = [build["build_uuid"] for build in builds if build["build_uuid"].startswith(beginning)]
+    if len(found) != 1:
+        raise CommandFailed(f"{len(found)} of the latest 200 builds begin with {beginning!r}")
+    return str(found[0])

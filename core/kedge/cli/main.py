@@ -1,0 +1,36 @@
+"""`kedge`: every command, put together."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from kedge.cli import builds, workers
+from kedge.cli.failure import CommandFailed
+from kedge.cli.queue import queue
+from kedge.cli.up import up
+from kedge.errors import KedgeError
+
+app = typer.Typer(
+    name="kedge",
+    help="Push a commit, watch it build, see it served.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(up)
+app.add_typer(workers.app, name="worker")
+app.add_typer(builds.app, name="builds")
+app.command()(queue)
+
+
+def main() -> None:
+    """Run the command line; a failure is one message on stderr and status 1."""
+    try:
+        app()
+    except (CommandFailed, KedgeError) as error:
+        sys.stderr.write(f"kedge: {error}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

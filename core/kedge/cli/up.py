@@ -1,0 +1,59 @@
+"""`kedge up`: run a node."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import orjson
+import typer
+
+from kedge.cli.options import ConfigFile, DataDir, Json
+
+if TYPE_CHECKING:
+    from kedge.config import Settings
+
+
+def up(
+    config: ConfigFile = None,
+    listen: Annotated[
+        str | None, typer.Option("--listen", help="Where to listen, HOST:PORT; port 0 is any free one.")
+    ] = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Run Kedge on this machine until it is told to stop."""
+    from kedge.config import load  # noqa: PLC0415  (only this command needs the server's modules)
+    from kedge.node import Node  # noqa: PLC0415
+
+    overrides: dict[str, Any] = {"server": {}}
+    if listen is not None:
+        overrides["server"]["listen"] = listen
+    if data_dir is not None:
+        overrides["server"]["data_dir"] = data_dir
+    settings = load(config, os.environ, overrides)
+
+    def ready(url: str) -> None:
+        sys.stdout.write(_ready_line(settings, url, as_json=json))
+        sys.stdout.flush()
+
+    _run(Node(settings, ready=ready).run)
+
+
+def _ready_line(settings: Settings, url: str, *, as_json: bool) -> str:
+    folder = str(settings.server.data_dir)
+    if as_json:
+        return orjson.dumps({"url": url, "data_dir": folder, "pid": os.getpid()}).decode() + "\n"
+    return f"Kedge is ready at {url} (data in {folder})\n"
+
+
+def _run(main: Any) -> None:
+    try:
+        import uvloop  # noqa: PLC0415  (Linux only)
+    except ImportError:
+        import asyncio  # noqa: PLC0415
+
+        asyncio.run(main())
+    else:
+        uvloop.run(main())

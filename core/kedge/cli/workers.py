@@ -1,0 +1,139 @@
+"""`kedge worker …`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from kedge.cli.options import Json, Worker
+from kedge.cli.output import ago, print_json, print_table, say
+from kedge.cli.server import Server
+from kedge.cli.with_server import with_server
+
+app = typer.Typer(no_args_is_help=True, help="Make, list and remove workers.")
+
+
+@app.command()
+@with_server
+def create(
+    server: Server,
+    name: Annotated[str, typer.Argument(help="Lowercase letters, digits and dashes.")],
+    build: Annotated[str, typer.Option("--build", help="The build command.")] = "",
+    deploy: Annotated[str, typer.Option("--deploy", help="The deploy command.")] = "",
+    root: Annotated[str, typer.Option("--root", help="The folder of the repository to work in.")] = "/",
+    branch: Annotated[str, typer.Option("--branch", help="The production branch.")] = "main",
+    previews: Annotated[
+        bool, typer.Option("--previews/--no-previews", help="Build every other branch as a preview.")
+    ] = True,
+    json: Json = False,
+) -> None:
+    """Make a worker with a repository that Kedge hosts and triggers that build it."""
+    worker = create_worker(
+        server, name, build=build, deploy=deploy, root=root, branch=branch, previews=previews
+    )
+    if json:
+        print_json(worker)
+        return
+    say(f"Worker {name} is ready. Push to it:\n")
+    say(f"    git push {worker['repository']} HEAD:{branch}\n")
+    say("Git asks for a name and a password: any name will do, the password is your API token.")
+
+
+def create_worker(
+    server: Server, name: str, *, build: str, deploy: str, root: str, branch: str, previews: bool
+) -> dict[str, Any]:
+    """Make the worker, its hosted repository and its triggers; tell where to push."""
+    worker = server.post("/workers/workers", {"name": name})
+    connection = server.put(
+        "/builds/repos/connections",
+        {
+            "provider_type": "git",
+            "provider_account_id": server.account,
+            "provider_account_name": server.account,
+            "repo_id": name,
+            "repo_name": name,
+        },
+    )
+    rules: list[tuple[str, list[str], list[str]]] = [("production", [branch], [])]
+    if previews:
+        rules.append(("preview", ["*"], [branch]))
+    triggers = [
+        server.post(
+            "/builds/triggers",
+            {
+                "external_script_id": worker["id"],
+                "repo_connection_uuid": connection["repo_connection_uuid"],
+                "build_token_uuid": None,
+                "trigger_name": trigger_name,
+                "build_command": build,
+                "deploy_command": deploy,
+                "root_directory": root,
+                "branch_includes": includes,
+                "branch_excludes": excludes,
+                "path_includes": ["*"],
+                "path_excludes": [],
+            },
+        )
+        for trigger_name, includes, excludes in rules
+    ]
+    repository = f"{server.url}/git/{server.account}/{name}.git"
+    return {**worker, "repository": repository, "triggers": triggers}
+
+
+@app.command("list")
+@with_server
+def list_workers(
+    server: Server,
+    json: Json = False,
+) -> None:
+    """List the workers of the account."""
+    workers = server.get("/workers/workers")
+    if json:
+        print_json(workers)
+        return
+    rows = [(worker["name"], worker["id"], ago(worker["created_on"])) for worker in workers]
+    print_table(("NAME", "ID", "MADE"), rows, empty="No workers yet. Make one: kedge worker create NAME")
+
+
+@app.command()
+@with_server
+def show(
+    server: Server,
+    worker: Worker,
+    json: Json = False,
+) -> None:
+    """Show a worker and its triggers."""
+    found = server.get(f"/workers/workers/{worker}")
+    triggers = server.get(f"/builds/workers/{found['id']}/triggers")
+    if json:
+        print_json({**found, "triggers": triggers})
+        return
+    say(f"{found['name']}  {found['id']}  made {ago(found['created_on'])}")
+    for trigger in triggers:
+        say(f"\n{trigger['trigger_name']}  {trigger['trigger_uuid']}")
+        say(f"  branches  {_rules(trigger['branch_includes'], trigger['branch_excludes'])}")
+        say(f"  paths     {_rules(trigger['path_includes'], trigger['path_excludes'])}")
+        say(f"  root      {trigger['root_directory']}")
+        say(f"  build     {trigger['build_command'] or '(none)'}")
+        say(f"  deploy    {trigger['deploy_command'] or '(none)'}")
+
+
+@app.command()
+@with_server
+def delete(
+    server: Server,
+    worker: Worker,
+    json: Json = False,
+) -> None:
+    """Remove a worker: its triggers, builds, versions and deployments. The repository stays."""
+    result = server.delete(f"/workers/workers/{worker}")
+    if json:
+        print_json(result)
+    else:
+        say(f"Worker {worker} is gone.")
+
+
+def _rules(includes: list[str], excludes: list[str]) -> str:
+    text = " ".join(includes)
+    return f"{text} but not {' '.join(excludes)}" if excludes else text
