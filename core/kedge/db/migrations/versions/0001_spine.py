@@ -1,4 +1,4 @@
-"""spine."""
+"""The spine: accounts, workers, triggers, builds, versions, durable objects."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -24,8 +24,7 @@ def upgrade() -> None:
         sa.Column("received_on", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("forge", "delivery_id"),
     )
-    with op.batch_alter_table("delivery", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_delivery_received_on"), ["received_on"], unique=False)
+    op.create_index("ix_delivery_received_on", "delivery", ["received_on"], unique=False)
 
     op.create_table(
         "object_alarm",
@@ -37,9 +36,8 @@ def upgrade() -> None:
         sa.Column("retries", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("class_name", "object_id"),
     )
-    with op.batch_alter_table("object_alarm", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_object_alarm_due_on"), ["due_on"], unique=False)
-        batch_op.create_index(batch_op.f("ix_object_alarm_ringing_until"), ["ringing_until"], unique=False)
+    op.create_index("ix_object_alarm_due_on", "object_alarm", ["due_on"], unique=False)
+    op.create_index("ix_object_alarm_ringing_until", "object_alarm", ["ringing_until"], unique=False)
 
     op.create_table(
         "object_value",
@@ -62,8 +60,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("token_hash"),
     )
-    with op.batch_alter_table("api_token", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_api_token_account_id"), ["account_id"], unique=False)
+    op.create_index("ix_api_token_account_id", "api_token", ["account_id"], unique=False)
 
     op.create_table(
         "build_token",
@@ -77,8 +74,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["account_id"], ["account.id"]),
         sa.PrimaryKeyConstraint("uuid"),
     )
-    with op.batch_alter_table("build_token", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_build_token_account_id"), ["account_id"], unique=False)
+    op.create_index("ix_build_token_account_id", "build_token", ["account_id"], unique=False)
 
     op.create_table(
         "repo_connection",
@@ -96,8 +92,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("uuid"),
         sa.UniqueConstraint("account_id", "provider_type", "provider_account_id", "repo_id"),
     )
-    with op.batch_alter_table("repo_connection", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_repo_connection_account_id"), ["account_id"], unique=False)
+    op.create_index("ix_repo_connection_account_id", "repo_connection", ["account_id"], unique=False)
 
     op.create_table(
         "worker",
@@ -110,9 +105,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("account_id", "name"),
     )
-    with op.batch_alter_table("worker", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_worker_account_id"), ["account_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_worker_name"), ["name"], unique=False)
+    op.create_index("ix_worker_account_id", "worker", ["account_id"], unique=False)
+    op.create_index("ix_worker_name", "worker", ["name"], unique=False)
 
     op.create_table(
         "build_trigger",
@@ -138,12 +132,11 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["worker_id"], ["worker.id"]),
         sa.PrimaryKeyConstraint("uuid"),
     )
-    with op.batch_alter_table("build_trigger", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_build_trigger_account_id"), ["account_id"], unique=False)
-        batch_op.create_index(
-            batch_op.f("ix_build_trigger_repo_connection_uuid"), ["repo_connection_uuid"], unique=False
-        )
-        batch_op.create_index(batch_op.f("ix_build_trigger_worker_id"), ["worker_id"], unique=False)
+    op.create_index("ix_build_trigger_account_id", "build_trigger", ["account_id"], unique=False)
+    op.create_index(
+        "ix_build_trigger_repo_connection_uuid", "build_trigger", ["repo_connection_uuid"], unique=False
+    )
+    op.create_index("ix_build_trigger_worker_id", "build_trigger", ["worker_id"], unique=False)
 
     op.create_table(
         "deployment",
@@ -161,9 +154,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("uuid"),
     )
-    with op.batch_alter_table("deployment", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_deployment_account_id"), ["account_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_deployment_worker_id"), ["worker_id"], unique=False)
+    op.create_index("ix_deployment_account_id", "deployment", ["account_id"], unique=False)
+    op.create_index("ix_deployment_worker_id", "deployment", ["worker_id"], unique=False)
 
     op.create_table(
         "upload",
@@ -177,10 +169,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["worker_id"], ["worker.id"]),
         sa.PrimaryKeyConstraint("id"),
     )
-    with op.batch_alter_table("upload", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_upload_account_id"), ["account_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_upload_created_on"), ["created_on"], unique=False)
-        batch_op.create_index(batch_op.f("ix_upload_worker_id"), ["worker_id"], unique=False)
+    op.create_index("ix_upload_account_id", "upload", ["account_id"], unique=False)
+    op.create_index("ix_upload_created_on", "upload", ["created_on"], unique=False)
+    op.create_index("ix_upload_worker_id", "upload", ["worker_id"], unique=False)
 
     op.create_table(
         "version",
@@ -203,10 +194,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("worker_id", "number"),
     )
-    with op.batch_alter_table("version", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_version_account_id"), ["account_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_version_build_uuid"), ["build_uuid"], unique=False)
-        batch_op.create_index(batch_op.f("ix_version_worker_id"), ["worker_id"], unique=False)
+    op.create_index("ix_version_account_id", "version", ["account_id"], unique=False)
+    op.create_index("ix_version_build_uuid", "version", ["build_uuid"], unique=False)
+    op.create_index("ix_version_worker_id", "version", ["worker_id"], unique=False)
 
     op.create_table(
         "build",
@@ -227,6 +217,7 @@ def upgrade() -> None:
         sa.Column("is_production", sa.Boolean(), nullable=False),
         sa.Column("snapshot", sa.JSON(), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("claimed_on", sa.BigInteger(), nullable=True),
         sa.Column("infrastructure_retries", sa.Integer(), nullable=False),
         sa.Column("not_before", sa.BigInteger(), nullable=False),
         sa.Column("wait_reason", sa.String(), nullable=True),
@@ -247,14 +238,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("build_uuid"),
     )
-    with op.batch_alter_table("build", schema=None) as batch_op:
-        batch_op.create_index(
-            "build_live", ["status"], unique=False, sqlite_where=sa.text("status != 'stopped'")
-        )
-        batch_op.create_index("build_of_worker", ["worker_id", "id"], unique=False)
-        batch_op.create_index("build_waiting", ["account_id", "status", "attempt"], unique=False)
-        batch_op.create_index(batch_op.f("ix_build_delivery_id"), ["delivery_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_build_trigger_uuid"), ["trigger_uuid"], unique=False)
+    op.create_index(
+        "build_live",
+        "build",
+        ["account_id"],
+        unique=False,
+        sqlite_where=sa.text("status != 'stopped'"),
+        postgresql_where=sa.text("status != 'stopped'"),
+    )
+    op.create_index("build_of_worker", "build", ["worker_id", "id"], unique=False)
+    op.create_index("ix_build_delivery_id", "build", ["delivery_id"], unique=False)
+    op.create_index("ix_build_trigger_uuid", "build", ["trigger_uuid"], unique=False)
 
     op.create_table(
         "preview_alias",
@@ -270,8 +264,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["worker_id"], ["worker.id"]),
         sa.PrimaryKeyConstraint("worker_id", "alias"),
     )
-    with op.batch_alter_table("preview_alias", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_preview_alias_account_id"), ["account_id"], unique=False)
+    op.create_index("ix_preview_alias_account_id", "preview_alias", ["account_id"], unique=False)
 
     op.create_table(
         "trigger_variable",
@@ -285,8 +278,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["trigger_uuid"], ["build_trigger.uuid"]),
         sa.PrimaryKeyConstraint("trigger_uuid", "key"),
     )
-    with op.batch_alter_table("trigger_variable", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_trigger_variable_account_id"), ["account_id"], unique=False)
+    op.create_index("ix_trigger_variable_account_id", "trigger_variable", ["account_id"], unique=False)
 
     op.create_table(
         "attempt",
@@ -310,7 +302,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("deploy_token_hash"),
         sa.UniqueConstraint("token_hash"),
     )
-    with op.batch_alter_table("attempt", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_attempt_account_id"), ["account_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_attempt_build_uuid"), ["build_uuid"], unique=False)
-        batch_op.create_index(batch_op.f("ix_attempt_ended_on"), ["ended_on"], unique=False)
+    op.create_index("ix_attempt_account_id", "attempt", ["account_id"], unique=False)
+    op.create_index("ix_attempt_build_uuid", "attempt", ["build_uuid"], unique=False)
+    op.create_index("ix_attempt_ended_on", "attempt", ["ended_on"], unique=False)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+from sqlmodel import SQLModel
+
+from kedge.db.engine import Database
+from kedge.db.schema import MIGRATIONS, SchemaTooNew, newest_revision, upgrade
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'kedge.db'}"
+
+
+async def test_from_empty_the_migrations_make_exactly_the_tables(url: str) -> None:
+    db = Database(url)
+    upgrade(db.engine)
+
+    with db.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), SQLModel.metadata) == []
+    await db.close()
+
+
+async def test_every_revision_leads_to_the_newest_with_its_rows_kept(tmp_path: Path) -> None:
+    revisions = sorted(path.stem.split("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+    for revision in revisions:
+        db = Database(f"sqlite:///{tmp_path / revision}.db")
+        upgrade(db.engine, revision)
+        with db.engine.begin() as connection:
+            connection.execute(text("INSERT INTO account (id, name, created_on) VALUES ('a', 'default', 1)"))
+        upgrade(db.engine)
+        with db.engine.connect() as connection:
+            assert connection.execute(text("SELECT name FROM account")).scalar() == "default"
+        await db.close()
+
+
+async def test_a_database_at_the_newest_schema_is_left_alone(url: str) -> None:
+    db = Database(url)
+    upgrade(db.engine)
+    upgrade(db.engine)
+    await db.close()
+
+
+async def test_a_newer_database_is_refused_with_what_to_do(url: str) -> None:
+    db = Database(url)
+    upgrade(db.engine)
+    with db.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    with pytest.raises(
+        SchemaTooNew, match=rf"schema 9999, this Kedge knows up to {newest_revision()}.*backup"
+    ):
+        upgrade(db.engine)
+    await db.close()
