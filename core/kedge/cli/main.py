@@ -6,8 +6,12 @@ import sys
 
 import typer
 
-from kedge.cli import builds, workers
+from kedge.cli import builds, config, workers
+from kedge.cli.demo import demo
+from kedge.cli.deployments import deploy, deployments, rollback
+from kedge.cli.doctor import doctor
 from kedge.cli.failure import CommandFailed
+from kedge.cli.plugins import plugins
 from kedge.cli.queue import queue
 from kedge.cli.up import up
 from kedge.errors import KedgeError
@@ -20,9 +24,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(up)
+app.command()(demo)
 app.add_typer(workers.app, name="worker")
 app.add_typer(builds.app, name="builds")
 app.command()(queue)
+app.command()(deploy)
+app.command()(deployments)
+app.command()(rollback)
+app.add_typer(config.app, name="config")
+app.command()(plugins)
+app.command()(doctor)
 
 
 def main() -> None:

@@ -1,0 +1,5 @@
+"""`python -m kedge` is `kedge`."""
+
+from kedge.cli.main import main
+
+main()

@@ -1,0 +1,25 @@
+"""`kedge plugins`: which hooks there are, and who implements them."""
+
+from __future__ import annotations
+
+import os
+
+from kedge.cli.options import ConfigFile, Json
+from kedge.cli.output import print_json, print_table
+
+
+def plugins(config: ConfigFile = None, json: Json = False) -> None:
+    """List every hook with its implementers, their distribution and version."""
+    from kedge.config import load  # noqa: PLC0415  (slow to import)
+    from kedge.registry import Registry  # noqa: PLC0415
+
+    described = Registry.load(load(config, os.environ, {})).describe()
+    if json:
+        print_json(described)
+        return
+    rows = [
+        (hook["name"], implementer["plugin"], implementer["distribution"], implementer["version"])
+        for hook in described
+        for implementer in hook["implementers"] or [{"plugin": "", "distribution": "", "version": ""}]
+    ]
+    print_table(("HOOK", "PLUGIN", "DISTRIBUTION", "VERSION"), rows, empty="")
