@@ -1,0 +1,48 @@
+"""What an operator decides: settings from a TOML file, the environment and the command line."""
+
+from kedge.config.describe import SettingDoc, describe_settings
+from kedge.config.load import Draft, load, read
+from kedge.config.mistakes import Mistake, mistakes_of
+from kedge.config.references import resolve_secret
+from kedge.config.settings import (
+    BlobSettings,
+    BuildSettings,
+    ComputeSettings,
+    ForgeSettings,
+    LoggingSettings,
+    LogSettings,
+    NodeSettings,
+    PlacementSettings,
+    ServerSettings,
+    Settings,
+)
+from kedge.config.units import Duration, Size, parse_duration, parse_size
+from kedge.config.workers import TriggerSpec, VariableSpec, WorkerSpec
+
+__all__ = [
+    "BlobSettings",
+    "BuildSettings",
+    "ComputeSettings",
+    "Draft",
+    "Duration",
+    "ForgeSettings",
+    "LogSettings",
+    "LoggingSettings",
+    "Mistake",
+    "NodeSettings",
+    "PlacementSettings",
+    "ServerSettings",
+    "SettingDoc",
+    "Settings",
+    "Size",
+    "TriggerSpec",
+    "VariableSpec",
+    "WorkerSpec",
+    "describe_settings",
+    "load",
+    "mistakes_of",
+    "parse_duration",
+    "parse_size",
+    "read",
+    "resolve_secret",
+]

@@ -1,0 +1,261 @@
+"""Every setting of a node, with its default. The file `configs/local.toml` shows them all."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+)
+
+from kedge.config.sources import Sources
+from kedge.config.units import Duration
+from kedge.config.workers import Table, WorkerName, WorkerSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
+PLUGIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
+DOMAIN = re.compile(
+    r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII
+)
+LISTEN = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", re.ASCII)
+PUBLIC_URL = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?")
+
+
+def default_data_dir(environ: Mapping[str, str]) -> Path:
+    """Where a node keeps its files if nobody says: `$XDG_DATA_HOME/kedge` or `~/.local/share/kedge`."""
+    shared = environ.get("XDG_DATA_HOME", "")
+    if Path(shared).is_absolute():
+        return Path(shared) / "kedge"
+    home = environ.get("HOME") or str(Path.home())
+    return Path(home) / ".local" / "share" / "kedge"
+
+
+def _default_node_name() -> str:
+    name = socket.gethostname()
+    return name if NAME.fullmatch(name) else "node"
+
+
+def _name(text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise ValueError("must be 1 to 63 letters, digits, dots, _ and -")
+    return text
+
+
+def _plugin_name(text: str) -> str:
+    if not PLUGIN_NAME.fullmatch(text):
+        raise ValueError("must be the name of a plugin: letters, digits, dots, _ and -")
+    return text
+
+
+def _listen(text: str) -> str:
+    match = LISTEN.fullmatch(text)
+    if match is None or int(match[1]) > 65535:
+        raise ValueError('must be HOST:PORT, such as "127.0.0.1:8787" or "[::1]:8787"')
+    return text
+
+
+def _folder(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("must be the path of a folder")
+    return path
+
+
+def _public_url(text: str) -> str:
+    if not PUBLIC_URL.fullmatch(text):
+        raise ValueError('must be a URL without a query, such as "https://kedge.example.com"')
+    return text.rstrip("/")
+
+
+def _domain(text: str) -> str:
+    if not DOMAIN.fullmatch(text) or len(text) > 190:
+        raise ValueError('must be a domain in small letters, such as "localhost" or "workers.example.com"')
+    return text
+
+
+def _database(text: str) -> str:
+    if text != "sqlite" and not re.fullmatch(r"(?:sqlite|postgresql)(?:\+[a-z0-9]+)?://.*", text):
+        raise ValueError('must be "sqlite", or a URL that begins with "postgresql://" or "sqlite://"')
+    return text
+
+
+def _names(value: Any) -> Any:
+    """One name, or several between commas, is what an environment variable can hold."""
+    if isinstance(value, str):
+        return [name.strip() for name in value.split(",") if name.strip()]
+    return value
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"names {', '.join(twice)} twice")
+    return names
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+PluginName = Annotated[str, AfterValidator(_plugin_name)]
+Names = Annotated[tuple[PluginName, ...], BeforeValidator(_names), AfterValidator(_distinct)]
+Positive = Annotated[Duration, Field(gt=0)]
+
+
+class WithTables(BaseModel):
+    """A section with one table per backend, `[compute.process]`; the chosen backend checks its own."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True)
+
+    __pydantic_extra__: dict[str, dict[str, Any]] = Field(init=False)
+
+    def table(self, name: str) -> dict[str, Any]:
+        """The table of one backend, as it was written; empty if there is none."""
+        return dict(self.__pydantic_extra__.get(name, {}))
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The names of all the tables that were written."""
+        return tuple(self.__pydantic_extra__)
+
+
+class ServerSettings(Table):
+    """`[server]`: where the node listens, and where it keeps what is its own."""
+
+    listen: Annotated[str, AfterValidator(_listen)] = Field(
+        default="127.0.0.1:8787", description="Address and port; port 0 takes a free one."
+    )
+    data_dir: Annotated[Path, AfterValidator(_folder)] = Field(
+        default_factory=lambda: default_data_dir(os.environ),
+        description="Folder for database, logs, repositories and keys. Also KEDGE_DATA_DIR.",
+    )
+    public_url: Annotated[str, AfterValidator(_public_url)] | None = Field(
+        default=None, description="Where users reach Kedge, if not at the address it listens on."
+    )
+    domain: Annotated[str, AfterValidator(_domain)] = Field(
+        default="localhost", description="Workers are served at NAME.domain."
+    )
+
+
+class NodeSettings(Table):
+    """`[node]`: who this node is among others."""
+
+    name: Annotated[str, AfterValidator(_name)] = Field(
+        default_factory=_default_node_name, description="Unique among nodes; the machine's name if not given."
+    )
+    location: Annotated[str, AfterValidator(_name)] = Field(
+        default="local", description="The named place that this node is in."
+    )
+
+
+class BuildSettings(Table):
+    """`[builds]`: limits of every build. Times are numbers of seconds, or texts such as "20 min"."""
+
+    concurrency: int = Field(default=6, ge=1, description="Builds that one account runs at once.")
+    start_timeout: Positive = Field(default=60.0, description="Time for a runner to report in.")
+    silence_timeout: Positive = Field(default=60.0, description="A runner silent for so long counts as lost.")
+    timeout: Positive = Field(default=1200.0, description="The longest that a build may run.")
+    infrastructure_retries: int = Field(
+        default=2,
+        ge=0,
+        le=10,
+        description="New attempts after a failure of the platform, never of a command.",
+    )
+    stop_grace: Annotated[Duration, Field(ge=0)] = Field(
+        default=5.0, description="Time between asking a build to stop and killing it."
+    )
+
+
+class ComputeSettings(WithTables):
+    """`[compute]`: where builds run."""
+
+    use: PluginName = Field(default="process", description="The compute backend.")
+
+
+class BlobSettings(WithTables):
+    """`[blobs]`: where files are kept."""
+
+    use: PluginName = Field(default="disk", description="The blob store.")
+
+
+class LogSettings(WithTables):
+    """`[logs]`: where build logs are kept."""
+
+    use: PluginName = Field(default="disk", description="The log store.")
+
+
+class ForgeSettings(WithTables):
+    """`[forges]`: where repositories live."""
+
+    use: Names = Field(default=("git",), description="The forges, each by its name.")
+
+
+class PlacementSettings(WithTables):
+    """`[placement]`: which location a build runs in."""
+
+    chain: Names = Field(
+        default=("capacity",),
+        description="The strategies, asked in this order; the last one's order counts most.",
+    )
+
+
+class LoggingSettings(Table):
+    """`[logging]`: what Kedge writes about itself."""
+
+    format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="auto is console on a terminal and json elsewhere."
+    )
+    level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
+        default="info", description="The least level that is written."
+    )
+
+
+class Settings(Table):
+    """All settings of a node. Made by `load`; `Settings()` holds the defaults."""
+
+    database: Annotated[str, AfterValidator(_database)] = Field(
+        default="sqlite", repr=False, description='"sqlite" for a file in the data dir, or a URL.'
+    )
+    plugins: Names = Field(
+        default=("tagged",), description="Plugins to load beside the backends that are named below."
+    )
+    server: ServerSettings = Field(default_factory=ServerSettings)
+    node: NodeSettings = Field(default_factory=NodeSettings)
+    builds: BuildSettings = Field(default_factory=BuildSettings)
+    compute: ComputeSettings = Field(default_factory=ComputeSettings)
+    blobs: BlobSettings = Field(default_factory=BlobSettings)
+    logs: LogSettings = Field(default_factory=LogSettings)
+    forges: ForgeSettings = Field(default_factory=ForgeSettings)
+    placement: PlacementSettings = Field(default_factory=PlacementSettings)
+    logging: LoggingSettings = Field(default_factory=LoggingSettings)
+    workers: dict[WorkerName, WorkerSpec] = Field(
+        default_factory=dict, description="Workers that this file makes, by name."
+    )
+
+    _sources: Sources = PrivateAttr(default_factory=Sources)
+
+    def model_post_init(self, context: Any) -> None:
+        """Remember where the values came from, when `load` says so."""
+        if isinstance(context, Sources):
+            self._sources = context
+
+    @property
+    def sources(self) -> Sources:
+        """Where each setting was written."""
+        return self._sources
+
+    @property
+    def base_dir(self) -> Path:
+        """What relative paths in the file start from."""
+        return self._sources.base_dir
