@@ -15,6 +15,7 @@ from kedge.config.settings import (
     PlacementSettings,
     ServerSettings,
     Settings,
+    default_data_dir,
 )
 from kedge.config.units import Duration, Size, parse_duration, parse_size
 from kedge.config.workers import TriggerSpec, VariableSpec, WorkerSpec
@@ -38,6 +39,7 @@ __all__ = [
     "TriggerSpec",
     "VariableSpec",
     "WorkerSpec",
+    "default_data_dir",
     "describe_settings",
     "load",
     "mistakes_of",

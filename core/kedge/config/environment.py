@@ -20,18 +20,18 @@ FOREIGN = frozenset({"KEDGE_URL", "KEDGE_TOKEN", "KEDGE_ACCOUNT", CONFIG, DATA_D
 
 def from_environment(
     environ: Mapping[str, str], top_level: Collection[str]
-) -> Iterator[tuple[str, str, Any]]:
-    """Yield variable, dotted key and value of every setting; an empty variable counts as not set.
+) -> Iterator[tuple[str, tuple[str, ...], Any]]:
+    """Yield variable, path and value of every setting; an empty variable counts as not set.
 
     A value that is a TOML list or table is read as such, any other is text.
     """
     if environ.get(DATA_DIR):
-        yield DATA_DIR, "server.data_dir", environ[DATA_DIR]
+        yield DATA_DIR, ("server", "data_dir"), environ[DATA_DIR]
     for variable in sorted(environ):
         key = variable.removeprefix(PREFIX).lower()
         named = variable.startswith(PREFIX) and variable not in FOREIGN
         if named and environ[variable] and ("__" in key or key in top_level):
-            yield variable, key.replace("__", "."), _value(environ[variable])
+            yield variable, tuple(key.split("__")), _value(environ[variable])
 
 
 def misspelt(environ: Mapping[str, str], settings: Collection[str]) -> Iterator[Mistake]:

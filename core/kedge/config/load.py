@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from kedge.config.sources import Sources
 from kedge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from kedge.config.sources import KeyPath
 
@@ -37,7 +38,7 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, 
     """The settings of a node. Raises `ConfigError` with every mistake there is.
 
     `path` is the file; without it, `KEDGE_CONFIG` of the environment, or none. `overrides` are what the
-    command line said, by dotted key (`{"server.listen": …}`); `None` means not said. What the chosen
+    command line said (`{"server": {"listen": …}}`); `None` means not said. What the chosen
     backends think of their own tables is found out by the registry.
     """
     draft = read(path, environ, overrides)
@@ -52,11 +53,8 @@ def read(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, 
         path = Path(environ[CONFIG])
     text, raw = _read_file(path)
     origins: dict[KeyPath, str] = {}
-    for origin, key, value in [
-        *from_environment(environ, Settings.model_fields),
-        *(("command line", key, value) for key, value in overrides.items() if value is not None),
-    ]:
-        keys = tuple(key.split("."))
+    environment = from_environment(environ, Settings.model_fields)
+    for origin, keys, value in [*environment, *_flat(overrides)]:
         _put(raw, keys, value)
         origins[keys] = origin
     sources = Sources(file=path, text=text, origins=origins)
@@ -80,6 +78,17 @@ def _read_file(path: Path | None) -> tuple[str, dict[str, Any]]:
         raise ConfigError([f"{path}: is not TOML: {error}"]) from error
 
 
+def _flat(
+    overrides: Mapping[str, Any], prefix: tuple[str, ...] = ()
+) -> Iterator[tuple[str, tuple[str, ...], Any]]:
+    for key, value in overrides.items():
+        keys = (*prefix, key)
+        if isinstance(value, Mapping):
+            yield from _flat(value, keys)
+        elif value is not None:
+            yield "command line", keys, value
+
+
 def _put(raw: dict[str, Any], keys: tuple[str, ...], value: Any) -> None:
     table = raw
     for key in keys[:-1]:
@@ -97,7 +106,7 @@ def _place_data_dir(raw: dict[str, Any], sources: Sources, environ: Mapping[str,
     given = server.get("data_dir")
     if given is None:
         server["data_dir"] = default_data_dir(environ)
-    elif isinstance(given, str):
+    elif isinstance(given, (str, Path)):
         in_file = sources.origin(("server", "data_dir")) is None
         base = sources.base_dir if in_file else Path.cwd()
         server["data_dir"] = base / os.path.expanduser(given)  # noqa: PTH111  (leaves an unknown user as it is)

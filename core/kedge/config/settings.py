@@ -33,7 +33,7 @@ LISTEN = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", re.A
 PUBLIC_URL = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?")
 
 
-def default_data_dir(environ: Mapping[str, str]) -> Path:
+def default_data_dir(environ: Mapping[str, str] = os.environ) -> Path:
     """Where a node keeps its files if nobody says: `$XDG_DATA_HOME/kedge` or `~/.local/share/kedge`."""
     shared = environ.get("XDG_DATA_HOME", "")
     if Path(shared).is_absolute():
@@ -118,7 +118,10 @@ class WithTables(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True)
 
-    __pydantic_extra__: dict[str, dict[str, Any]] = Field(init=False)
+    # pydantic's own way to say what type unknown keys have
+    __pydantic_extra__: dict[str, dict[str, Any]] = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        init=False
+    )
 
     def table(self, name: str) -> dict[str, Any]:
         """The table of one backend, as it was written; empty if there is none."""
@@ -137,7 +140,7 @@ class ServerSettings(Table):
         default="127.0.0.1:8787", description="Address and port; port 0 takes a free one."
     )
     data_dir: Annotated[Path, AfterValidator(_folder)] = Field(
-        default_factory=lambda: default_data_dir(os.environ),
+        default_factory=default_data_dir,
         description="Folder for database, logs, repositories and keys. Also KEDGE_DATA_DIR.",
     )
     public_url: Annotated[str, AfterValidator(_public_url)] | None = Field(
