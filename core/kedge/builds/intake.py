@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from kedge.contracts.forge import Delivery, Push
     from kedge.db.queries.intake import Target
 
+PUSH = "push"
+
 
 @dataclass
 class Queued:
@@ -51,10 +53,10 @@ class Intake:
         """Store a delivery and queue its builds in one transaction; return their uuids.
 
         A delivery that is known already queues nothing and returns the builds it led to then. Builds that a
-        rule says not to run are there as `skipped`. A queued build of the same trigger and branch that has
-        not been claimed is superseded.
+        rule says not to run are there as `skipped`. A build of the same trigger and branch that still waits
+        for its turn is superseded.
         """
-        queued = await self._services.db.write(_store, delivery, "push")
+        queued = await self._services.db.write(_store, delivery)
         await self._announce(queued)
         return queued.build_uuids
 
@@ -95,7 +97,7 @@ class Intake:
                 await registry.build_queued(event)
 
 
-def _store(session: Session, delivery: Delivery, source: str) -> Queued:
+def _store(session: Session, delivery: Delivery) -> Queued:
     queued = Queued()
     known = queries.add_delivery(session, delivery, now_ms())
     for push in delivery.pushes:
@@ -111,7 +113,7 @@ def _store(session: Session, delivery: Delivery, source: str) -> Queued:
                 _queue(
                     session,
                     queued,
-                    _new_build(push, target, source, delivery.delivery_id),
+                    _new_build(push, target, PUSH, delivery.delivery_id),
                     skip_reason(target.trigger, push),
                 )
                 for target in targets
@@ -130,7 +132,7 @@ def _store_one(session: Session, push: Push, target: Target, source: str) -> Que
 def _queue(session: Session, queued: Queued, build: Build, skipped: str | None) -> str:
     if skipped is not None:
         lifecycle.stop(build, Verdict(outcome=Outcome.SKIPPED, message=skipped), build.created_on)
-    else:
+    elif build.source == PUSH:
         for older in queries.waiting_builds(session, build.trigger_uuid, build.branch):
             message = f"Superseded by {build.commit_hash[:12]}."
             lifecycle.stop(older, Verdict(outcome=Outcome.SKIPPED, message=message), build.created_on)

@@ -11,9 +11,9 @@ import typer
 from kedge.cli.failure import CommandFailed
 from kedge.cli.options import Build, Json
 from kedge.cli.output import ago, coloured, print_json, print_table, say, took
-from kedge.cli.server import Server
 from kedge.cli.terminal_text import make_safe
 from kedge.cli.with_server import with_server
+from kedge.client import Server
 
 app = typer.Typer(no_args_is_help=True, help="See, follow, cancel and retry builds.")
 

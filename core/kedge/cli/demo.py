@@ -19,7 +19,7 @@ import typer
 from kedge.cli.failure import CommandFailed
 from kedge.cli.options import Json
 from kedge.cli.output import print_json, print_table, say
-from kedge.cli.server import Server, find_server
+from kedge.client import Server, find_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

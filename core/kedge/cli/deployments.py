@@ -10,8 +10,8 @@ import typer
 
 from kedge.cli.options import Json, Worker
 from kedge.cli.output import ago, print_json, print_table, say
-from kedge.cli.server import Server
 from kedge.cli.with_server import with_server
+from kedge.client import Server
 
 
 @with_server

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from kedge.cli import builds, config, workers
+from kedge.cli.apply import apply, export
 from kedge.cli.demo import demo
 from kedge.cli.deployments import deploy, deployments, rollback
 from kedge.cli.doctor import doctor
@@ -28,6 +29,8 @@ app.command()(demo)
 app.add_typer(workers.app, name="worker")
 app.add_typer(builds.app, name="builds")
 app.command()(queue)
+app.command()(apply)
+app.command()(export)
 app.command()(deploy)
 app.command()(deployments)
 app.command()(rollback)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from kedge.cli.options import Json
 from kedge.cli.output import ago, print_json, print_table
-from kedge.cli.server import Server
 from kedge.cli.with_server import with_server
+from kedge.client import Server
 
 
 @with_server

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
 import typer
 
 from kedge.cli.options import DataDir
-from kedge.cli.server import Server, find_server
+from kedge.client import Server, find_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,8 @@ import typer
 
 from kedge.cli.options import Json, Worker
 from kedge.cli.output import ago, print_json, print_table, say
-from kedge.cli.server import Server
 from kedge.cli.with_server import with_server
+from kedge.client import Server
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and remove workers.")
 

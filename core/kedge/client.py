@@ -1,4 +1,4 @@
-"""Finds the server and talks to it."""
+"""A client of Kedge's REST API: finds a server and talks to it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kedge.cli.failure import CommandFailed
+from kedge.errors import KedgeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
     import httpx
     from httpx_sse import ServerSentEvent
+
+
+class ClientError(KedgeError):
+    """The server cannot be found or reached, or it said no; the message is its own."""
+
+    code = 10500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +57,7 @@ class Server:
         return self.request("DELETE", path)
 
     def request(self, method: str, path: str, **kwargs: Any) -> Any:
-        """The `result` of the envelope. Raises `CommandFailed` with the server's own words."""
+        """The `result` of the envelope. Raises `ClientError` with the server's own words."""
         with self._client() as client:
             response = client.request(method, f"{self.base}{path}", **kwargs)
         return _result(response)
@@ -86,7 +92,7 @@ class Server:
             with httpx.Client(headers=headers, timeout=timeout, trust_env=False) as client:
                 yield client
         except httpx.TransportError as error:
-            raise CommandFailed(
+            raise ClientError(
                 f"no Kedge answers at {self.url} ({error}). Start one with `kedge up`, "
                 "or say where it is with --url or KEDGE_URL."
             ) from error
@@ -96,12 +102,12 @@ def _result(response: httpx.Response) -> Any:
     try:
         envelope = response.json()
     except ValueError:
-        raise CommandFailed(
+        raise ClientError(
             f"{response.url} answered {response.status_code} and no JSON: is it a Kedge?"
         ) from None
     if not envelope.get("success"):
         errors = envelope.get("errors") or [{"message": f"status {response.status_code}"}]
-        raise CommandFailed("\n".join(f"{error['message']}" for error in errors))
+        raise ClientError("\n".join(f"{error['message']}" for error in errors))
     return envelope["result"]
 
 
@@ -116,7 +122,7 @@ def find_server(url: str | None, token: str | None, account: str, data_dir: Path
         url = url or json.loads((folder / "node.json").read_text())["url"]
         token = token or (folder / "admin.token").read_text().strip()
     except OSError as error:
-        raise CommandFailed(
+        raise ClientError(
             f"no Kedge found: {folder} holds none. Start one with `kedge up`, or name one with --url and "
             "--token (KEDGE_URL and KEDGE_TOKEN), or its --data-dir."
         ) from error

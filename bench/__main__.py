@@ -1,0 +1,25 @@
+"""Run all measurements, or those named: `python -m bench [start] [throughput] [logs]`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from bench import logs, start, throughput
+from bench.figures import as_table, save
+
+MEASUREMENTS = {"start": start.measure, "throughput": throughput.measure, "logs": logs.measure}
+
+
+def main() -> None:
+    """Measure, print the table, keep it under bench/results."""
+    names = sys.argv[1:] or list(MEASUREMENTS)
+    figures = []
+    for name in names:
+        print(f"measuring {name} …", file=sys.stderr)
+        figures += MEASUREMENTS[name]()
+    save(figures, Path(__file__).parent / "results")
+    print(as_table(figures))
+
+
+main()
