@@ -2,7 +2,7 @@
 
 from kedge.config.describe import SettingDoc, describe_settings
 from kedge.config.load import Draft, load, read
-from kedge.config.mistakes import Mistake, mistakes_of
+from kedge.config.mistakes import Mistake, choices, mistakes_of, nearest
 from kedge.config.references import resolve_secret
 from kedge.config.settings import (
     BlobSettings,
@@ -39,10 +39,12 @@ __all__ = [
     "TriggerSpec",
     "VariableSpec",
     "WorkerSpec",
+    "choices",
     "default_data_dir",
     "describe_settings",
     "load",
     "mistakes_of",
+    "nearest",
     "parse_duration",
     "parse_size",
     "read",
