@@ -85,12 +85,12 @@ class _WorkerPlan:
         for trigger in self._spec.triggers():
             yield from self._trigger(trigger, known.get(trigger.name), prune=prune)
         wanted = {trigger.name for trigger in self._spec.triggers()}
-        for name, trigger in known.items():
+        for name, left in known.items():
             if prune and name not in wanted:
                 yield Change(
                     action="remove",
                     what=f"trigger {self._name}/{name}",
-                    carry_out=partial(_delete, self._server, f"/builds/triggers/{trigger.uuid}"),
+                    carry_out=partial(_delete, self._server, f"/builds/triggers/{left.uuid}"),
                 )
 
     def _trigger(self, spec: TriggerSpec, present: PresentTrigger | None, *, prune: bool) -> Iterator[Change]:

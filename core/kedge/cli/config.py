@@ -20,11 +20,10 @@ def group() -> None:
 @app.command()
 def check(config: ConfigFile = None, json: Json = False) -> None:
     """Read the configuration and load the plugins it names; report every mistake at once."""
-    from kedge.config import load  # noqa: PLC0415  (slow to import)
-    from kedge.registry import Registry  # noqa: PLC0415
+    from kedge.placement.strategies import STRATEGIES  # noqa: PLC0415  (slow to import)
+    from kedge.registry import load_and_register  # noqa: PLC0415
 
-    settings = load(config, os.environ, {})
-    Registry.load(settings)
+    load_and_register(config, os.environ, {}, placements=STRATEGIES)
     if json:
         print_json({"valid": True, "file": str(config) if config else None})
     else:

@@ -10,10 +10,11 @@ from kedge.cli.output import print_json, print_table
 
 def plugins(config: ConfigFile = None, json: Json = False) -> None:
     """List every hook with its implementers, their distribution and version."""
-    from kedge.config import load  # noqa: PLC0415  (slow to import)
-    from kedge.registry import Registry  # noqa: PLC0415
+    from kedge.placement.strategies import STRATEGIES  # noqa: PLC0415  (slow to import)
+    from kedge.registry import load_and_register  # noqa: PLC0415
 
-    described = Registry.load(load(config, os.environ, {})).describe()
+    _, registry = load_and_register(config, os.environ, {}, placements=STRATEGIES)
+    described = registry.describe()
     if json:
         print_json(described)
         return

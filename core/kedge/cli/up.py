@@ -24,21 +24,22 @@ def up(
     json: Json = False,
 ) -> None:
     """Run Kedge on this machine until it is told to stop."""
-    from kedge.config import load  # noqa: PLC0415  (only this command needs the server's modules)
-    from kedge.node import Node  # noqa: PLC0415
+    from kedge.node import Node  # noqa: PLC0415  (only this command needs the server's modules)
+    from kedge.placement.strategies import STRATEGIES  # noqa: PLC0415
+    from kedge.registry import load_and_register  # noqa: PLC0415
 
     overrides: dict[str, Any] = {"server": {}}
     if listen is not None:
         overrides["server"]["listen"] = listen
     if data_dir is not None:
         overrides["server"]["data_dir"] = data_dir
-    settings = load(config, os.environ, overrides)
+    settings, registry = load_and_register(config, os.environ, overrides, placements=STRATEGIES)
 
     def ready(url: str) -> None:
         sys.stdout.write(_ready_line(settings, url, as_json=json))
         sys.stdout.flush()
 
-    _run(Node(settings, ready=ready).run)
+    _run(Node(settings, registry, ready=ready).run)
 
 
 def _ready_line(settings: Settings, url: str, *, as_json: bool) -> str:

@@ -36,12 +36,13 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
 
 def with_server(function: Callable[Concatenate[Server, P], None]) -> Callable[..., None]:
     """A command made of `function(server, …)`: the server comes from `--url` and its like."""
+    call: Callable[..., None] = function
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
 
     def command(
         *, url: str | None, token: str | None, account: str, data_dir: Path | None, **options: Any
     ) -> None:
-        function(find_server(url, token, account, data_dir), **options)
+        call(find_server(url, token, account, data_dir), **options)
 
     added = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

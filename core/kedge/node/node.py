@@ -14,13 +14,13 @@ from kedge.node import data_dir, listeners
 from kedge.node.first_start import ensure_admin
 from kedge.node.parts import Parts
 from kedge.observe.log import configure
-from kedge.registry import Registry
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
     from kedge.config import Settings
+    from kedge.registry import Registry
 
 #: open streams get this long to end when the node stops
 SHUTDOWN_PATIENCE = 3
@@ -29,9 +29,10 @@ SHUTDOWN_PATIENCE = 3
 class Node:
     """One Kedge process. `run` serves until it is told to stop by a signal or by `stop`."""
 
-    def __init__(self, settings: Settings, *, ready: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, registry: Registry, *, ready: Callable[[str], None]) -> None:
         """`ready` is called with the URL once requests are answered."""
         self.settings = settings
+        self.registry = registry
         self.url = ""
         self._ready = ready
         self._server: uvicorn.Server | None = None
@@ -44,9 +45,8 @@ class Node:
     async def run(self) -> None:
         """Start everything, serve, and stop everything in reverse. Running builds go on without the node."""
         settings = self.settings
-        registry = Registry.load(settings)
         configure(
-            processors=registry.log_processors(),
+            processors=self.registry.log_processors(),
             format=settings.logging.format,
             level=settings.logging.level,
             node=settings.node.name,
@@ -58,22 +58,22 @@ class Node:
             stack.push_async_callback(db.close)
             await asyncio.to_thread(upgrade, db.engine)
             await ensure_admin(db, settings.server.data_dir)
-            await self._serve(stack, registry, db)
+            await self._serve(stack, db)
 
-    async def _serve(self, stack: AsyncExitStack, registry: Registry, db: Database) -> None:
+    async def _serve(self, stack: AsyncExitStack, db: Database) -> None:
         settings = self.settings
         tcp = listeners.listen_tcp(settings.server.listen)
         stack.callback(tcp.close)
         self.url = settings.server.public_url or listeners.url_of(tcp)
-        parts = Parts(settings, registry, db, self.url)
+        parts = Parts(settings, self.registry, db, self.url)
         sockets = [tcp]
         if parts.socket_path is not None:
             unix = listeners.listen_unix(parts.socket_path)
             stack.callback(unix.close)
             sockets.append(unix)
         await parts.open(stack)
-        await registry.startup(parts.host)
-        stack.push_async_callback(registry.shutdown, parts.host)
+        await self.registry.startup(parts.host)
+        stack.push_async_callback(self.registry.shutdown, parts.host)
         self._server = _Server(uvicorn.Config(parts.front, **UVICORN), started=self._started)
         await self._server.serve(sockets=sockets)
 

@@ -24,8 +24,8 @@ from kedge.node.data_dir import runner_socket
 from kedge.node.front import Front
 from kedge.node.host import NodeHost
 from kedge.objects import Objects
-from kedge.placement.capacity import Capacity
 from kedge.placement.chain import Chain
+from kedge.placement.strategies import STRATEGIES
 from kedge.secrets import SecretBox
 from kedge.workers.deployments import Deployments
 from kedge.workers.gateway import Gateway
@@ -66,7 +66,7 @@ class Parts:
             db=db,
             registry=registry,
             compute=self.compute,
-            placement=Chain(registry.build_placement_chain(settings, self.host, {"capacity": Capacity})),
+            placement=Chain(registry.build_placement_chain(settings, self.host, STRATEGIES)),
             forges=self.forges,
             logs=BuildLogs(self.log_store, db, registry),
             liveness=Liveness(),
@@ -108,10 +108,9 @@ class Parts:
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Open the backends, adopt what still runs, start what runs in the background."""
-        backends = [self.blobs, self.log_store, self.compute]
-        for backend in backends:
-            await backend.open()
-            stack.push_async_callback(backend.close)
+        for part in (self.blobs, self.log_store, self.compute):
+            await part.open()
+            stack.push_async_callback(part.close)
         await self.objects.clock.recover()
         await Adoption(self.builds, self.objects).run()
         for forge in self.forges.values():
