@@ -59,8 +59,8 @@ def read(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, 
         origins[keys] = origin
     sources = Sources(file=path, text=text, origins=origins)
     _place_data_dir(raw, sources, environ)
-    keys_known = [one.key for one in describe_settings()]
-    return _validate(raw, sources, [*misspelt(environ, keys_known)])
+    known = [one.key for one in describe_settings() if one.key != "workers"]
+    return _validate(raw, sources, [*misspelt(environ, known)])
 
 
 def _read_file(path: Path | None) -> tuple[str, dict[str, Any]]:
