@@ -120,8 +120,8 @@ def _validate(raw: dict[str, Any], sources: Sources, mistakes: list[Mistake]) ->
         except ValidationError as error:
             found = mistakes_of(error, Settings, sources)
             mistakes.extend(mistake for mistake in found if not _follows(mistake, mistakes))
-            for path in sorted({mistake.path for mistake in found}, key=len, reverse=True):
-                _take_out(raw, path)
+            for table, key in [_mistaken(raw, mistake.path) for mistake in found]:
+                table.pop(key, None)
         else:
             return Draft(settings=settings, mistakes=tuple(mistakes))
 
@@ -132,12 +132,12 @@ def _follows(mistake: Mistake, earlier: list[Mistake]) -> bool:
     return any(len(one.path) > len(path) and one.path[: len(path)] == path for one in earlier)
 
 
-def _take_out(raw: dict[str, Any], path: KeyPath) -> None:
-    """Remove the key at `path`; if it is missing, the table that misses it."""
+def _mistaken(raw: dict[str, Any], path: KeyPath) -> tuple[dict[str, Any], str]:
+    """The table and the key to take out for a mistake at `path`; of a missing key, its whole table."""
     table: Any = raw
-    owner, last = raw, path[0]
+    owner, last = raw, str(path[0])
     for key in path:
         if not isinstance(table, dict) or key not in table:
             break
         owner, last, table = table, str(key), table[key]
-    del owner[str(last)]
+    return owner, last

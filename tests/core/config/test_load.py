@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kedge import ConfigError
@@ -237,6 +237,7 @@ sections = st.sampled_from([*Settings.model_fields, "other"])
 keys = st.sampled_from(["use", "chain", "listen", "timeout", "process", "data_dir", "hello", "variables", ""])
 
 
+@example({"plugins": [None, None]})
 @given(st.dictionaries(sections, json | st.dictionaries(keys, json, max_size=3), max_size=4))
 def test_whatever_is_said_ends_in_settings_or_mistakes(said: dict[str, object]) -> None:
     draft = read(None, {}, said)
