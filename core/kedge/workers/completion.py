@@ -1,0 +1,107 @@
+"""The last step of an upload: one transaction in which the version appears and begins to serve."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from kedge.db.clock import now_ms
+from kedge.db.queries import versions as queries
+from kedge.db.queries.deployments import Note
+from kedge.db.tables import Version
+from kedge.errors import Forbidden
+from kedge.workers.deployments import Change
+from kedge.workers.previews import check_alias
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+    from kedge.contracts.host import Principal
+    from kedge.db.tables import Build, Upload, Worker
+    from kedge.workers.deployments import Deployments, Published
+    from kedge.workers.urls import WorkerUrls
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What shall become of the finished version."""
+
+    deploy: bool
+    alias: str | None
+    urls: WorkerUrls
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    """A version that is stored whole, and where it can be seen."""
+
+    version_id: str
+    number: int
+    #: the worker's if the version is live, else the version's own
+    url: str
+    preview_url: str
+    alias_url: str | None
+
+
+def complete(
+    session: Session, deployments: Deployments, principal: Principal, upload_id: str, wish: Wish
+) -> tuple[Completed, Published | None]:
+    """Make the version of an upload whose files are all there; the second time, only tell of it again."""
+    upload, worker = queries.find_upload(session, upload_id, lock=True)
+    build = check_build(session, principal, worker, deploy=wish.deploy)
+    if "completed" in upload.request:
+        return Completed(**upload.request["completed"]), None
+    if wish.alias is not None:
+        check_alias(wish.alias, worker.name)
+    version = _add_version(session, upload, author=build.author if build else principal.token_name)
+    note = Note(source="build" if build else "api", author=version.author, message=version.message)
+    change = Change(note=note, live=wish.deploy, alias=wish.alias)
+    published = deployments.publish(session, worker, version, change)
+    completed = _completed(published, wish.urls)
+    upload.request = {**upload.request, "completed": asdict(completed)}
+    return completed, published
+
+
+def check_build(session: Session, principal: Principal, worker: Worker, *, deploy: bool) -> Build | None:
+    """The build that a token belongs to, if it is one's. Raises `Forbidden` for what it may not do."""
+    if principal.build_uuid is None:
+        return None
+    build = queries.deploying_build(session, principal.build_uuid, worker)
+    if deploy and not build.is_production:
+        raise Forbidden(
+            f"this build is a preview of the branch {build.branch!r}: it may upload a version, "
+            "but not put it into production. Deploy with --no-promote"
+        )
+    return build
+
+
+def _add_version(session: Session, upload: Upload, *, author: str) -> Version:
+    version = Version(
+        id=str(uuid4()),
+        account_id=upload.account_id,
+        worker_id=upload.worker_id,
+        number=queries.next_number(session, upload.worker_id),
+        kind="static",
+        author=author,
+        build_uuid=upload.build_uuid,
+        created_on=now_ms(),
+        **upload.request,
+    )
+    session.add(version)
+    session.flush()
+    if upload.build_uuid is not None:
+        queries.note_build_version(session, upload.build_uuid, version.id)
+    return version
+
+
+def _completed(published: Published, urls: WorkerUrls) -> Completed:
+    version, place = published.version, published.place
+    preview_url = urls.version(place, version.id)
+    return Completed(
+        version_id=version.id,
+        number=version.number,
+        url=preview_url if published.deployment is None else urls.production(place),
+        preview_url=preview_url,
+        alias_url=None if published.alias is None else urls.alias(place, published.alias),
+    )

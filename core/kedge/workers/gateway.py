@@ -1,0 +1,129 @@
+"""The ASGI application that answers for every host under the gateway's domain."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from kedge.contracts.events import RequestServed
+from kedge.workers.contents import Contents
+from kedge.workers.sites import Sites
+from kedge.workers.static import METHODS, Ask, answer, plain
+
+if TYPE_CHECKING:
+    from starlette.types import Message, Receive, Scope, Send
+
+    from kedge.contracts.blobs import BlobStore
+    from kedge.db.engine import Database
+    from kedge.workers.sites import Site
+    from kedge.workers.static import Reply
+
+log = structlog.get_logger("gateway")
+
+
+class Listeners(Protocol):
+    """The part of the registry that the gateway needs."""
+
+    def listens(self, hook: str) -> bool:
+        """Whether anybody implements the hook."""
+        ...
+
+    async def request_served(self, event: RequestServed) -> None:
+        """Tell everybody who does."""
+        ...
+
+
+class Gateway:
+    """Serves what is deployed: each request from one version, whole."""
+
+    def __init__(self, db: Database, blobs: BlobStore, domain: str, *, registry: Listeners) -> None:
+        """`domain` is the one whose subdomains are workers."""
+        self._suffix = f".{domain}"
+        self._sites = Sites(db, blobs)
+        self._contents = Contents(blobs)
+        self._registry = registry
+
+    def serves(self, host: str) -> bool:
+        """Whether a request with this `Host` header is the gateway's."""
+        return _bare(host).endswith(self._suffix)
+
+    def forget(self, worker_id: str) -> None:
+        """What serves a worker has changed: the very next request sees it."""
+        self._sites.forget(worker_id)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        headers = _headers(scope)
+        name = _bare(headers.get(b"host", b"").decode("latin-1")).removesuffix(self._suffix)
+        try:
+            site = self._sites.at_hand(name) or await self._sites.find(name)
+        except Exception:
+            log.exception("cannot tell what to serve", host=name)
+            site, reply = None, plain(503, "This site cannot be served just now. Try again soon.\n")
+        else:
+            reply = _reply(site, name, scope, headers)
+        if site is None:
+            await self._contents.send("", reply, scope, receive, send)
+        elif self._registry.listens("kedge_request_served"):
+            await self._send_and_tell(reply, site, scope, receive, send)
+        else:
+            await self._contents.send(site.serving.account_id, reply, scope, receive, send)
+
+    async def _send_and_tell(
+        self, reply: Reply, site: Site, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        started, status, sent = time.perf_counter(), reply.status, 0
+
+        async def count(message: Message) -> None:
+            nonlocal sent, status
+            status = message.get("status", status)
+            sent += len(message.get("body", b""))
+            await send(message)
+
+        await self._contents.send(site.serving.account_id, reply, scope, receive, count)
+        event = RequestServed(
+            account=site.serving.account,
+            worker=site.serving.worker,
+            version_id=site.serving.version_id,
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            duration_ms=(time.perf_counter() - started) * 1000,
+            bytes_sent=sent,
+        )
+        await self._registry.request_served(event)
+
+
+def _bare(host: str) -> str:
+    return host.partition(":")[0].rstrip(".").lower()
+
+
+def _headers(scope: Scope) -> dict[bytes, bytes]:
+    headers: dict[bytes, bytes] = {}
+    for key, value in scope["headers"]:
+        headers[key] = headers[key] + b", " + value if key in headers else value
+    return headers
+
+
+def _reply(site: Site | None, name: str, scope: Scope, headers: dict[bytes, bytes]) -> Reply:
+    method = scope["method"]
+    if site is None:
+        return plain(
+            404,
+            f"Nothing is deployed at {name[:80]}.\n\n"
+            "If this is your worker, deploy a folder to it: kedge deploy DIR --worker NAME\n"
+            "If it is a preview, its branch may not have been built yet: see kedge builds list\n",
+        )
+    if method not in METHODS:
+        return plain(405, "Only GET and HEAD are answered here.\n", (b"allow", b"GET, HEAD"))
+    ask = Ask(
+        method,
+        scope["raw_path"],
+        scope["query_string"],
+        headers.get(b"if-none-match", b""),
+        headers.get(b"range", b""),
+        headers.get(b"if-range", b""),
+    )
+    return answer(site.manifest.files, ask)

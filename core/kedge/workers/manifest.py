@@ -1,0 +1,107 @@
+"""What a version consists of: paths, and the content behind each."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
+
+from kedge.errors import InvalidInput, TooLarge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+MOST_FILES = 20_000
+LARGEST_FILE = 25 * 1024 * 1024
+LARGEST_VERSION = 1024 * 1024 * 1024
+LONGEST_PATH = 1024
+#: offending files that a message names
+NAMED = 10
+
+
+class File(NamedTuple):
+    """The content behind a path."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Immutable. Paths are relative, with `/` between parts, and differ by case."""
+
+    files: Mapping[str, File]
+
+    @cached_property
+    def json(self) -> bytes:
+        """The canonical form: equal manifests give equal bytes."""
+        return orjson.dumps({"kind": "static", "files": self.files}, option=orjson.OPT_SORT_KEYS)
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the canonical form."""
+        return sha256(self.json).hexdigest()
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """Every content once, with its size."""
+        return dict(self.files.values())
+
+    @property
+    def byte_count(self) -> int:
+        """The bytes of all files together."""
+        return sum(size for _, size in self.files.values())
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Manifest:
+        """Read back what `json` gave."""
+        return cls({path: File(*file) for path, file in orjson.loads(data)["files"].items()})
+
+
+def check(manifest: Manifest) -> None:
+    """Raise `InvalidInput` or `TooLarge`, naming the files that cannot be."""
+    files = manifest.files
+    if not files:
+        raise InvalidInput("there is nothing to deploy: the folder holds no files")
+    if len(files) > MOST_FILES:
+        raise TooLarge(f"{len(files)} files are too many: a version may have {MOST_FILES}")
+    if large := [path for path, file in files.items() if file.size > LARGEST_FILE]:
+        raise TooLarge(f"a file may have {LARGEST_FILE >> 20} MiB; larger are {_name(large)}")
+    if manifest.byte_count > LARGEST_VERSION:
+        raise TooLarge(f"all files together may have {LARGEST_VERSION >> 20} MiB")
+    if wrong := [path for path in files if not is_safe_path(path)]:
+        raise InvalidInput(
+            "a path must be relative and at most 1,024 bytes long, with no empty, `.` or `..` part, "
+            f"no backslash and no control character; wrong are {_name(wrong)}"
+        )
+    if torn := [path for path, file in files.items() if manifest.sizes[file.sha256] != file.size]:
+        raise InvalidInput(f"one SHA-256 is given with several sizes, for {_name(torn)}")
+
+
+def is_safe_path(path: str) -> bool:
+    """Whether a file of a version may have this path."""
+    if not path or len(path.encode("utf-8", "replace")) > LONGEST_PATH or "\\" in path:
+        return False
+    if any(part in {"", ".", ".."} for part in path.split("/")):
+        return False
+    return path.isprintable() or not any(unicodedata.category(c) in {"Cc", "Cs"} for c in path)
+
+
+def file_key(account_id: str, digest: str) -> str:
+    """Where a content lies in the blob store. Per account: nobody can probe another's files."""
+    return f"files/{account_id}/{digest[:2]}/{digest}"
+
+
+def manifest_key(account_id: str, digest: str) -> str:
+    """Where a manifest lies in the blob store."""
+    return f"manifests/{account_id}/{digest}.json"
+
+
+def _name(paths: Iterable[str]) -> str:
+    paths = list(paths)
+    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+    return ", ".join(repr(path[:200]) for path in paths[:NAMED]) + more

@@ -1,0 +1,167 @@
+"""Which version answers for a host, remembered for a moment."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from kedge.db.queries import deployments as queries
+from kedge.db.queries.deployments import Serving
+from kedge.workers.lru import Lru
+from kedge.workers.manifest import Manifest, manifest_key
+from kedge.workers.previews import ALIAS, VERSION_PREFIX, splits
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+    from kedge.contracts.blobs import BlobStore
+    from kedge.db.engine import Database
+    from kedge.db.tables import Account, Version, Worker
+
+log = structlog.get_logger("gateway")
+
+#: seconds after which the database is asked again: what another node deploys is served by then
+TRUSTED_FOR = 1.0
+#: hosts that are remembered
+MOST_HOSTS = 4096
+#: files of the manifests that are kept in memory, of all versions together
+MANIFEST_FILES = 200_000
+#: characters of the longest host that can mean anything
+LONGEST_NAME = 253
+
+
+@dataclass(frozen=True)
+class Site:
+    """One version, whole: what a request is answered from, start to end."""
+
+    serving: Serving
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the database said, and when it was asked."""
+
+    serving: Serving
+    asked_at: float
+
+
+class Sites:
+    """Finds the site of a name under the gateway's domain."""
+
+    def __init__(self, db: Database, blobs: BlobStore) -> None:
+        """Nothing is known yet."""
+        self._db = db
+        self._blobs = blobs
+        self._seen: Lru[str, Seen] = Lru(MOST_HOSTS)
+        self._manifests: Lru[tuple[str, str], Manifest] = Lru(MANIFEST_FILES)
+        self._asking: dict[str, asyncio.Task[Serving | None]] = {}
+
+    def at_hand(self, name: str) -> Site | None:
+        """The site, if it can be told without waiting."""
+        seen = self._seen.get(name)
+        if seen is None or time.monotonic() - seen.asked_at >= TRUSTED_FOR:
+            return None
+        manifest = self._manifests.get((seen.serving.account_id, seen.serving.digest))
+        return None if manifest is None else Site(seen.serving, manifest)
+
+    async def find(self, name: str) -> Site | None:
+        """The site, or `None` if nothing is deployed under that name."""
+        serving = await self._ask(name)
+        return None if serving is None else Site(serving, await self._manifest(serving))
+
+    def forget(self, worker_id: str) -> None:
+        """Ask again for every host of a worker: what serves it has changed."""
+        # A question that is on its way may be answered with what was before.
+        self._asking.clear()
+        for name, seen in self._seen.items():
+            if seen.serving.worker_id == worker_id:
+                self._seen.drop(name)
+
+    async def _ask(self, name: str) -> Serving | None:
+        task = self._asking.get(name)
+        if task is None:
+            task = self._asking[name] = asyncio.create_task(self._look_up(name))
+        try:
+            return await asyncio.shield(task)
+        except Exception:
+            seen = self._seen.get(name)
+            if seen is None:
+                raise
+            log.warning("the database does not answer; serving what was deployed before", exc_info=True)
+            return seen.serving
+
+    async def _look_up(self, name: str) -> Serving | None:
+        asked_at = time.monotonic()
+        try:
+            serving = await self._db.read(serving_for, name)
+            if self._asking.get(name) is asyncio.current_task():
+                self._remember(name, serving, asked_at)
+            return serving
+        finally:
+            if self._asking.get(name) is asyncio.current_task():
+                del self._asking[name]
+
+    def _remember(self, name: str, serving: Serving | None, asked_at: float) -> None:
+        if serving is None:
+            self._seen.drop(name)
+        else:
+            self._seen.put(name, Seen(serving, asked_at))
+
+    async def _manifest(self, serving: Serving) -> Manifest:
+        key = (serving.account_id, serving.digest)
+        manifest = self._manifests.get(key)
+        if manifest is None:
+            data = b"".join([part async for part in self._blobs.get(manifest_key(*key))])
+            manifest = await asyncio.to_thread(Manifest.from_json, data)
+            self._manifests.put(key, manifest, cost=len(manifest.files))
+        return manifest
+
+
+def serving_for(session: Session, name: str) -> Serving | None:
+    """What serves `worker`, `alias-worker` or `versionprefix-worker`, each perhaps with `.account`.
+
+    A worker of exactly that name comes first, then the longest worker name that gives a version. Of
+    several accounts' workers of one name, the oldest is meant unless the account is named.
+    """
+    label, dot, account = name.partition(".")
+    if len(name) > LONGEST_NAME or "." in account or (dot and not account):
+        return None
+    readings = [(alias, worker) for alias, worker in splits(label) if _may_name_version(alias)]
+    owners = queries.owners(session, [label, *(worker for _, worker in readings)], account or None)
+    if label in owners:
+        version = queries.current_version(session, owners[label][0].id)
+        if version is not None:
+            return _serving(*owners[label], version)
+    for alias, worker in readings:
+        if worker in owners:
+            version = _preview(session, owners[worker][0].id, alias)
+            if version is not None:
+                return _serving(*owners[worker], version)
+    return None
+
+
+def _may_name_version(alias: str) -> bool:
+    return bool(ALIAS.fullmatch(alias) or VERSION_PREFIX.fullmatch(alias))
+
+
+def _preview(session: Session, worker_id: str, alias: str) -> Version | None:
+    version = queries.version_by_alias(session, worker_id, alias)
+    if version is None and VERSION_PREFIX.fullmatch(alias):
+        version = queries.version_by_prefix(session, worker_id, alias)
+    return version
+
+
+def _serving(worker: Worker, account: Account, version: Version) -> Serving:
+    return Serving(
+        account_id=account.id,
+        account=account.name,
+        worker_id=worker.id,
+        worker=worker.name,
+        version_id=version.id,
+        digest=version.digest,
+    )
