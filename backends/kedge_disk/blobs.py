@@ -1,0 +1,204 @@
+"""Blobs as files."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from kedge import BlobInfo, BlobNotFound, Conflict, InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Iterator
+    from datetime import timedelta
+
+    from kedge import Host
+
+KEY = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", re.ASCII)
+LONGEST_KEY = 512
+READ_BYTES = 1024 * 1024
+LIST_BATCH = 1000
+
+
+class DiskBlobSettings(BaseModel):
+    """`[blobs.disk]`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fsync: bool = Field(default=False, description="Wait for the disk before a blob counts as stored.")
+
+
+class DiskBlobs:
+    """A file for each blob, below `blobs` in the data dir; new ones are written beside and moved in."""
+
+    name: ClassVar[str] = "disk"
+    Settings: ClassVar[type[BaseModel]] = DiskBlobSettings
+
+    def __init__(self, settings: DiskBlobSettings, host: Host) -> None:
+        """Keep the folders' names."""
+        self._fsync = settings.fsync
+        self._root = host.data_dir / "blobs" / "kept"
+        self._incoming = host.data_dir / "blobs" / "incoming"
+
+    async def open(self) -> None:
+        """Make the folders and clear out what a killed process left half written."""
+        await asyncio.to_thread(self._open)
+
+    def _open(self) -> None:
+        shutil.rmtree(self._incoming, ignore_errors=True)
+        self._root.mkdir(parents=True, exist_ok=True)
+        self._incoming.mkdir(parents=True, exist_ok=True)
+
+    async def put(
+        self, key: str, data: bytes | Path | AsyncIterable[bytes], *, if_absent: bool = False
+    ) -> BlobInfo:
+        """Store `data` whole under `key`, or nothing at all."""
+        target = self._path(key)
+        incoming = self._incoming / uuid4().hex
+        try:
+            if isinstance(data, bytes | Path):
+                await asyncio.to_thread(_write_whole, incoming, data)
+            else:
+                await _write_stream(incoming, data)
+            return await asyncio.to_thread(self._move_in, incoming, target, key, if_absent=if_absent)
+        finally:
+            with suppress(FileNotFoundError):
+                incoming.unlink()
+
+    def _move_in(self, incoming: Path, target: Path, key: str, *, if_absent: bool) -> BlobInfo:
+        if self._fsync:
+            with incoming.open("rb") as file:
+                os.fsync(file.fileno())
+        info = _describe(incoming, key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if if_absent:
+            try:
+                os.link(incoming, target)
+            except FileExistsError:
+                raise Conflict(f"the blob {key} is there already") from None
+        else:
+            incoming.replace(target)
+        return info
+
+    async def get(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """Yield bytes `start` to `end`; a small blob costs one hop to a thread."""
+        descriptor, size, data = await asyncio.to_thread(_open_and_read, self._path(key), start, end)
+        if descriptor is None:
+            yield data
+            return
+        try:
+            position, stop = start + len(data), size if end is None else min(end, size)
+            yield data
+            while position < stop:
+                count = min(READ_BYTES, stop - position)
+                data = await asyncio.to_thread(os.pread, descriptor, count, position)
+                if not data:
+                    return
+                position += len(data)
+                yield data
+        finally:
+            os.close(descriptor)
+
+    async def stat(self, key: str) -> BlobInfo:
+        """Describe a blob."""
+        return await asyncio.to_thread(_describe, self._path(key), key)
+
+    async def list(self, prefix: str = "") -> AsyncIterator[BlobInfo]:
+        """Yield the blobs whose key starts with `prefix`, ordered by key."""
+        walk = _walk(self._root, self._root, prefix)
+        while batch := await asyncio.to_thread(_take, walk, LIST_BATCH):
+            for info in batch:
+                yield info
+
+    async def delete(self, key: str) -> None:
+        """Remove a blob; folders that become empty stay."""
+        path = self._path(key)
+        with suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            await asyncio.to_thread(path.unlink)
+
+    async def presign(self, key: str, method: Literal["GET", "PUT"], *, expires: timedelta) -> str | None:
+        """Files have no URL."""
+        return None
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+    def _path(self, key: str) -> Path:
+        if len(key) > LONGEST_KEY or not KEY.fullmatch(key):
+            raise InvalidInput(f"{key[:80]!r} is no key of a blob")
+        return self._root / key
+
+
+def _write_whole(target: Path, data: bytes | Path) -> None:
+    if isinstance(data, Path):
+        shutil.copyfile(data, target)
+    else:
+        target.write_bytes(data)
+
+
+async def _write_stream(target: Path, data: AsyncIterable[bytes]) -> None:
+    with target.open("wb") as file:
+        async for part in data:
+            await asyncio.to_thread(file.write, part)
+
+
+def _describe(path: Path, key: str) -> BlobInfo:
+    try:
+        stat = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise BlobNotFound(f"there is no blob {key}") from None
+    if not _is_file(stat):
+        raise BlobNotFound(f"there is no blob {key}")
+    modified = datetime.fromtimestamp(stat.st_mtime, UTC)
+    return BlobInfo(key=key, size=stat.st_size, modified_on=modified)
+
+
+def _is_file(stat: os.stat_result) -> bool:
+    return (stat.st_mode & 0o170000) == 0o100000
+
+
+def _open_and_read(path: Path, start: int, end: int | None) -> tuple[int | None, int, bytes]:
+    """The first part; the descriptor stays open only if there is more."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError, OSError) as error:
+        raise BlobNotFound(f"there is no blob {path.name}") from error
+    stat = os.fstat(descriptor)
+    if not _is_file(stat):
+        os.close(descriptor)
+        raise BlobNotFound(f"there is no blob {path.name}")
+    stop = stat.st_size if end is None else min(end, stat.st_size)
+    data = os.pread(descriptor, max(min(READ_BYTES, stop - start), 0), start)
+    if start + len(data) >= stop:
+        os.close(descriptor)
+        return None, stat.st_size, data
+    return descriptor, stat.st_size, data
+
+
+def _walk(folder: Path, root: Path, prefix: str) -> Iterator[BlobInfo]:
+    # A folder sorts as its name with the slash behind it: then the walk comes in the order of keys.
+    with os.scandir(folder) as entries:
+        ordered = sorted(
+            (entry.name + "/" if entry.is_dir(follow_symlinks=False) else entry.name, entry.path)
+            for entry in entries
+        )
+    for name, path in ordered:
+        key = os.path.relpath(path, root)
+        if name.endswith("/"):
+            if f"{key}/".startswith(prefix) or prefix.startswith(f"{key}/"):
+                yield from _walk(Path(path), root, prefix)
+        elif key.startswith(prefix):
+            with suppress(BlobNotFound):
+                yield _describe(Path(path), key)
+
+
+def _take(walk: Iterator[BlobInfo], count: int) -> list[BlobInfo]:
+    return [info for info, _ in zip(walk, range(count), strict=False)]

@@ -1,0 +1,78 @@
+"""A log that is final: one file of concatenated zstd frames, which any zstd reads, and an index beside it."""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kedge import LogExtent
+from kedge_disk.hot import segment_path
+from kedge_disk.index import Index
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kedge_disk.hot import HotLog
+
+HEADER = struct.Struct("<8sQQQQ")
+MAGIC = b"kedgelog"
+
+
+def seal(hot: HotLog, target: Path) -> LogExtent:
+    """Make the sealed files from a hot log. The index, moved in last, is what makes it sealed."""
+    extent = replace(hot.extent(), sealed=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    segments = hot.segments()
+    if len(segments) == 1:
+        os.link(segment_path(hot.folder, 0), target)
+    else:
+        _concatenate([segment_path(hot.folder, segment) for segment in segments], target)
+    _write_index(hot, segments, extent, index_path(target))
+    return extent
+
+
+def index_path(target: Path) -> Path:
+    """The index of a sealed log."""
+    return target.with_suffix(".idx")
+
+
+def read_extent(descriptor: int) -> tuple[LogExtent, Index]:
+    """The extent and the records of an open sealed index."""
+    magic, size, number, start, end = HEADER.unpack(os.pread(descriptor, HEADER.size, 0))
+    if magic != MAGIC:
+        raise ValueError("the index of the log is damaged")
+    extent = LogExtent(size=size, next_number=number, sealed=True, gap_start=start, gap_end=end)
+    return extent, Index(descriptor, start=HEADER.size)
+
+
+def _concatenate(sources: list[Path], target: Path) -> None:
+    part = target.with_suffix(".part")
+    with part.open("wb") as whole:
+        for source in sources:
+            with source.open("rb") as file:
+                left = os.fstat(file.fileno()).st_size
+                while left:
+                    left -= os.sendfile(whole.fileno(), file.fileno(), None, left)
+    part.replace(target)
+
+
+def _write_index(hot: HotLog, segments: list[int], extent: LogExtent, target: Path) -> None:
+    bases, base = {}, 0
+    for segment in segments:
+        bases[segment] = base
+        base += segment_path(hot.folder, segment).stat().st_size
+    part = target.with_suffix(".part-idx")
+    source = os.open(hot.folder / "index", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with part.open("wb") as file:
+            file.write(HEADER.pack(MAGIC, extent.size, extent.next_number, extent.gap_start, extent.gap_end))
+            for entry in Index(source).entries():
+                if entry.segment in bases:
+                    position = bases[entry.segment] + entry.position
+                    file.write(replace(entry, position=position, segment=0).pack())
+    finally:
+        os.close(source)
+    part.replace(target)
