@@ -1,5 +1,9 @@
 """Kedge: self-hosted push-to-deploy. These are the names that plugins import."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from kedge.contracts.blobs import BlobInfo, BlobStore
 from kedge.contracts.compute import (
     Compute,
@@ -37,6 +41,9 @@ from kedge.errors import (
 )
 from kedge.hookspecs import hookimpl
 
+if TYPE_CHECKING:
+    from kedge.config import Duration, Size
+
 __all__ = [
     "BlobInfo",
     "BlobNotFound",
@@ -55,6 +62,7 @@ __all__ = [
     "Conflict",
     "Delivery",
     "Deployed",
+    "Duration",
     "ExitCause",
     "Failure",
     "Forbidden",
@@ -80,9 +88,19 @@ __all__ = [
     "Repo",
     "RequestServed",
     "Scope",
+    "Size",
     "StaleAttempt",
     "StartRefused",
     "TooLarge",
     "Unauthorized",
     "hookimpl",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Only settings models need these, and pydantic is slow to import: whoever needs it pays for it.
+    if name in {"Duration", "Size"}:
+        from kedge.config import units  # noqa: PLC0415
+
+        return getattr(units, name)
+    raise AttributeError(f"module 'kedge' has no attribute {name!r}")
