@@ -1,0 +1,128 @@
+"""A forge in memory, for tests of everything that meets one."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict
+
+from kedge.contracts.forge import CloneSource, Delivery, Push, Repo
+from kedge.errors import NotFound, Unauthorized
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kedge.contracts.forge import BuildReport
+    from kedge.contracts.host import Host
+
+
+class FakeForgeSettings(BaseModel):
+    """Settings of the fake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: what webhook calls are signed with
+    secret: str = "fake-secret"
+
+
+class FakeForge:
+    """Its repositories are dictionaries, its commits only hashes.
+
+    `commit` adds to a repository, `webhook` makes a signed call that tells of it. `reports` holds what
+    `report_status` was told; `failures` are raised by the next calls of `resolve`, in order.
+    """
+
+    name: ClassVar[str] = "fake"
+    Settings: ClassVar[type[BaseModel]] = FakeForgeSettings
+    hosts_repos: ClassVar[bool] = True
+
+    def __init__(self, settings: FakeForgeSettings, host: Host) -> None:
+        """Begin with no repository."""
+        self._secret = settings.secret.encode()
+        self._host = host
+        self.repos: dict[Repo, dict[str, list[Push]]] = {}
+        self.reports: list[BuildReport] = []
+        self.failures: list[Exception] = []
+
+    def commit(self, repo: Repo, branch: str = "main", message: str = "a commit", **known: Any) -> Push:
+        """Add a commit to a branch, made if need be; `known` sets further fields of the push."""
+        history = self.repos.setdefault(repo, {}).setdefault(branch, [])
+        before = history[-1].commit_hash if history else None
+        commit_hash = hashlib.sha1(uuid4().bytes, usedforsecurity=False).hexdigest()
+        fields = {"author": "A. Tester <a@example.com>", "before": before, **known}
+        push = Push(repo=repo, branch=branch, commit_hash=commit_hash, commit_message=message, **fields)
+        history.append(push)
+        return push
+
+    def delete_branch(self, repo: Repo, branch: str) -> None:
+        """Make a branch and its commits unknown."""
+        del self.repos[repo][branch]
+
+    def webhook(self, push: Push, delivery_id: str | None = None) -> tuple[dict[str, str], bytes]:
+        """The headers and body of a call that tells of a push."""
+        place = [push.repo.owner, push.repo.name, push.branch, push.commit_hash]
+        body = json.dumps({"delivery_id": delivery_id or uuid4().hex, "push": place}).encode()
+        return {"x-fake-signature": self._sign(body)}, body
+
+    async def open(self) -> None:
+        """Nothing to make ready."""
+
+    async def ensure_repo(self, repo: Repo) -> str:
+        """Make it if need be."""
+        self.repos.setdefault(repo, {})
+        return self._url(repo)
+
+    def parse(self, headers: Mapping[str, str], body: bytes) -> Delivery | None:
+        """Understand what `webhook` makes; a signed body that is something else is no push."""
+        signature = {name.lower(): value for name, value in headers.items()}.get("x-fake-signature", "")
+        if not hmac.compare_digest(signature.encode(), self._sign(body).encode()):
+            raise Unauthorized("the signature is missing or wrong")
+        try:
+            told = json.loads(body)
+            owner, name, branch, commit_hash = told["push"]
+            delivery_id = told["delivery_id"]
+        except (ValueError, LookupError, TypeError):
+            return None
+        repo = Repo(forge=self.name, owner=owner, name=name)
+        push = self._find(repo, branch, commit_hash)
+        pushes = (push or Push(repo=repo, branch=branch, commit_hash=commit_hash),)
+        return Delivery(forge=self.name, delivery_id=delivery_id, pushes=pushes)
+
+    async def resolve(self, repo: Repo, revision: str) -> Push:
+        """The newest commit of a branch, or the commit of that hash."""
+        if self.failures:
+            raise self.failures.pop(0)
+        branches = self.repos.get(repo, {})
+        if branches.get(revision):
+            return branches[revision][-1]
+        for branch in branches:
+            if found := self._find(repo, branch, revision):
+                return found
+        raise NotFound(f"{repo.owner}/{repo.name} has no branch or commit {revision!r}")
+
+    async def clone_source(self, repo: Repo, *, token: str) -> CloneSource:
+        """A URL that leads nowhere."""
+        if repo not in self.repos:
+            raise NotFound(f"there is no repository {repo.owner}/{repo.name}")
+        return CloneSource(url=self._url(repo), username="x-token", password=token)
+
+    async def report_status(self, report: BuildReport) -> None:
+        """Remember it."""
+        self.reports.append(report)
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _find(self, repo: Repo, branch: str, commit_hash: str) -> Push | None:
+        history = self.repos.get(repo, {}).get(branch, [])
+        return next((push for push in history if push.commit_hash == commit_hash), None)
+
+    def _sign(self, body: bytes) -> str:
+        return hmac.new(self._secret, body, hashlib.sha256).hexdigest()
+
+    def _url(self, repo: Repo) -> str:
+        return f"{self._host.public_url}/fake/{repo.owner}/{repo.name}.git"

@@ -1,0 +1,94 @@
+"""What a pusher is shown: the live log of the builds that the push started."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING
+
+import structlog
+
+from kedge import KedgeError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from kedge import Host
+    from kedge_git.intake import HandedIn
+    from kedge_git.pushing import Pushing
+
+log = structlog.get_logger("git")
+
+_NOT_TAKEN_IN = b"Kedge has your push but could not take it in now; it tries again by itself.\n"
+
+
+class Reporter:
+    """Shows logs to pushers, to `followers` of them at a time."""
+
+    def __init__(self, host: Host, followers: int) -> None:
+        """With no followers, a pusher is told the builds' ids only."""
+        self._host = host
+        self._free = followers
+
+    async def report(self, pushing: Pushing, handed_in: HandedIn | None, gone: asyncio.Event) -> None:
+        """Tell the pusher what came of the push until all is told or the client is `gone`.
+
+        `handed_in` is None for a push that could not be taken in.
+        """
+        telling = asyncio.create_task(self._tell(pushing, handed_in))
+        leaving = asyncio.create_task(gone.wait())
+        try:
+            await asyncio.wait({telling, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (telling, leaving):
+                task.cancel()
+            with suppress(BrokenPipeError, asyncio.CancelledError):
+                await telling
+
+    async def _tell(self, pushing: Pushing, handed_in: HandedIn | None) -> None:
+        if handed_in is None:
+            await pushing.reply(_NOT_TAKEN_IN)
+        elif handed_in.build_uuids:
+            await self._tell_builds(pushing, handed_in)
+        elif handed_in.pushes:
+            branches = ", ".join(push.branch for push in handed_in.pushes[:10])
+            await pushing.reply(f"No trigger matches {branches}: nothing is built.\n".encode())
+
+    async def _tell_builds(self, pushing: Pushing, handed_in: HandedIn) -> None:
+        follows = self._free > 0
+        self._free -= follows
+        try:
+            for build_uuid in handed_in.build_uuids:
+                await pushing.reply(f"Build {build_uuid}{_what(handed_in)}\n".encode())
+                if follows:
+                    await self._show_log(pushing, build_uuid)
+                else:
+                    await pushing.reply(f"To see its log: kedge builds logs -f {build_uuid}\n".encode())
+        finally:
+            self._free += follows
+
+    async def _show_log(self, pushing: Pushing, build_uuid: str) -> None:
+        last = b""
+        try:
+            async with aclosing(self._log(build_uuid)) as chunks:
+                async for data in chunks:
+                    await pushing.reply(data)
+                    last = data[-1:] or last
+        except KedgeError as error:
+            log.warning("log_not_shown", build_uuid=build_uuid, error=str(error))
+            await pushing.reply(f"\nIts log cannot be shown: {error}\n".encode())
+        else:
+            if last not in {b"\n", b""}:
+                await pushing.reply(b"\n")
+
+    async def _log(self, build_uuid: str) -> AsyncGenerator[bytes]:
+        """The log without NUL bytes: git clients show nothing of a line behind one."""
+        async for data in self._host.follow(build_uuid):
+            yield data.replace(b"\0", b"")
+
+
+def _what(handed_in: HandedIn) -> str:
+    if len(handed_in.pushes) != 1:
+        return ""
+    push = handed_in.pushes[0]
+    return f" of {push.branch} at {push.commit_hash[:7]}"

@@ -1,0 +1,20 @@
+"""What the config file may say under `[forges.git]`."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ByteSize, ConfigDict, PositiveInt
+
+
+class GitSettings(BaseModel):
+    """Settings of the forge `git`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    #: a larger push is refused
+    max_push: ByteSize = ByteSize(1 << 30)
+    #: whether a push shows the log of the builds that it starts
+    follow: bool = True
+    #: git requests that are worked on at a time; others wait
+    concurrency: PositiveInt = 32
+    #: pushes that show a log at a time; others are told the build's id only
+    followers: PositiveInt = 64
