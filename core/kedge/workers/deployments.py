@@ -61,7 +61,7 @@ class Deployments:
         self._subscribers: list[Callable[[str], None]] = []
 
     def subscribe(self, changed: Callable[[str], None]) -> None:
-        """Call `changed(worker_id)` on the event loop as soon as what serves a worker has changed."""
+        """Call `changed(worker's name)` on the event loop as soon as what serves a worker has changed."""
         self._subscribers.append(changed)
 
     async def list(self, account_id: str, worker: str) -> list[Deployment]:
@@ -121,7 +121,8 @@ class Deployments:
         deployment = queries.add(session, version, change.note, now=now) if change.live else None
         if change.alias is not None:
             version_queries.set_alias(session, version, change.alias, keep=MOST_ALIASES, now=now)
-        after_commit(session, lambda: self._tell(worker.id))
+        name = worker.name
+        after_commit(session, lambda: self._tell(name))
         account = version_queries.account(session, worker.account_id)
         return Published(
             version=version,
@@ -140,9 +141,9 @@ class Deployments:
             url = urls.alias(published.place, published.alias)
             await self._deployed(_event(published, url, published.alias))
 
-    def _tell(self, worker_id: str) -> None:
+    def _tell(self, worker: str) -> None:
         for changed in self._subscribers:
-            changed(worker_id)
+            changed(worker)
 
 
 def _list(session: Session, account_id: str, worker: str) -> list[Deployment]:

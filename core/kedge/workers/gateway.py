@@ -49,9 +49,9 @@ class Gateway:
         """Whether a request with this `Host` header is the gateway's."""
         return _bare(host).endswith(self._suffix)
 
-    def forget(self, worker_id: str) -> None:
-        """What serves a worker has changed: the very next request sees it."""
-        self._sites.forget(worker_id)
+    def forget(self, worker: str) -> None:
+        """What serves the workers of a name has changed: the very next request sees it."""
+        self._sites.forget(worker)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -41,6 +44,6 @@ class Lru(Generic[K, V]):
         if found is not None:
             self._used -= found[1]
 
-    def items(self) -> list[tuple[K, V]]:
-        """All that is kept, the least recently used first."""
-        return [(key, value) for key, (value, _) in self._values.items()]
+    def __iter__(self) -> Iterator[K]:
+        """The keys, the least recently used first."""
+        return iter(self._values)

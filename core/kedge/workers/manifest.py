@@ -39,7 +39,8 @@ class Manifest:
     @cached_property
     def json(self) -> bytes:
         """The canonical form: equal manifests give equal bytes."""
-        return orjson.dumps({"kind": "static", "files": self.files}, option=orjson.OPT_SORT_KEYS)
+        files = {path: tuple(file) for path, file in self.files.items()}
+        return orjson.dumps({"kind": "static", "files": files}, option=orjson.OPT_SORT_KEYS)
 
     @cached_property
     def digest(self) -> str:

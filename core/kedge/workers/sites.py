@@ -16,6 +16,8 @@ from kedge.workers.manifest import Manifest, manifest_key
 from kedge.workers.previews import ALIAS, VERSION_PREFIX, splits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlmodel import Session
 
     from kedge.contracts.blobs import BlobStore
@@ -53,9 +55,12 @@ class Seen:
 class Sites:
     """Finds the site of a name under the gateway's domain."""
 
-    def __init__(self, db: Database, blobs: BlobStore) -> None:
+    def __init__(
+        self, db: Database, blobs: BlobStore, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Nothing is known yet."""
         self._db = db
+        self._clock = clock
         self._blobs = blobs
         self._seen: Lru[str, Seen] = Lru(MOST_HOSTS)
         self._manifests: Lru[tuple[str, str], Manifest] = Lru(MANIFEST_FILES)
@@ -64,7 +69,7 @@ class Sites:
     def at_hand(self, name: str) -> Site | None:
         """The site, if it can be told without waiting."""
         seen = self._seen.get(name)
-        if seen is None or time.monotonic() - seen.asked_at >= TRUSTED_FOR:
+        if seen is None or self._clock() - seen.asked_at >= TRUSTED_FOR:
             return None
         manifest = self._manifests.get((seen.serving.account_id, seen.serving.digest))
         return None if manifest is None else Site(seen.serving, manifest)
@@ -74,12 +79,12 @@ class Sites:
         serving = await self._ask(name)
         return None if serving is None else Site(serving, await self._manifest(serving))
 
-    def forget(self, worker_id: str) -> None:
-        """Ask again for every host of a worker: what serves it has changed."""
+    def forget(self, worker: str) -> None:
+        """Ask again for every host that may mean a worker of that name: what serves it has changed."""
         # A question that is on its way may be answered with what was before.
         self._asking.clear()
-        for name, seen in self._seen.items():
-            if seen.serving.worker_id == worker_id:
+        for name in list(self._seen):
+            if worker in name:
                 self._seen.drop(name)
 
     async def _ask(self, name: str) -> Serving | None:
@@ -96,7 +101,7 @@ class Sites:
             return seen.serving
 
     async def _look_up(self, name: str) -> Serving | None:
-        asked_at = time.monotonic()
+        asked_at = self._clock()
         try:
             serving = await self._db.read(serving_for, name)
             if self._asking.get(name) is asyncio.current_task():

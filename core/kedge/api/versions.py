@@ -1,0 +1,211 @@
+"""Uploads and versions of a worker."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import ClientDisconnect
+from starlette.routing import Route
+
+from kedge.api.envelope import ok
+from kedge.db.clock import to_iso
+from kedge.errors import InvalidInput, TooLarge
+from kedge.workers.completion import Wish
+from kedge.workers.manifest import LARGEST_FILE, File, Manifest
+from kedge.workers.urls import WorkerUrls
+from kedge.workers.versions import NewVersion
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from kedge.api.services import Services
+    from kedge.db.tables import Version
+
+Body = TypeVar("Body", bound=BaseModel)
+
+#: bytes of the largest manifest that is taken in
+MANIFEST_LIMIT = 16 * 1024 * 1024
+MOST_PER_PAGE = 100
+
+Line = Annotated[str, Field(max_length=1024, pattern=r"^[^\x00]*$")]
+
+
+class FileEntry(BaseModel):
+    """The content of one path."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(ge=0)
+
+
+class UploadBody(BaseModel):
+    """A version that is about to be uploaded."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["static"]
+    files: dict[str, FileEntry]
+    commit_hash: Line | None = None
+    branch: Line | None = None
+    message: Line = ""
+
+
+class CompleteBody(BaseModel):
+    """What shall become of an upload."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    deploy: bool = True
+    alias: str | None = None
+
+
+async def begin(request: Request) -> Response:
+    """Take in a manifest; tell which contents are missing."""
+    body = await read_body(request, UploadBody, limit=MANIFEST_LIMIT)
+    files = {path: File(entry.sha256, entry.size) for path, entry in body.files.items()}
+    new = NewVersion(
+        manifest=Manifest(files), commit_hash=body.commit_hash, branch=body.branch, message=body.message
+    )
+    begun = await services(request).versions.begin(
+        request.state.principal, request.path_params["worker"], new
+    )
+    return ok(asdict(begun))
+
+
+async def put_file(request: Request) -> Response:
+    """Store one content."""
+    length = request.headers.get("content-length", "0")
+    if length.isdecimal() and len(length) < 20 and int(length) > LARGEST_FILE:
+        raise TooLarge(f"a file may have {LARGEST_FILE >> 20} MiB")
+    path = request.path_params
+    await services(request).versions.put_file(
+        request.state.principal, path["worker"], path["upload_id"], path["sha256"], _stream(request)
+    )
+    return ok(None)
+
+
+async def complete(request: Request) -> Response:
+    """Make the version and let it serve."""
+    body = await read_body(request, CompleteBody, limit=4096)
+    path = request.path_params
+    wish = Wish(deploy=body.deploy, alias=body.alias or None, urls=urls(request))
+    completed = await services(request).versions.complete(
+        request.state.principal, path["worker"], path["upload_id"], wish
+    )
+    return ok(asdict(completed))
+
+
+async def list_versions(request: Request) -> Response:
+    """Versions, newest first, by `?page=` and `?per_page=`."""
+    page = _number(request, "page", default=1, most=10**6)
+    per_page = _number(request, "per_page", default=MOST_PER_PAGE, most=MOST_PER_PAGE)
+    found, total = await services(request).versions.page(
+        request.state.account_id,
+        request.path_params["worker"],
+        limit=per_page,
+        offset=(page - 1) * per_page,
+    )
+    return ok({"items": [describe(version) for version in found], "total_count": total})
+
+
+async def get_version(request: Request) -> Response:
+    """One version."""
+    path = request.path_params
+    version = await services(request).versions.get(
+        request.state.account_id, path["worker"], path["version_id"]
+    )
+    return ok(describe(version))
+
+
+def describe(version: Version) -> dict[str, Any]:
+    """A version as the REST API shows it; what is Kedge's own stands under `kedge`."""
+    return {
+        "id": version.id,
+        "number": version.number,
+        "metadata": {
+            "created_on": to_iso(version.created_on),
+            "modified_on": to_iso(version.created_on),
+            "source": "build" if version.build_uuid else "api",
+            "hasPreview": True,
+            **author(version.author),
+        },
+        "annotations": {"workers/message": version.message} if version.message else {},
+        "kedge": {
+            "kind": version.kind,
+            "digest": version.digest,
+            "file_count": version.file_count,
+            "byte_count": version.byte_count,
+            "commit_hash": version.commit_hash,
+            "branch": version.branch,
+            "build_uuid": version.build_uuid,
+        },
+    }
+
+
+def author(name: str) -> dict[str, str]:
+    """Who it was, as the REST API names people: by an e-mail address, here perhaps by another name."""
+    return {"author_email": name} if name else {}
+
+
+def services(request: Request) -> Services:
+    """The node's services."""
+    found: Services = request.app.state.services
+    return found
+
+
+def urls(request: Request) -> WorkerUrls:
+    """Where the workers of this installation are reached."""
+    return WorkerUrls(
+        public_url=services(request).public_url, domain=services(request).settings.server.domain
+    )
+
+
+async def read_body(request: Request, model: type[Body], *, limit: int) -> Body:
+    """The JSON body, checked. Raises `TooLarge`, or pydantic's `ValidationError`."""
+    data = bytearray()
+    async for part in _stream(request):
+        data += part
+        if len(data) > limit:
+            raise TooLarge(f"the body is over {limit} bytes")
+    return await asyncio.to_thread(model.model_validate_json, bytes(data))
+
+
+async def _stream(request: Request) -> AsyncIterator[bytes]:
+    try:
+        async for part in request.stream():
+            yield part
+    except ClientDisconnect:
+        raise InvalidInput("the body broke off: send it again") from None
+
+
+def _number(request: Request, name: str, *, default: int, most: int) -> int:
+    given = request.query_params.get(name, str(default))
+    if not given.isdecimal() or not 1 <= int(given[:9]) <= most:
+        raise InvalidInput(f"{name} must be a number from 1 to {most}")
+    return int(given[:9])
+
+
+WORKER = "/workers/workers/{worker}"
+#: the older name of the same, which existing clients use
+SCRIPT = "/workers/scripts/{worker}"
+
+routes = [
+    Route(f"{WORKER}/versions/uploads", begin, methods=["POST"]),
+    Route(f"{WORKER}/versions/uploads/{{upload_id}}/files/{{sha256}}", put_file, methods=["PUT"]),
+    Route(f"{WORKER}/versions/uploads/{{upload_id}}/complete", complete, methods=["POST"]),
+    *(
+        route
+        for prefix in (WORKER, SCRIPT)
+        for route in (
+            Route(f"{prefix}/versions", list_versions, methods=["GET"]),
+            Route(f"{prefix}/versions/{{version_id}}", get_version, methods=["GET"]),
+        )
+    ),
+]
