@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from kedge import Conflict, InvalidInput, LogExtent
-from kedge.config import Size
+from kedge import Conflict, InvalidInput, LogExtent, Size
 from kedge_disk.hot import HotLog
 from kedge_disk.reader import Reader
 from kedge_disk.sealed import index_path, read_extent, seal
