@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import structlog
-
 from kedge import BuildEvent, Compute, hookimpl
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ log = structlog.get_logger("hello")
 @hookimpl
 def kedge_register_compute() -> Sequence[type[Compute]]:
     """Offer the compute backend that `[compute] use = "hello"` chooses."""
-    from kedge_hello.compute import HelloCompute  # noqa: PLC0415  (only a node that uses it pays for it)
+    from kedge_hello.compute import HelloCompute  # only a node that uses it pays for it
 
     return [HelloCompute]
 

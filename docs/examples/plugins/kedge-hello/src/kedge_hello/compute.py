@@ -7,15 +7,15 @@ import shutil
 from typing import TYPE_CHECKING, ClassVar
 
 from kedge import CapacityUnavailable, ComputeState, ComputeStatus, Scope
+
 from kedge_hello.attempt import Attempt
 from kedge_hello.settings import HelloSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from pydantic import BaseModel
-
     from kedge import ComputeRequest, Host
+    from pydantic import BaseModel
 
 
 class HelloCompute:
