@@ -1,0 +1,81 @@
+"""The environment in which commands run: a scrubbed base, what CI sets, what the user set."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from kedge_runner.job import Job
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+SHIM = """\
+#!/bin/sh
+exec {python} -I -S -c 'import sys; sys.path.insert(0, "{source}"); \
+from kedge_runner.deploy_command import main; sys.exit(main())' "$@"
+"""
+
+
+def base_environment(workspace: str, job: Job) -> dict[str, str]:
+    """What every command of a build sees."""
+    home = os.path.join(workspace, "home")
+    temporary = os.path.join(workspace, "tmp")
+    for folder in (home, temporary):
+        os.makedirs(folder, exist_ok=True)
+    environment = {
+        "PATH": f"{write_shim(workspace)}:{os.environ.get('PATH', PATH)}",
+        "HOME": home,
+        "TMPDIR": temporary,
+        "LANG": "C.UTF-8",
+        "CI": "true",
+        "SHELL": "/bin/sh",
+    }
+    marker = os.environ.get("KEDGE_ATTEMPT_ID")
+    if marker:
+        environment["KEDGE_ATTEMPT_ID"] = marker
+    return environment | ci_variables(job) | job.variables
+
+
+def ci_variables(job: Job) -> dict[str, str]:
+    """The variables of Workers Builds, and their twins."""
+    values = {
+        "": "1",
+        "_BUILD_UUID": job.build_uuid,
+        "_COMMIT_SHA": job.commit_hash,
+        "_BRANCH": job.branch,
+    }
+    return {prefix + name: value for prefix in ("WORKERS_CI", "KEDGE_CI") for name, value in values.items()}
+
+
+def deploy_environment(job: Job) -> dict[str, str]:
+    """What the deploy phase sees besides: how to reach Kedge."""
+    environment = {
+        "KEDGE_URL": job.deploy.url,
+        "KEDGE_TOKEN": job.deploy.token,
+        "KEDGE_ACCOUNT": job.deploy.account,
+        "KEDGE_WORKER": job.worker,
+        "KEDGE_COMMIT_HASH": job.commit_hash,
+        "KEDGE_BRANCH": job.branch,
+    }
+    if not job.is_production:
+        environment["KEDGE_PREVIEW_ALIAS"] = job.preview_alias or ""
+    return environment
+
+
+def write_shim(workspace: str) -> str:
+    """A folder with a `kedge` that can deploy, though Kedge is not installed here; return it."""
+    folder = os.path.join(workspace, "bin")
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, "kedge")
+    source = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(SHIM.format(python=_quoted(sys.executable), source=source))
+    os.chmod(path, stat.S_IRWXU)
+    return folder
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"

@@ -1,0 +1,33 @@
+"""Tells whether the kernel killed something for want of memory."""
+
+from __future__ import annotations
+
+
+def out_of_memory_kills() -> int:
+    """How many processes of this cgroup the kernel has killed for memory; 0 if it cannot be told."""
+    try:
+        with open("/proc/self/cgroup", encoding="utf-8") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return 0
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            return _counter(f"/sys/fs/cgroup/memory{path}/memory.oom_control")
+        if not controllers:
+            count = _counter(f"/sys/fs/cgroup{path}/memory.events")
+            if count:
+                return count
+    return 0
+
+
+def _counter(path: str) -> int:
+    try:
+        with open(path, encoding="utf-8") as file:
+            for line in file:
+                name, _, value = line.partition(" ")
+                if name == "oom_kill":
+                    return int(value)
+    except OSError:
+        pass
+    return 0
