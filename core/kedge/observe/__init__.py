@@ -1,0 +1,1 @@
+"""What Kedge writes about itself."""

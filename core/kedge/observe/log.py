@@ -1,0 +1,77 @@
+"""Sets up structlog, and the standard library's logging to go the same way."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
+import structlog
+
+from kedge.observe.redaction import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+#: what foreign libraries have to say below this is of no use to an operator
+FOREIGN_LEVEL = logging.WARNING
+
+
+def configure(
+    *,
+    processors: Sequence[Callable[..., Any]],
+    format: Literal["auto", "json", "console"],  # noqa: A002  (the setting's name)
+    level: str,
+    **tags: str,
+) -> None:
+    """Write to stderr from now on, with `tags` on every line and plugins' `processors` before rendering.
+
+    `auto` is a readable form on a terminal and a line of JSON elsewhere.
+    """
+    readable = format == "console" or (format == "auto" and sys.stderr.isatty())
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        *processors,
+        redact,
+    ]
+    renderer = _console() if readable else _json()
+    structlog.configure(
+        processors=[*shared, *renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    structlog.contextvars.bind_contextvars(**tags)
+    _route_foreign(shared, renderer)
+
+
+def _console() -> list[Any]:
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+
+
+def _json() -> list[Any]:
+    return [
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(serializer=_dumps),
+    ]
+
+
+def _dumps(value: Any, **_: Any) -> str:
+    return orjson.dumps(value, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _route_foreign(shared: list[Any], renderer: list[Any]) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(FOREIGN_LEVEL)
