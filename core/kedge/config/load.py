@@ -68,7 +68,10 @@ def _read_file(path: Path | None) -> tuple[str, dict[str, Any]]:
         return "", {}
     try:
         with path.open("rb") as file:
-            text = file.read(LARGEST_FILE).decode()
+            data = file.read(LARGEST_FILE + 1)
+        if len(data) > LARGEST_FILE:
+            raise ConfigError([f"{path}: is larger than {LARGEST_FILE} bytes; is it the right file?"])
+        text = data.decode()
         return text, tomllib.loads(text)
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}; check --config"]) from error

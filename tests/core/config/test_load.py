@@ -189,6 +189,7 @@ def test_a_file_that_cannot_be_read_is_one_mistake(tmp_path: Path) -> None:
     assert "is not TOML: " in mistakes_in(write(tmp_path, "a = \n"))[0]
     assert "line 2" in mistakes_in(write(tmp_path, "database = 'sqlite'\n= 1\n"))[0]
     assert "is not TOML: " in mistakes_in(write(tmp_path, "a = " + "[" * 100_000))[0]
+    assert "is larger than" in mistakes_in(write(tmp_path, "#" * (4 * 1024 * 1024 + 1)))[0]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,9 @@ class Attempt:
         """Start nothing yet."""
         self.compute_id = compute_id
         self.workspace = workspace
+        #: whether Kedge asked to stop it, be it too late
         self.stopped = False
+        self._cause = ExitCause.SELF
         self._request = request
         self._process: asyncio.subprocess.Process | None = None
         self._ended = asyncio.Event()
@@ -53,7 +55,7 @@ class Attempt:
             attempt=self._request.attempt,
             state=ComputeState.EXITED if self.ended else state,
             exit_code=process.returncode if process and self.ended else None,
-            cause=(ExitCause.STOPPED if self.stopped else ExitCause.SELF) if self.ended else None,
+            cause=self._cause if self.ended else None,
         )
 
     async def start(self) -> None:
@@ -81,9 +83,10 @@ class Attempt:
 
     async def stop(self, grace: float) -> None:
         """Ask the runner to end; after `grace` seconds, kill everything."""
+        self.stopped = True
         if self._process is None or self.ended:
             return
-        self.stopped = True
+        self._cause = ExitCause.STOPPED
         with suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
         with suppress(TimeoutError):
