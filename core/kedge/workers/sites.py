@@ -31,7 +31,7 @@ TRUSTED_FOR = 1.0
 #: hosts that are remembered
 MOST_HOSTS = 4096
 #: files of the manifests that are kept in memory, of all versions together
-MANIFEST_FILES = 200_000
+MANIFEST_FILES = 50_000
 #: characters of the longest host that can mean anything
 LONGEST_NAME = 253
 
@@ -64,7 +64,7 @@ class Sites:
         self._blobs = blobs
         self._seen: Lru[str, Seen] = Lru(MOST_HOSTS)
         self._manifests: Lru[tuple[str, str], Manifest] = Lru(MANIFEST_FILES)
-        self._asking: dict[str, asyncio.Task[Serving | None]] = {}
+        self._asking: dict[str, asyncio.Task[Site | None]] = {}
 
     def at_hand(self, name: str) -> Site | None:
         """The site, if it can be told without waiting."""
@@ -75,9 +75,13 @@ class Sites:
         return None if manifest is None else Site(seen.serving, manifest)
 
     async def find(self, name: str) -> Site | None:
-        """The site, or `None` if nothing is deployed under that name."""
-        serving = await self._ask(name)
-        return None if serving is None else Site(serving, await self._manifest(serving))
+        """The site, or `None` if nothing is deployed under that name. Concurrent calls look it up once."""
+        if len(name) > LONGEST_NAME or not (name.isascii() and name.isprintable()):
+            return None
+        task = self._asking.get(name)
+        if task is None:
+            task = self._asking[name] = asyncio.create_task(self._look_up(name))
+        return await asyncio.shield(task)
 
     def forget(self, worker: str) -> None:
         """Ask again for every host that may mean a worker of that name: what serves it has changed."""
@@ -87,29 +91,28 @@ class Sites:
             if worker in name:
                 self._seen.drop(name)
 
-    async def _ask(self, name: str) -> Serving | None:
-        task = self._asking.get(name)
-        if task is None:
-            task = self._asking[name] = asyncio.create_task(self._look_up(name))
+    async def _look_up(self, name: str) -> Site | None:
         try:
-            return await asyncio.shield(task)
+            serving = await self._ask(name)
+            return None if serving is None else Site(serving, await self._manifest(serving))
+        finally:
+            if self._asking.get(name) is asyncio.current_task():
+                del self._asking[name]
+
+    async def _ask(self, name: str) -> Serving | None:
+        asked_at = self._clock()
+        try:
+            serving = await self._db.read(serving_for, name)
         except Exception:
             seen = self._seen.get(name)
             if seen is None:
                 raise
             log.warning("the database does not answer; serving what was deployed before", exc_info=True)
             return seen.serving
-
-    async def _look_up(self, name: str) -> Serving | None:
-        asked_at = self._clock()
-        try:
-            serving = await self._db.read(serving_for, name)
-            if self._asking.get(name) is asyncio.current_task():
-                self._remember(name, serving, asked_at)
-            return serving
-        finally:
-            if self._asking.get(name) is asyncio.current_task():
-                del self._asking[name]
+        # Otherwise a deploy has overtaken the question.
+        if self._asking.get(name) is asyncio.current_task():
+            self._remember(name, serving, asked_at)
+        return serving
 
     def _remember(self, name: str, serving: Serving | None, asked_at: float) -> None:
         if serving is None:
@@ -134,7 +137,7 @@ def serving_for(session: Session, name: str) -> Serving | None:
     several accounts' workers of one name, the oldest is meant unless the account is named.
     """
     label, dot, account = name.partition(".")
-    if len(name) > LONGEST_NAME or "." in account or (dot and not account):
+    if "." in account or (dot and not account):
         return None
     readings = [(alias, worker) for alias, worker in splits(label) if _may_name_version(alias)]
     owners = queries.owners(session, [label, *(worker for _, worker in readings)], account or None)

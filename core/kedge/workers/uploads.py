@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kedge.db.engine import Database
 
 #: files that are remembered, of all uploads together
-REMEMBERED_FILES = 100_000
+REMEMBERED_FILES = 50_000
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -195,7 +195,15 @@ async def test_several_ranges_are_sent_whole(site: Any, live: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["nobody.localhost", "-.localhost", "a.b.c.localhost", ".localhost", "x" * 300 + ".localhost"]
+    "host",
+    [
+        "nobody.localhost",
+        "-.localhost",
+        "\xfc.localhost",
+        "a.b.c.localhost",
+        ".localhost",
+        "x" * 300 + ".localhost",
+    ],
 )
 async def test_an_unknown_host_is_told_what_to_do(site: Any, live: Any, host: str) -> None:
     answer = await site.ask("/", host=host)
