@@ -52,7 +52,7 @@ class Exchange:
     async def _carry_body(self) -> None:
         try:
             await self._hand_over_body()
-            while (await self._receive())["type"] != "http.disconnect":
+            while self._complete and (await self._receive())["type"] != "http.disconnect":
                 pass
         finally:
             self.gone.set()
@@ -81,20 +81,24 @@ class Exchange:
         head, data = await self._read_head()
         status, headers = _parse_head(head)
         await self._tell({"type": "http.response.start", "status": status, "headers": headers})
-        while data or (data := await self._child.read()):
+        while data:
             await self._tell({"type": "http.response.body", "body": data, "more_body": True})
-            data = b""
+            data = await self._child.read()
         await self._tell({"type": "http.response.body", "body": b"", "more_body": False})
         await self._child.wait()
 
     async def _read_head(self) -> tuple[bytes, bytes]:
+        """The head and the beginning of the body: git sends the first before it knows whether all is well."""
         read = b""
-        while _END_OF_HEAD not in read and len(read) < _HEAD_LIMIT:
+        head = found = rest = b""
+        while not (found and rest):
             data = await self._child.read()
-            if not data:
-                raise await self._failure()
             read += data
-        head, _, rest = read.partition(_END_OF_HEAD)
+            head, found, rest = read.partition(_END_OF_HEAD)
+            if not data or len(head) > _HEAD_LIMIT:
+                break
+        if self._too_large or not found:
+            raise await self._failure()
         return head, rest
 
     async def _failure(self) -> Refused:
