@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from kedge.workers.deployments import Deployments, Published
     from kedge.workers.urls import WorkerUrls
 
+LONGEST_MESSAGE = 1024
+
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
@@ -54,7 +56,7 @@ def complete(
         return Completed(**upload.request["completed"]), None
     if wish.alias is not None:
         check_alias(wish.alias, worker.name)
-    version = _add_version(session, upload, author=build.author if build else principal.token_name)
+    version = _add_version(session, upload, _origin(principal, build, upload.request["message"]))
     note = Note(source="build" if build else "api", author=version.author, message=version.message)
     change = Change(note=note, live=wish.deploy, alias=wish.alias)
     published = deployments.publish(session, worker, version, change)
@@ -76,17 +78,28 @@ def check_build(session: Session, principal: Principal, worker: Worker, *, deplo
     return build
 
 
-def _add_version(session: Session, upload: Upload, *, author: str) -> Version:
+def _origin(principal: Principal, build: Build | None, message: str) -> dict[str, str]:
+    """Where a version comes from. Of a build Kedge knows it, whatever the uploader says."""
+    if build is None:
+        return {"author": principal.token_name}
+    return {
+        "author": build.author,
+        "commit_hash": build.commit_hash,
+        "branch": build.branch,
+        "message": message or build.commit_message.partition("\n")[0][:LONGEST_MESSAGE],
+    }
+
+
+def _add_version(session: Session, upload: Upload, origin: dict[str, str]) -> Version:
     version = Version(
         id=str(uuid4()),
         account_id=upload.account_id,
         worker_id=upload.worker_id,
         number=queries.next_number(session, upload.worker_id),
         kind="static",
-        author=author,
         build_uuid=upload.build_uuid,
         created_on=now_ms(),
-        **upload.request,
+        **{**upload.request, **origin},
     )
     session.add(version)
     session.flush()

@@ -179,6 +179,7 @@ def _add_build(session: Session, worker_id: str, *, is_production: bool) -> str:
         source="push",
         branch="main" if is_production else "feature",
         commit_hash="0" * 40,
+        commit_message="Say hello\n\nAt last.",
         author="Ann",
         is_production=is_production,
         not_before=0,

@@ -168,6 +168,8 @@ async def test_a_build_deploys_its_own_worker_and_is_told_its_version(platform: 
     [deployment] = await platform.deployments.list(platform.principal.account_id, "hello")
     assert (deployment.source, deployment.author) == ("build", "Ann")
     assert platform.events[0].build_uuid == build
+    version = await platform.versions.get(platform.principal.account_id, "hello", made.version_id)
+    assert (version.branch, version.commit_hash, version.message) == ("main", "0" * 40, "Say hello")
 
 
 async def test_a_build_deploys_no_other_worker(platform: Any) -> None:
