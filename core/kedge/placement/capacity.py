@@ -26,7 +26,7 @@ class Capacity:
     """Refuses a location that is full; prefers the one that runs the fewest."""
 
     name: ClassVar[str] = "capacity"
-    Settings: ClassVar[type[CapacitySettings]] = CapacitySettings
+    Settings: ClassVar[type[BaseModel]] = CapacitySettings
 
     def __init__(self, settings: CapacitySettings, host: Host) -> None:
         """Keep the limit."""

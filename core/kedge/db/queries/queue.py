@@ -27,6 +27,8 @@ class Waiting:
     is_production: bool
     attempt: int
     wait_reason: str | None
+    branch: str = ""
+    created_on: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,8 @@ def _waiting() -> Any:
             col(Build.is_production),
             col(Build.attempt),
             col(Build.wait_reason),
+            col(Build.branch),
+            col(Build.created_on),
         )
         .join(Account, col(Account.id) == Build.account_id)
         .join(Worker, col(Worker.id) == Build.worker_id)

@@ -1,0 +1,65 @@
+"""The API: every route, and what stands before it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Mount, Route
+
+from kedge.api import (
+    api_tokens,
+    build_tokens,
+    builds,
+    deployments,
+    health,
+    logs,
+    repos,
+    runner,
+    triggers,
+    variables,
+    versions,
+    workers,
+)
+from kedge.api.access import AccountAccess
+from kedge.api.errors import HANDLERS
+from kedge.observe.requests import RequestLog
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.routing import BaseRoute
+
+    from kedge.api.services import Services
+
+ACCOUNT = "/client/v4/accounts/{account}"
+
+ACCOUNT_ROUTES: list[Route] = [
+    *logs.routes,
+    *versions.routes,
+    *deployments.routes,
+    *builds.routes,
+    *triggers.routes,
+    *variables.routes,
+    *repos.routes,
+    *build_tokens.routes,
+    *api_tokens.routes,
+    *workers.routes,
+]
+
+
+def create_app(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> Starlette:
+    """The application. `extra_routes` come from plugins and check their callers themselves."""
+    app = Starlette(
+        routes=[
+            *runner.routes,
+            Mount(ACCOUNT, routes=ACCOUNT_ROUTES, middleware=[Middleware(AccountAccess)]),
+            *health.routes,
+            *extra_routes,
+        ],
+        middleware=[Middleware(RequestLog)],
+        exception_handlers=HANDLERS,
+    )
+    app.state.services = services
+    return app

@@ -1,0 +1,55 @@
+"""Reading what requests bring: a checked body, a number of the query."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from kedge.errors import InvalidInput, TooLarge
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from kedge.api.services import Services
+
+Body = TypeVar("Body", bound=BaseModel)
+
+#: the largest JSON body of a route that does not say otherwise
+LIMIT = 1024 * 1024
+
+
+class Strict(BaseModel):
+    """A body in which every key is known."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+async def read_bytes(request: Request, limit: int = LIMIT) -> bytes:
+    """The body. Raises `TooLarge`."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise TooLarge(f"the body is over {limit} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def read(request: Request, model: type[Body]) -> Body:
+    """The JSON body, checked. Raises `TooLarge`, or pydantic's `ValidationError`."""
+    return model.model_validate_json(await read_bytes(request))
+
+
+def number(request: Request, name: str, *, default: int, most: int) -> int:
+    """A number from 1 to `most` of the query. Raises `InvalidInput`."""
+    given = request.query_params.get(name, str(default))
+    if not given.isascii() or not given.isdecimal() or not 1 <= int(given[:9]) <= most:
+        raise InvalidInput(f"{name} must be a number from 1 to {most}")
+    return int(given)
+
+
+def services(request: Request) -> Services:
+    """The node's services."""
+    found: Services = request.app.state.services
+    return found

@@ -1,0 +1,46 @@
+"""What anybody may ask: does it live, is it ready, what is its API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from kedge.api.openapi import document
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from kedge.api.services import Services
+
+
+async def live(_request: Request) -> Response:
+    """The process lives."""
+    return JSONResponse({"status": "ok"})
+
+
+async def ready(request: Request) -> Response:
+    """The database answers and the node is wired."""
+    services: Services = request.app.state.services
+    await services.db.read(_ask)
+    return JSONResponse({"status": "ready", "node": services.settings.node.name})
+
+
+async def openapi(_request: Request) -> Response:
+    """The API as OpenAPI 3.1."""
+    return JSONResponse(document())
+
+
+def _ask(session: Session) -> None:
+    session.connection().execute(text("SELECT 1"))
+
+
+routes = [
+    Route("/healthz", live, methods=["GET"]),
+    Route("/readyz", ready, methods=["GET"]),
+    Route("/openapi.json", openapi, methods=["GET"]),
+]

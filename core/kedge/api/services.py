@@ -1,0 +1,43 @@
+"""What the routes work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kedge.api.access import Access
+    from kedge.builds.control import Control
+    from kedge.builds.intake import Intake
+    from kedge.builds.logs import BuildLogs
+    from kedge.builds.runners import Runners
+    from kedge.config import Settings
+    from kedge.contracts.blobs import BlobStore
+    from kedge.contracts.forge import Forge
+    from kedge.db.engine import Database
+    from kedge.registry import Registry
+    from kedge.secrets import SecretBox
+    from kedge.workers.deployments import Deployments
+    from kedge.workers.versions import Versions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """Wired once by the node; routes find it as `request.app.state.services`."""
+
+    settings: Settings
+    db: Database
+    registry: Registry
+    secrets: SecretBox
+    access: Access
+    blobs: BlobStore
+    forges: Mapping[str, Forge]
+    intake: Intake
+    control: Control
+    logs: BuildLogs
+    runners: Runners
+    versions: Versions
+    deployments: Deployments
+    public_url: str

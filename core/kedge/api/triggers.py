@@ -1,0 +1,196 @@
+"""Triggers: which pushes build a worker, and how."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import uuid4
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from starlette.routing import Route
+
+from kedge.api import bodies, repos
+from kedge.api.envelope import ok
+from kedge.db.clock import now_ms, to_iso
+from kedge.db.queries import triggers as queries
+from kedge.db.tables import Trigger
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from kedge.db.tables import RepoConnection
+
+MOST_RULES = 100
+COMMIT = re.compile(r"[0-9a-f]{7,64}")
+
+
+def _pattern(text: str) -> str:
+    if not text or any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
+        raise ValueError("a pattern is a name in which * stands for anything; it holds no control character")
+    return text
+
+
+def _folder(path: str) -> str:
+    parts = [part for part in path.split("/") if part]
+    if ".." in parts or "\0" in path:
+        raise ValueError("must be a folder within the repository, such as / or /site")
+    return "/" + "/".join(parts)
+
+
+Pattern = Annotated[str, StringConstraints(max_length=255), AfterValidator(_pattern)]
+Patterns = Annotated[list[Pattern], Field(max_length=MOST_RULES)]
+Command = Annotated[str, StringConstraints(max_length=8192, pattern=r"^[^\x00]*$")]
+Folder = Annotated[str, StringConstraints(max_length=1024), AfterValidator(_folder)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+
+
+class NewTrigger(bodies.Strict):
+    """A trigger to be made."""
+
+    external_script_id: str
+    repo_connection_uuid: str
+    build_token_uuid: str | None = None
+    trigger_name: Label
+    build_command: Command = ""
+    deploy_command: Command = ""
+    root_directory: Folder = "/"
+    branch_includes: Annotated[list[Pattern], Field(min_length=1, max_length=MOST_RULES)]
+    branch_excludes: Patterns = Field(default_factory=list)
+    path_includes: Patterns = Field(default_factory=lambda: ["*"])
+    path_excludes: Patterns = Field(default_factory=list)
+    build_caching_enabled: bool = False
+
+
+class TriggerChange(bodies.Strict):
+    """What can be changed about a trigger; what is left out stays."""
+
+    build_token_uuid: str | None = None
+    repo_connection_uuid: str | None = None
+    trigger_name: Label | None = None
+    build_command: Command | None = None
+    deploy_command: Command | None = None
+    root_directory: Folder | None = None
+    branch_includes: Annotated[list[Pattern], Field(min_length=1, max_length=MOST_RULES)] | None = None
+    branch_excludes: Patterns | None = None
+    path_includes: Patterns | None = None
+    path_excludes: Patterns | None = None
+    build_caching_enabled: bool | None = None
+
+
+class ManualBuild(bodies.Strict):
+    """What to build: a branch's newest commit, or one commit."""
+
+    branch: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
+    commit_hash: Annotated[str, StringConstraints(pattern=COMMIT.pattern)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> ManualBuild:
+        if (self.branch is None) == (self.commit_hash is None):
+            raise ValueError("say either a branch or a commit_hash")
+        return self
+
+
+async def list_triggers(request: Request) -> Response:
+    """The triggers of a worker, oldest first."""
+    found = await bodies.services(request).db.read(
+        queries.triggers_of_worker, request.state.account_id, request.path_params["worker"]
+    )
+    return ok([describe(trigger, connection) for trigger, connection in found])
+
+
+async def create(request: Request) -> Response:
+    """Make a trigger."""
+    body = await bodies.read(request, NewTrigger)
+    now = now_ms()
+    values = body.model_dump(exclude={"external_script_id", "trigger_name"})
+    trigger = Trigger(
+        uuid=str(uuid4()),
+        account_id=request.state.account_id,
+        worker_id=body.external_script_id,
+        name=body.trigger_name,
+        created_on=now,
+        modified_on=now,
+        **values,
+    )
+    connection = await bodies.services(request).db.write(queries.add_trigger, trigger)
+    return ok(describe(trigger, connection))
+
+
+async def change(request: Request) -> Response:
+    """Change a trigger; the next build uses it as it is then."""
+    body = await bodies.read(request, TriggerChange)
+    values = body.model_dump(exclude_unset=True)
+    if "trigger_name" in values:
+        values["name"] = values.pop("trigger_name")
+    trigger, connection = await bodies.services(request).db.write(
+        queries.change_trigger,
+        request.state.account_id,
+        request.path_params["uuid"],
+        {name: value for name, value in values.items() if value is not None or name == "build_token_uuid"},
+        now_ms(),
+    )
+    return ok(describe(trigger, connection))
+
+
+async def delete(request: Request) -> Response:
+    """Remove a trigger and cancel its unfinished builds."""
+    services = bodies.services(request)
+    account_id, uuid = request.state.account_id, request.path_params["uuid"]
+    await services.db.write(queries.delete_trigger, account_id, uuid, now_ms())
+    await services.control.cancel_trigger(account_id, uuid)
+    return ok(None)
+
+
+async def build_now(request: Request) -> Response:
+    """Queue a build of a branch or a commit, whatever the trigger's rules say."""
+    from kedge.api.builds import show_build  # noqa: PLC0415  (the two show each other)
+
+    body = await bodies.read(request, ManualBuild)
+    services = bodies.services(request)
+    build_uuid = await services.intake.build_now(
+        request.state.account_id,
+        request.path_params["uuid"],
+        branch=body.branch,
+        commit_hash=body.commit_hash,
+    )
+    return ok(await show_build(request, build_uuid))
+
+
+async def purge_cache(request: Request) -> Response:
+    """Forget what earlier builds have cached."""
+    services = bodies.services(request)
+    await services.db.read(queries.trigger, request.state.account_id, request.path_params["uuid"])
+    return ok(None)
+
+
+def describe(trigger: Trigger, connection: RepoConnection | None) -> dict[str, Any]:
+    """A trigger as the API shows it."""
+    return {
+        "trigger_uuid": trigger.uuid,
+        "external_script_id": trigger.worker_id,
+        "trigger_name": trigger.name,
+        "build_command": trigger.build_command,
+        "deploy_command": trigger.deploy_command,
+        "root_directory": trigger.root_directory,
+        "branch_includes": trigger.branch_includes,
+        "branch_excludes": trigger.branch_excludes,
+        "path_includes": trigger.path_includes,
+        "path_excludes": trigger.path_excludes,
+        "build_caching_enabled": trigger.build_caching_enabled,
+        "build_token_uuid": trigger.build_token_uuid,
+        "created_on": to_iso(trigger.created_on),
+        "modified_on": to_iso(trigger.modified_on),
+        "deleted_on": to_iso(trigger.deleted_on),
+        "repo_connection": None if connection is None else repos.describe(connection),
+    }
+
+
+routes = [
+    Route("/builds/workers/{worker}/triggers", list_triggers, methods=["GET"]),
+    Route("/builds/triggers", create, methods=["POST"]),
+    Route("/builds/triggers/{uuid}", change, methods=["PATCH"]),
+    Route("/builds/triggers/{uuid}", delete, methods=["DELETE"]),
+    Route("/builds/triggers/{uuid}/builds", build_now, methods=["POST"]),
+    Route("/builds/triggers/{uuid}/purge_build_cache", purge_cache, methods=["POST"]),
+]

@@ -1,0 +1,115 @@
+"""Builds as the API shows them: each with all that belongs to it, in few queries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func
+from sqlmodel import col, select
+
+from kedge.db.queries import queue
+from kedge.db.queries.versions import find_worker
+from kedge.db.tables import Attempt, Build, RepoConnection, Trigger, Version, Worker
+from kedge.errors import NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlmodel import Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildView:
+    """A build with its trigger, connection and worker."""
+
+    build: Build
+    trigger: Trigger
+    connection: RepoConnection
+    worker: str
+    attempts: list[Attempt] = field(default_factory=list)
+    version: Version | None = None
+    #: builds that come before it while it waits, or `None` if it does not wait
+    before: list[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildFilter:
+    """Which builds of an account; `None` stands for any."""
+
+    worker: str | None = None
+    branch: str | None = None
+    status: str | None = None
+
+
+def get_build(session: Session, account_id: str, build_uuid: str) -> BuildView:
+    """One build with its attempts, version and place in the queue. Raises `NotFound`."""
+    row = session.exec(
+        _query().where(Build.account_id == account_id, Build.build_uuid == build_uuid)
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no build {build_uuid[:80]!r}")
+    build: Build = row[0]
+    attempts = select(Attempt).where(Attempt.build_id == build.id).order_by(col(Attempt.number))
+    versions = select(Version).where(Version.build_uuid == build_uuid).order_by(col(Version.number).desc())
+    before = None
+    if build.status == "queued" and build.claimed_on is None:
+        order = [one.build_uuid for one in queue.waiting(session, account_id)]
+        before = order[: order.index(build_uuid)] if build_uuid in order else []
+    return _view(
+        row,
+        attempts=list(session.exec(attempts)),
+        version=session.exec(versions).first(),
+        before=before,
+    )
+
+
+def list_builds(
+    session: Session, account_id: str, wanted: BuildFilter, *, limit: int, offset: int
+) -> tuple[list[BuildView], int]:
+    """Builds of the account, newest first, and how many there are in all. Raises `NotFound`."""
+    conditions: list[Any] = [col(Build.account_id) == account_id]
+    if wanted.worker is not None:
+        conditions.append(col(Build.worker_id) == find_worker(session, account_id, wanted.worker).id)
+    if wanted.branch is not None:
+        conditions.append(col(Build.branch) == wanted.branch)
+    if wanted.status is not None:
+        conditions.append(col(Build.status) == wanted.status)
+    total = session.exec(select(func.count()).select_from(Build).where(*conditions)).one()
+    query = _query().where(*conditions).order_by(col(Build.id).desc()).limit(limit).offset(offset)
+    return [_view(row) for row in session.exec(query)], total
+
+
+def builds_of_versions(session: Session, account_id: str, version_ids: Sequence[str]) -> dict[str, BuildView]:
+    """The builds that made versions, by version."""
+    rows = session.exec(
+        _query()
+        .add_columns(col(Version.id))
+        .join(Version, col(Version.build_uuid) == Build.build_uuid)
+        .where(Build.account_id == account_id, col(Version.id).in_(version_ids))
+    )
+    return {row[4]: _view(row) for row in rows}
+
+
+def latest_builds(session: Session, account_id: str, tags: Sequence[str]) -> dict[str, BuildView]:
+    """The newest build of each worker, by tag."""
+    newest = (
+        select(func.max(Build.id))
+        .where(Build.account_id == account_id, col(Build.worker_id).in_(tags))
+        .group_by(col(Build.worker_id))
+    )
+    rows = session.exec(_query().where(col(Build.id).in_(newest)))
+    return {row[0].worker_id: _view(row) for row in rows}
+
+
+def _query() -> Any:
+    return (
+        select(Build, Trigger, RepoConnection, Worker.name)
+        .join(Trigger, col(Trigger.uuid) == Build.trigger_uuid)
+        .join(RepoConnection, col(RepoConnection.uuid) == Trigger.repo_connection_uuid)
+        .join(Worker, col(Worker.id) == Build.worker_id)
+    )
+
+
+def _view(row: Any, **more: Any) -> BuildView:
+    return BuildView(build=row[0], trigger=row[1], connection=row[2], worker=row[3], **more)

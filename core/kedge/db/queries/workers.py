@@ -1,0 +1,70 @@
+"""Workers of an account."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete
+from sqlmodel import col, select
+
+from kedge.db.queries.versions import find_worker
+from kedge.db.tables import (
+    Attempt,
+    Build,
+    Deployment,
+    PreviewAlias,
+    Trigger,
+    TriggerVariable,
+    Upload,
+    Version,
+    Worker,
+)
+from kedge.errors import Conflict
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+
+def list_workers(session: Session, account_id: str) -> list[Worker]:
+    """Every worker of the account, by name."""
+    query = select(Worker).where(Worker.account_id == account_id).order_by(Worker.name)
+    return list(session.exec(query))
+
+
+def add_worker(session: Session, worker: Worker) -> None:
+    """Store a new worker. Raises `Conflict` if its name is taken."""
+    _check_free(session, worker.account_id, worker.name)
+    session.add(worker)
+
+
+def rename_worker(session: Session, account_id: str, worker: str, name: str, now: int) -> Worker:
+    """Give a worker another name. Raises `NotFound`, or `Conflict` if the name is taken."""
+    found = find_worker(session, account_id, worker)
+    if found.name != name:
+        _check_free(session, account_id, name)
+        found.name, found.modified_on = name, now
+        session.add(found)
+    return found
+
+
+def trigger_uuids(session: Session, worker_id: str) -> list[str]:
+    """The triggers of a worker."""
+    return list(session.exec(select(Trigger.uuid).where(Trigger.worker_id == worker_id)))
+
+
+def delete_worker(session: Session, worker_id: str) -> None:
+    """Remove a worker and every row that belongs to it."""
+    builds = select(Build.id).where(Build.worker_id == worker_id)
+    triggers = select(Trigger.uuid).where(Trigger.worker_id == worker_id)
+    session.execute(delete(Attempt).where(col(Attempt.build_id).in_(builds)))
+    session.execute(delete(Build).where(col(Build.worker_id) == worker_id))
+    session.execute(delete(TriggerVariable).where(col(TriggerVariable.trigger_uuid).in_(triggers)))
+    for table in (Trigger, PreviewAlias, Upload, Deployment, Version):
+        session.execute(delete(table).where(col(table.worker_id) == worker_id))
+    session.execute(delete(Worker).where(col(Worker.id) == worker_id))
+
+
+def _check_free(session: Session, account_id: str, name: str) -> None:
+    query = select(Worker.id).where(Worker.account_id == account_id, Worker.name == name)
+    if session.exec(query).first() is not None:
+        raise Conflict(f"there is a worker {name} already; choose another name")
