@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.routing import Route
 
+from kedge.api import bodies
+from kedge.api.bodies import services
 from kedge.api.envelope import ok
-from kedge.api.versions import SCRIPT, WORKER, Line, author, read_body, services, urls
+from kedge.api.versions import SCRIPT, WORKER, Line, author, urls
 from kedge.db.clock import to_iso
 from kedge.errors import InvalidInput, NotFound
 
@@ -18,13 +20,9 @@ if TYPE_CHECKING:
 
     from kedge.db.tables import Deployment
 
-BODY_LIMIT = 64 * 1024
 
-
-class Share(BaseModel):
+class Share(bodies.Strict):
     """How much of the traffic a version gets."""
-
-    model_config = ConfigDict(extra="forbid")
 
     version_id: str = Field(max_length=64)
     percentage: float
@@ -38,10 +36,8 @@ class DeploymentBody(BaseModel):
     annotations: dict[str, Line] = Field(default_factory=dict)
 
 
-class RollbackBody(BaseModel):
+class RollbackBody(bodies.Strict):
     """Where to go back to; without it, to the version before."""
-
-    model_config = ConfigDict(extra="forbid")
 
     version_id: str | None = Field(default=None, max_length=64)
     message: Line = ""
@@ -64,7 +60,7 @@ async def get_deployment(request: Request) -> Response:
 
 async def create(request: Request) -> Response:
     """Let a version serve all traffic."""
-    body = await read_body(request, DeploymentBody, limit=BODY_LIMIT)
+    body = await bodies.read(request, DeploymentBody)
     if len(body.versions) != 1 or body.versions[0].percentage != 100:
         raise InvalidInput("traffic is not split yet: name one version and give it 100 percent")
     deployment = await services(request).deployments.deploy(
@@ -79,7 +75,7 @@ async def create(request: Request) -> Response:
 
 async def rollback(request: Request) -> Response:
     """Serve an earlier version again."""
-    body = await read_body(request, RollbackBody, limit=BODY_LIMIT)
+    body = await bodies.read(request, RollbackBody)
     deployment = await services(request).deployments.rollback(
         request.state.principal,
         request.path_params["worker"],

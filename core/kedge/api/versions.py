@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from starlette.requests import ClientDisconnect
+from pydantic import Field
 from starlette.routing import Route
 
-from kedge.api.envelope import ok
+from kedge.api import bodies
+from kedge.api.bodies import services
+from kedge.api.envelope import ok, page_info
 from kedge.db.clock import to_iso
-from kedge.errors import InvalidInput, TooLarge
+from kedge.errors import TooLarge
 from kedge.workers.completion import Wish
 from kedge.workers.manifest import LARGEST_FILE, File, Manifest
 from kedge.workers.urls import WorkerUrls
 from kedge.workers.versions import NewVersion
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from kedge.api.services import Services
     from kedge.db.tables import Version
-
-Body = TypeVar("Body", bound=BaseModel)
 
 #: bytes of the largest manifest that is taken in
 MANIFEST_LIMIT = 16 * 1024 * 1024
@@ -36,19 +32,15 @@ MOST_PER_PAGE = 100
 Line = Annotated[str, Field(max_length=1024, pattern=r"^[^\x00]*$")]
 
 
-class FileEntry(BaseModel):
+class FileEntry(bodies.Strict):
     """The content of one path."""
-
-    model_config = ConfigDict(extra="forbid")
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=0)
 
 
-class UploadBody(BaseModel):
+class UploadBody(bodies.Strict):
     """A version that is about to be uploaded."""
-
-    model_config = ConfigDict(extra="forbid")
 
     kind: Literal["static"]
     files: dict[str, FileEntry]
@@ -57,10 +49,8 @@ class UploadBody(BaseModel):
     message: Line = ""
 
 
-class CompleteBody(BaseModel):
+class CompleteBody(bodies.Strict):
     """What shall become of an upload."""
-
-    model_config = ConfigDict(extra="forbid")
 
     deploy: bool = True
     alias: str | None = None
@@ -86,7 +76,7 @@ async def put_file(request: Request) -> Response:
         raise TooLarge(f"a file may have {LARGEST_FILE >> 20} MiB")
     path = request.path_params
     await services(request).versions.put_file(
-        request.state.principal, path["worker"], path["upload_id"], path["sha256"], _stream(request)
+        request.state.principal, path["worker"], path["upload_id"], path["sha256"], request.stream()
     )
     return ok(None)
 
@@ -104,15 +94,16 @@ async def complete(request: Request) -> Response:
 
 async def list_versions(request: Request) -> Response:
     """Versions, newest first, by `?page=` and `?per_page=`."""
-    page = _number(request, "page", default=1, most=10**6)
-    per_page = _number(request, "per_page", default=MOST_PER_PAGE, most=MOST_PER_PAGE)
+    page = bodies.number(request, "page", default=1, most=10**6)
+    per_page = bodies.number(request, "per_page", default=MOST_PER_PAGE, most=MOST_PER_PAGE)
     found, total = await services(request).versions.page(
         request.state.account_id,
         request.path_params["worker"],
         limit=per_page,
         offset=(page - 1) * per_page,
     )
-    return ok({"items": [describe(version) for version in found], "total_count": total})
+    info = page_info(page=page, per_page=per_page, count=len(found), total=total)
+    return ok({"items": [describe(version) for version in found]}, result_info=info)
 
 
 async def get_version(request: Request) -> Response:
@@ -154,12 +145,6 @@ def author(name: str) -> dict[str, str]:
     return {"author_email": name} if name else {}
 
 
-def services(request: Request) -> Services:
-    """The node's services."""
-    found: Services = request.app.state.services
-    return found
-
-
 def urls(request: Request) -> WorkerUrls:
     """Where the workers of this installation are reached."""
     return WorkerUrls(
@@ -167,29 +152,10 @@ def urls(request: Request) -> WorkerUrls:
     )
 
 
-async def read_body(request: Request, model: type[Body], *, limit: int) -> Body:
-    """The JSON body, checked. Raises `TooLarge`, or pydantic's `ValidationError`."""
-    data = bytearray()
-    async for part in _stream(request):
-        data += part
-        if len(data) > limit:
-            raise TooLarge(f"the body is over {limit} bytes")
-    return await asyncio.to_thread(model.model_validate_json, bytes(data))
-
-
-async def _stream(request: Request) -> AsyncIterator[bytes]:
-    try:
-        async for part in request.stream():
-            yield part
-    except ClientDisconnect:
-        raise InvalidInput("the body broke off: send it again") from None
-
-
-def _number(request: Request, name: str, *, default: int, most: int) -> int:
-    given = request.query_params.get(name, str(default))
-    if not given.isdecimal() or not 1 <= int(given[:9]) <= most:
-        raise InvalidInput(f"{name} must be a number from 1 to {most}")
-    return int(given[:9])
+async def read_body(request: Request, model: type[bodies.Body], *, limit: int) -> bodies.Body:
+    """A JSON body that may be large, checked beside the event loop."""
+    data = await bodies.read_bytes(request, limit)
+    return await asyncio.to_thread(model.model_validate_json, data)
 
 
 WORKER = "/workers/workers/{worker}"

@@ -8,22 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.responses import JSONResponse
 from starlette.routing import Mount
 
 from kedge.api import deployments, versions
-from kedge.errors import InvalidInput, KedgeError
+from kedge.api.errors import HANDLERS
 from kedge_runner.deploy import deploy_directory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from starlette.requests import Request
-    from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 # `deploy_directory` leaves its first connection to the garbage collector.
@@ -48,20 +44,12 @@ class LetIn:
         await self.app(scope, receive, send)
 
 
-async def refuse(request: Request, error: Exception) -> Response:
-    if isinstance(error, ValidationError):
-        error = InvalidInput(str(error))
-    assert isinstance(error, KedgeError)
-    errors = [{"code": error.code, "message": str(error)}]
-    return JSONResponse({"success": False, "errors": errors, "result": None}, status_code=error.status)
-
-
 @pytest.fixture
 async def api(platform: Any, serving: Any) -> AsyncIterator[httpx.AsyncClient]:
     app = Starlette(
         routes=[Mount("/client/v4/accounts/{account}", routes=[*versions.routes, *deployments.routes])],
         middleware=[Middleware(LetIn, platform=platform)],
-        exception_handlers={KedgeError: refuse, ValidationError: refuse},
+        exception_handlers=HANDLERS,
     )
     app.state.services = SimpleNamespace(
         versions=platform.versions,
@@ -134,9 +122,10 @@ async def test_deployments_have_the_shape_that_clients_know(api: Any, folder: Pa
 
 async def test_versions_have_the_shape_that_clients_know(api: Any, folder: Path) -> None:
     made = [await deploy(api, folder) for _ in range(3)]
-    page = (await api.get(f"{HELLO}/versions?page=2&per_page=2")).json()["result"]
-    assert page["total_count"] == 3
-    assert [(item["id"], item["number"]) for item in page["items"]] == [(made[0]["version_id"], 1)]
+    page = (await api.get(f"{HELLO}/versions?page=2&per_page=2")).json()
+    assert (page["result_info"]["total_count"], page["result_info"]["total_pages"]) == (3, 2)
+    items = page["result"]["items"]
+    assert [(item["id"], item["number"]) for item in items] == [(made[0]["version_id"], 1)]
 
     one = (await api.get(f"{BASE}/workers/scripts/hello/versions/{made[0]['version_id']}")).json()["result"]
     assert one["metadata"]["source"] == "api"
