@@ -62,14 +62,16 @@ class Intake:
             log.exception("push_not_taken_in", push_id=entry.push_id)
             return None
 
-    async def settle(self, entry: Entry) -> None:
+    async def settle(self, entry: Entry, *, after_restart: bool = False) -> None:
         """Hand in what has happened to a push whose hook has not told us; forget one that did nothing.
 
         What fails is told to the log, and the sweep tries again.
         """
         try:
-            asked = await asyncio.to_thread(entry.asked)
             path = self._layout.repo_path(entry.repo)
+            asked = await asyncio.to_thread(entry.asked)
+            if after_restart:
+                await asyncio.to_thread(_unlock, path, asked)
             moved = [update for update in asked if await self._has_moved(path, update)]
             if moved:
                 log.info(
@@ -77,7 +79,7 @@ class Intake:
                 )
             await self.hand_in(entry, moved)
         except (InvalidInput, NotFound) as error:
-            log.error("push_dropped", push_id=entry.push_id, error=str(error))  # noqa: TRY400  (trying again helps nobody)
+            log.warning("push_dropped", push_id=entry.push_id, error=str(error))
             entry.settle()
         except Exception:
             log.exception("push_not_taken_in", push_id=entry.push_id)
@@ -91,18 +93,9 @@ class Intake:
             entry = await asyncio.to_thread(take_over, path)
             if entry is not None:
                 try:
-                    if after_restart:
-                        await asyncio.to_thread(self._unlock, entry)
-                    await self.settle(entry)
+                    await self.settle(entry, after_restart=after_restart)
                 finally:
                     entry.close()
-
-    def _unlock(self, entry: Entry) -> None:
-        """Remove the locks of a git that was killed; nobody else would, and the branch could move no more."""
-        branches = self._layout.repo_path(entry.repo) / "refs" / "heads"
-        for update in entry.asked():
-            if update.branch:
-                (branches / f"{update.branch}.lock").unlink(missing_ok=True)
 
     async def _has_moved(self, path: Path, update: RefUpdate) -> bool:
         """Whether the branch is there and has, at some time, pointed where the push wanted it."""
@@ -111,3 +104,10 @@ class Intake:
         ref = f"refs/heads/{update.branch}"
         answer = await self._git.ask(path, "reflog", "show", "--format=%H", ref, "--")
         return answer.code != 128 and update.new in answer.output.decode().split()
+
+
+def _unlock(path: Path, asked: Sequence[RefUpdate]) -> None:
+    """Remove the locks of a git that was killed; nobody else would, and the branch could move no more."""
+    for update in asked:
+        if update.branch:
+            (path / "refs" / "heads" / f"{update.branch}.lock").unlink(missing_ok=True)

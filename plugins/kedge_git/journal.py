@@ -72,7 +72,7 @@ def new_entry(layout: Layout, repo: Repo) -> Entry:
 
 def left_entries(layout: Layout) -> list[Path]:
     """All pushes that are not settled, those under way included."""
-    return [path for path in layout.pushes.iterdir() if not path.name.startswith(_DRAFT)]
+    return [path for path in layout.pushes.iterdir() if path.is_file() and path.name[0] != _DRAFT]
 
 
 def remove_drafts(layout: Layout) -> None:
@@ -89,7 +89,7 @@ def take_over(path: Path) -> Entry | None:
         return None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        owner, _, name = path.read_bytes().partition(b"\n")[0].decode().partition("/")
+        owner, _, name = path.read_bytes().partition(b"\n")[0].decode(errors="replace").partition("/")
     except (BlockingIOError, FileNotFoundError):
         os.close(fd)
         return None

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 _LINE = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64}) ([0-9a-f]{40}|[0-9a-f]{64}) (refs/[^\0\n]+)")
 _BRANCH = "refs/heads/"
 #: what `git check-ref-format` refuses; a hook is told of refs before git has checked them
-_BAD_NAME = re.compile(r"[\x00-\x20\ud800-\udfff\x7f~^:?*\[\\]|\.\.|@\{|//|^[-/]|[/.]$|(^|/)\.|\.lock(/|$)|^@$")
+_BAD_NAME = re.compile(
+    r"[\x00-\x20\ud800-\udfff\x7f~^:?*\[\\]|\.\.|@\{|//|^[-/]|[/.]$|(^|/)\.|\.lock(/|$)|^@$"
+)
 
 
 def is_branch_name(name: str) -> bool:

@@ -42,6 +42,7 @@ class FakeBuild:
     async def follow(self) -> AsyncGenerator[bytes]:
         """Yield the log from its start until it is finished."""
         self.followers += 1
+        self._tell()
         try:
             seen = 0
             while seen < len(self._chunks) or not self._finished:

@@ -65,6 +65,7 @@ class Clone:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
         )
 
     async def try_git(self, *argv: str) -> Ran:

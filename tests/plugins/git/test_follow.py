@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,7 @@ async def test_an_interrupted_push_stays_pushed_and_the_follower_leaves(hosted: 
     push = await tree.start("push", "origin", "main")
     await build.wait_for_followers(1)
 
-    push.send_signal(signal.SIGINT)
+    os.killpg(push.pid, signal.SIGINT)
     await push.communicate()
     await build.wait_for_followers(0)
 

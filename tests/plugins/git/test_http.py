@@ -14,7 +14,6 @@ from starlette.applications import Starlette
 from kedge.testing.fake_host import FakeHost
 from kedge_git import kedge_register_routes
 from kedge_git.child import Child
-from kedge_git.intake import Intake
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -232,9 +231,3 @@ async def test_a_push_whose_hook_never_spoke_is_handed_in_by_the_reflog(
 
     await hosted.host.wait_for_deliveries(1)
     assert [push.commit_hash for push in hosted.host.pushes] == [commit_hash]
-
-
-async def test_a_failing_look_at_the_journal_is_not_the_end(hosted: Hosted, tree: Clone) -> None:
-    (hosted.host.data_dir / "git" / "pushes" / "a-folder").mkdir()
-
-    await Intake(hosted.host, hosted.forge._layout).sweep()

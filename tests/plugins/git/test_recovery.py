@@ -16,7 +16,6 @@ from kedge_git.layout import Layout
 from kedge_git.settings import GitSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.plugins.git.conftest import Clone, Hosted
@@ -82,14 +81,14 @@ class Left:
 
 
 @pytest.fixture
-async def left(hosted: Hosted) -> AsyncIterator[Left]:
+async def left(hosted: Hosted) -> Left:
     tree = await hosted.new_tree()
     first = await tree.commit("first")
     await tree.git("push", "origin", "main")
     second = await tree.commit("second", more="1")
     await tree.git("push", "origin", "main")
     hosted.host.deliveries.clear()
-    yield Left(hosted, tree, await hosted.make(), first, second)
+    return Left(hosted, tree, await hosted.make(), first, second)
 
 
 async def test_a_push_that_happened_is_handed_in_at_the_next_start(left: Left) -> None:
