@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kedge import CapacityUnavailable, ComputeState, ComputeStatus, Scope
 
@@ -12,7 +12,7 @@ from kedge_hello.attempt import Attempt
 from kedge_hello.settings import HelloSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
 
     from kedge import ComputeRequest, Host
     from pydantic import BaseModel
@@ -32,7 +32,7 @@ class HelloCompute:
         self._folder = host.data_dir / "hello"
         self._attempts: dict[str, Attempt] = {}
         self._starts: dict[str, asyncio.Task[None]] = {}
-        self._watches: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._exits: asyncio.Queue[ComputeStatus | None] = asyncio.Queue()
 
     async def open(self) -> None:
@@ -47,10 +47,8 @@ class HelloCompute:
                 raise CapacityUnavailable(f"all {self._max_attempts} places of this node are taken")
             attempt = Attempt(compute_id, request, self._folder / compute_id)
             self._attempts[compute_id] = attempt
-            self._starts[compute_id] = asyncio.create_task(self._start(attempt))
-            self._starts[compute_id].add_done_callback(asyncio.Task.exception)
+            self._starts[compute_id] = self._carry_through(self._start(attempt))
         if compute_id in self._starts:
-            # A caller that gives up does not take the start of the others with it.
             await asyncio.shield(self._starts[compute_id])
         return compute_id
 
@@ -59,13 +57,7 @@ class HelloCompute:
         attempt = self._attempts.get(compute_id)
         if attempt is not None:
             return attempt.status
-        build_uuid, _, number = compute_id.rpartition("-")
-        return ComputeStatus(
-            compute_id=compute_id,
-            build_uuid=build_uuid,
-            attempt=int(number) if number.isdecimal() else 0,
-            state=ComputeState.GONE,
-        )
+        return ComputeStatus(compute_id=compute_id, build_uuid="", attempt=0, state=ComputeState.GONE)
 
     async def exits(self) -> AsyncIterator[ComputeStatus]:
         """Yield every attempt that ends, until `close`."""
@@ -76,23 +68,23 @@ class HelloCompute:
         """End an attempt and all it has started."""
         attempt = self._attempts.get(compute_id)
         if attempt is not None:
-            await asyncio.shield(asyncio.ensure_future(self._stop(attempt, grace)))
+            await asyncio.shield(self._carry_through(self._stop(attempt, grace)))
 
     async def list(self) -> list[ComputeStatus]:
-        """All attempts that were not stopped or forgotten."""
-        return [one.status for one in self._attempts.values() if not one.stopped]
+        """All attempts but those that were stopped or forgotten."""
+        return [one.status for one in self._attempts.values() if not (one.stopped and one.ended)]
 
     async def forget(self, compute_id: str) -> None:
         """Remove the workspace of an ended attempt."""
         attempt = self._attempts.get(compute_id)
         if attempt is not None and attempt.ended:
-            del self._attempts[compute_id]
             await asyncio.to_thread(shutil.rmtree, attempt.workspace, ignore_errors=True)
+            self._attempts.pop(compute_id, None)
 
     async def close(self) -> None:
         """End every attempt: none survives the node."""
         await asyncio.gather(*(self._stop(one, 0) for one in [*self._attempts.values()]))
-        await asyncio.gather(*self._watches)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._exits.put_nowait(None)
 
     async def _start(self, attempt: Attempt) -> None:
@@ -100,12 +92,11 @@ class HelloCompute:
             await attempt.start()
         except BaseException:
             del self._attempts[attempt.compute_id]
+            await asyncio.to_thread(shutil.rmtree, attempt.workspace, ignore_errors=True)
             raise
         finally:
             del self._starts[attempt.compute_id]
-        watch = asyncio.create_task(self._watch(attempt))
-        self._watches.add(watch)
-        watch.add_done_callback(self._watches.discard)
+        self._carry_through(self._watch(attempt))
 
     async def _watch(self, attempt: Attempt) -> None:
         await attempt.wait()
@@ -115,3 +106,11 @@ class HelloCompute:
         if starting := self._starts.get(attempt.compute_id):
             await asyncio.wait([starting])
         await attempt.stop(grace)
+
+    def _carry_through(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Begin something that goes on even if whoever asked for it gives up."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return task
