@@ -1,4 +1,4 @@
-"""Compute as child processes of this machine: the embedded default, for code that is trusted."""
+"""Builds as child processes of this machine: nothing to install, for code you trust."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 from kedge import hookimpl
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from kedge import Compute
 
 
 @hookimpl
-def kedge_register_compute() -> Sequence[type[Compute]]:
-    """Child processes."""
-    from kedge_process.compute import ProcessCompute  # noqa: PLC0415  (loaded only if a config names it)
+def kedge_register_compute() -> list[type[Compute]]:
+    """Offer the compute backend named `process`."""
+    from kedge_process.compute import ProcessCompute  # noqa: PLC0415  (only a node that uses it pays for it)
 
     return [ProcessCompute]

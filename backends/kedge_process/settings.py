@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from kedge.config import Size
+from kedge import Size
 
 
 class ProcessSettings(BaseModel):
@@ -20,6 +20,9 @@ class ProcessSettings(BaseModel):
     nice: int = Field(default=5, ge=0, le=19, description="How much builds give way to everything else.")
     memory: Size | None = Field(default=None, description="Memory of one build, where cgroups allow it.")
     processes: int | None = Field(default=None, ge=8, description="Processes of one build, likewise.")
+    cpu: float | None = Field(
+        default=None, gt=0, description="Processors that one build may keep busy, likewise."
+    )
     open_files: int = Field(default=65536, ge=64, description="Open files of one process.")
     file_size: Size | None = Field(default=None, description="The largest file that a build may write.")
     workspaces: Path | None = Field(

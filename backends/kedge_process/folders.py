@@ -1,0 +1,125 @@
+"""The folder of each attempt, and what is written in it for a Kedge that comes later.
+
+`ROOT/BUILD-ATTEMPT/` holds `attempt.json` (who runs here), `exit.json` (how it ended) and `work`.
+A folder is there whole or not at all: it is made and removed under another name.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shutil
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from kedge import CapacityUnavailable, StartRefused
+
+NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,127}", re.ASCII)
+NEW = ".new-"
+OLD = ".old-"
+KEPT = "kept"
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tenant:
+    """Who runs in a folder."""
+
+    compute_id: str
+    build_uuid: str
+    attempt: int
+    #: of the supervisor
+    pid: int
+    start: int
+    boot: str
+
+    @property
+    def name(self) -> str:
+        """The folder's name, and the mark of the attempt's processes."""
+        return folder_name(self.build_uuid, self.attempt)
+
+
+def folder_name(build_uuid: str, attempt: int) -> str:
+    """The name for an attempt. Raises `StartRefused` for an id that is none."""
+    if not NAME.fullmatch(build_uuid) or attempt < 0:
+        raise StartRefused(f"{build_uuid!r} is not the id of a build")
+    return f"{build_uuid}-{attempt}"
+
+
+class Folders:
+    """All folders of one node. Every method blocks: call it in a thread."""
+
+    def __init__(self, root: Path, *, keep: bool = False) -> None:
+        """Keep folders below `root`; with `keep`, removed ones go to `kept` there."""
+        self.root = root
+        self._keep = keep
+
+    def open(self) -> list[Tenant]:
+        """Make the root ready, clear what a killed Kedge left half done, return who has a folder."""
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        tenants = []
+        for entry in sorted(self.root.iterdir()):
+            if entry.name.startswith((NEW, OLD)):
+                remove_tree(entry)
+            elif (tenant := _read_tenant(entry)) is not None:
+                tenants.append(tenant)
+        return tenants
+
+    def make(self, tenant: Tenant) -> Path:
+        """Make the folder of an attempt. Raises `StartRefused` or `CapacityUnavailable`."""
+        fresh = self.root / f"{NEW}{tenant.name}"
+        try:
+            if fresh.exists():
+                remove_tree(fresh)
+            fresh.mkdir(mode=0o700)
+            (fresh / "work").mkdir(mode=0o700)
+            (fresh / "attempt.json").write_text(json.dumps(asdict(tenant)))
+            if (self.root / tenant.name).exists():
+                self.remove(tenant.name)
+            return fresh.rename(self.root / tenant.name)
+        except OSError as error:
+            reason = f"no folder for the build can be made in {self.root} ({error.strerror})"
+            if error.errno in NO_SPACE:
+                raise CapacityUnavailable(reason) from None
+            raise StartRefused(f"{reason}; make it writable or set compute.process.workspaces") from None
+
+    def remove(self, name: str) -> None:
+        """Remove a folder, or put it aside to be kept. A missing one is no error."""
+        aside = self.root / f"{OLD}{name}-{uuid4().hex[:8]}"
+        if self._keep:
+            (self.root / KEPT).mkdir(exist_ok=True)
+            aside = self.root / KEPT / f"{name}-{uuid4().hex[:8]}"
+        with suppress(FileNotFoundError):
+            (self.root / name).rename(aside)
+            if not self._keep:
+                remove_tree(aside)
+
+
+def _read_tenant(folder: Path) -> Tenant | None:
+    try:
+        return Tenant(**json.loads((folder / "attempt.json").read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder whatever its modes are. Raises `OSError` if it cannot."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        _open_up(folder)
+        shutil.rmtree(folder)
+
+
+def _open_up(folder: Path) -> None:
+    with suppress(OSError):
+        folder.chmod(0o700)
+    for where, names, _ in os.walk(folder):
+        for name in names:
+            path = Path(where, name)
+            if not path.is_symlink():
+                with suppress(OSError):
+                    path.chmod(0o700)

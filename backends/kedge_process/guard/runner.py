@@ -1,0 +1,91 @@
+"""From a bare fork to a runner at work."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import kernel
+from .descriptors import keep_only
+from .messages import MARKER, Order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .messages import Quota
+
+#: when memory runs out the machine should end a build before it ends Kedge
+OOM_SCORE = "500"
+#: what a build may know of the node's environment
+INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME", "SHELL", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+def become_runner(
+    run: Callable[[dict[str, Any]], int], orders: int, errors: int, *, nice: int, supervisor: int
+) -> None:
+    """Wait for the order on the descriptor `orders`, obey it, and end this process. Never returns."""
+    code = 70
+    try:
+        kernel.set_name("kedge-runner")
+        kernel.die_with_parent()
+        if os.getppid() != supervisor:
+            os._exit(0)
+        keep_only(orders, stderr=errors)
+        _restore_signals()
+        os.nice(nice)
+        with suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
+        data = _read_all(orders)
+        code = _obey(run, Order.decode(data)) if data else 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:  # noqa: BLE001  (a fork must not return into its parent's code)
+        traceback.print_exc()
+    finally:
+        with suppress(BaseException):
+            sys.stderr.flush()
+        os._exit(code & 0xFF)
+
+
+def _restore_signals() -> None:
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def _read_all(fd: int) -> bytes:
+    parts = []
+    while part := os.read(fd, 1 << 16):
+        parts.append(part)
+    os.close(fd)
+    return b"".join(parts)
+
+
+def _obey(run: Callable[[dict[str, Any]], int], order: Order) -> int:
+    base = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    os.environ.clear()
+    os.environ.update(base)
+    os.environ[MARKER] = order.marker
+    os.umask(0o022)
+    os.chdir(order.assignment["workspace"])
+    _set_rlimits(order.quota)
+    return run(order.assignment)
+
+
+def _set_rlimits(quota: Quota) -> None:
+    limits = (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, quota.open_files),
+        (resource.RLIMIT_FSIZE, quota.file_size),
+    )
+    for number, wanted in limits:
+        if wanted is not None:
+            _, hard = resource.getrlimit(number)
+            most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(number, (most, most))
