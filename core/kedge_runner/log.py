@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 512 * 1024
 SPOOL_BYTES = 64 * 1024 * 1024
-#: a chunk may go out at once as long as fewer than `BURST` went out in the last `BURST` intervals
+#: a line that comes this soon after a chunk waits for others
+CLOSE = 0.01
+#: no more than `BURST` chunks go out in `BURST` intervals, however steadily lines come
 INTERVAL = 0.1
 BURST = 8
 HEARTBEAT_SECONDS = 10.0
@@ -117,9 +119,12 @@ class Log:
                     return ()
 
     def _pause(self) -> float:
-        if len(self._sent_at) < BURST:
+        if not self._sent_at:
             return 0.0
-        return self._sent_at[0] + BURST * INTERVAL - time.monotonic()
+        earliest = self._sent_at[-1] + CLOSE
+        if len(self._sent_at) == BURST:
+            earliest = max(earliest, self._sent_at[0] + BURST * INTERVAL)
+        return earliest - time.monotonic()
 
     def _cut(self, ready: int) -> tuple[int, int, int]:
         start = self._spool.acknowledged

@@ -51,7 +51,6 @@ class Attempt:
     def run(self) -> int:
         """Work and report."""
         try:
-            self._report({"status": "initializing"})
             return self._work(Job(self._control.call("GET", "/job")))
         except (Stale, Refused):
             return STALE

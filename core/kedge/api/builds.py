@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from kedge.db.queries.queue import Before
+
 MOST_IDS = 20
 MOST_PER_PAGE = 200
 
@@ -215,17 +217,16 @@ def _extra(request: Request, view: BuildView) -> dict[str, Any]:
         "failure": _failure(build.failure, build.failure_message),
         "message": build.failure_message,
         "phases": build.phases or [],
-        "wait": None if view.before is None else _wait(view),
+        "wait": None if view.before is None else _wait(view, view.before),
         "url": _urls(request).production(view.worker) if view.version else None,
         "version_id": view.version.id if view.version else build.version_id,
         "log_url": f"{public_url}{request.scope.get('root_path', '')}/builds/builds/{build.build_uuid}/logs",
     }
 
 
-def _wait(view: BuildView) -> dict[str, Any]:
-    before = view.before or []
+def _wait(view: BuildView, before: Before) -> dict[str, Any]:
     reason = view.build.wait_reason or "it is about to start"
-    return {"position": len(before) + 1, "reason": reason, "before": before[-MOST_IDS:]}
+    return {"position": before.count + 1, "reason": reason, "before": before.nearest}
 
 
 def _failure(failure: str | None, message: str | None) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from kedge.contracts.log_store import LogKey
 from kedge.db.clock import now_ms
 from kedge.db.queries import lifecycle
 from kedge.db.queries.lifecycle import Verdict
-from kedge.errors import CapacityUnavailable, Conflict, StartRefused
+from kedge.errors import CapacityUnavailable, Conflict, StaleAttempt, StartRefused
 from kedge.objects import DurableObject, ObjectStorage, transaction
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("buddy")
 
+#: a runner's exit code once its report has been taken
+REPORTED = 0
 RETRY_BACKOFF_MS = 1_000
 FULL_BACKOFF_MS = 1_000
 
@@ -74,6 +76,12 @@ class BuildBuddy(DurableObject):
 
     # ---- the runner speaks
 
+    async def handle_arrival(self, attempt: int) -> None:
+        """The runner has asked for its job. It may ask again: it never got the answer."""
+        state = self.services.logs.state_at_hand(self.id)
+        if state is None or state.attempt != attempt or state.status == Status.QUEUED:
+            await self.handle_status(attempt, Status.INITIALIZING)
+
     async def handle_status(self, attempt: int, status: Status) -> bool:
         """The runner is initializing or running. Returns whether it should cancel."""
         cancel = await self._move(attempt, status)
@@ -86,19 +94,17 @@ class BuildBuddy(DurableObject):
 
     @transaction
     def _move(self, storage: ObjectStorage, attempt: int, status: Status) -> bool:
-        build, current = lifecycle.live(storage.session, self.id, attempt)
-        if build.status == status:
-            return build.cancel_requested
-        check_move(build.status, status)
         now = now_ms()
-        build.status, build.modified_on = status, now
+        cancel = lifecycle.report_in(storage.session, self.id, attempt, status, now)
+        if cancel is None:
+            build, _ = lifecycle.live(storage.session, self.id, attempt)
+            if build.status != status:
+                check_move(build.status, status)
+            return build.cancel_requested
         if status is Status.INITIALIZING:
-            build.initializing_on = current.reported_on = now
             silence = int(self.services.settings.builds.silence_timeout * 1000)
             storage.set_alarm(now + silence)
-        else:
-            build.running_on = now
-        return build.cancel_requested
+        return cancel
 
     async def handle_stopped(self, attempt: int, verdict: Verdict, *, chunks: int) -> None:
         """The runner has ended by itself; its log has `chunks` chunks.
@@ -106,26 +112,27 @@ class BuildBuddy(DurableObject):
         Raises `LogGap` if some have not arrived and `StaleAttempt` if the attempt has ended.
         """
         key = LogKey(build_uuid=self.id, attempt=attempt)
-        await self.services.db.read(lifecycle.live, self.id, attempt)
         await self.services.logs.require(key, chunks)
         if verdict.failure in RETRIED:
             await self.finish(attempt, verdict)
             return
         await self.services.logs.seal(key)
-        await self._write_report(attempt, verdict)
-        await self._stopped(attempt)
+        outcome = await self._write_report(attempt, verdict)
+        await self._stopped(attempt, outcome)
 
     @transaction
-    def _write_report(self, storage: ObjectStorage, attempt: int, verdict: Verdict) -> None:
+    def _write_report(self, storage: ObjectStorage, attempt: int, verdict: Verdict) -> str:
         # One transaction for both: a crash cannot leave an attempt ended whose verdict is forgotten.
-        lifecycle.live(storage.session, self.id, attempt)
-        lifecycle.end_attempt(storage.session, self.id, attempt, now_ms())
-        self._stop_build(storage, attempt, verdict)
+        if not lifecycle.end_attempt(storage.session, self.id, attempt, now_ms()):
+            raise StaleAttempt(f"attempt {attempt} of build {self.id} has ended")
+        return self._stop_build(storage, attempt, verdict)
 
     async def handle_exit(self, status: ComputeStatus) -> None:
         """Compute says that an attempt's runner is gone. Most have said themselves how they ended."""
         compute = self.services.compute
-        if status.cause is ExitCause.OUT_OF_MEMORY:
+        if status.cause is ExitCause.SELF and status.exit_code == REPORTED:
+            pass
+        elif status.cause is ExitCause.OUT_OF_MEMORY:
             verdict = Verdict(
                 outcome=Outcome.TERMINATED,
                 failure=Failure.OUT_OF_MEMORY,
@@ -166,7 +173,7 @@ class BuildBuddy(DurableObject):
         """End the build at whatever stage it is. Raises `Conflict` if it has stopped."""
         attempt, compute_id = await self._request_cancel()
         if attempt is None:
-            await self._stopped(attempt=0)
+            await self._stopped(0, Outcome.CANCELLED)
             return
         if compute_id is not None:
             await self._end_compute(attempt, compute_id)
@@ -178,7 +185,7 @@ class BuildBuddy(DurableObject):
             raise Conflict("the build has stopped already")
         if build.claimed_on is None:
             lifecycle.stop(build, Verdict(outcome=Outcome.CANCELLED), now_ms())
-            storage.delete_all()
+            storage.delete_alarm()
             return None, None
         build.cancel_requested = True
         return build.attempt, None if attempt is None else attempt.compute_id
@@ -193,37 +200,44 @@ class BuildBuddy(DurableObject):
         """End the attempt's tokens, then its log. False if it had ended: then someone else goes on."""
         if not await self.services.db.write(lifecycle.end_attempt, self.id, attempt, now_ms()):
             return False
-        self.services.liveness.forget(self.id, attempt)
         key = LogKey(build_uuid=self.id, attempt=attempt)
+        self._forget(key)
         if last_line is not None:
             await self.services.logs.note(key, last_line)
         await self.services.logs.seal(key)
         return True
 
     async def _stop(self, attempt: int, verdict: Verdict) -> None:
-        await self._write_stop(attempt, verdict)
-        await self._stopped(attempt)
+        outcome = await self._write_stop(attempt, verdict)
+        await self._stopped(attempt, outcome)
 
     @transaction
-    def _write_stop(self, storage: ObjectStorage, attempt: int, verdict: Verdict) -> None:
-        self._stop_build(storage, attempt, verdict)
+    def _write_stop(self, storage: ObjectStorage, attempt: int, verdict: Verdict) -> str:
+        return self._stop_build(storage, attempt, verdict)
 
-    def _stop_build(self, storage: ObjectStorage, attempt: int, verdict: Verdict) -> None:
+    def _stop_build(self, storage: ObjectStorage, attempt: int, verdict: Verdict) -> str:
+        """Write the verdict; return the outcome that holds, which a request to cancel may have changed."""
         build, _ = lifecycle.current(storage.session, self.id)
         if build.attempt != attempt or build.status == Status.STOPPED:
-            return
+            return build.outcome or verdict.outcome
         if build.cancel_requested and verdict.outcome != Outcome.SUCCESS:
             verdict = Verdict(outcome=Outcome.CANCELLED, exit_code=verdict.exit_code, phases=verdict.phases)
         lifecycle.stop(build, verdict, now_ms())
-        storage.delete_all()
+        storage.delete_alarm()
+        return verdict.outcome
 
-    async def _stopped(self, attempt: int) -> None:
-        self.services.liveness.forget(self.id, attempt)
-        event = await self.services.db.read(lifecycle.build_event, self.id)
-        state = BuildState(attempt=event.attempt, status=event.status, outcome=event.outcome)
+    async def _stopped(self, attempt: int, outcome: str) -> None:
+        self._forget(LogKey(build_uuid=self.id, attempt=attempt))
+        state = BuildState(attempt=attempt, status=Status.STOPPED, outcome=outcome)
         self.services.logs.publish(self.id, state)
         self.services.wake_scheduler()
-        await self.services.registry.build_stopped(event)
+        registry = self.services.registry
+        if registry.listens("kedge_build_stopped"):
+            await registry.build_stopped(await self.services.db.read(lifecycle.build_event, self.id))
+
+    def _forget(self, key: LogKey) -> None:
+        self.services.liveness.forget(key.build_uuid, key.attempt)
+        self.services.runner_tokens.forget(key)
 
     # ---- another attempt
 
@@ -260,7 +274,7 @@ class BuildBuddy(DurableObject):
         build, _ = lifecycle.current(storage.session, self.id)
         if build.cancel_requested:
             lifecycle.stop(build, Verdict(outcome=Outcome.CANCELLED), now_ms())
-            storage.delete_all()
+            storage.delete_alarm()
         else:
             self._requeue(storage, build, FULL_BACKOFF_MS, reason)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from kedge.builds.services import BuildServices
-    from kedge.db.tables import Attempt, Build
+    from kedge.db.tables import Build
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,6 @@ class JobRows:
     """Everything the database knows about an attempt's work, read at one moment."""
 
     build: Build
-    attempt: Attempt
     account: str
     worker: str
     repo: Repo
@@ -70,7 +69,7 @@ async def make_job(services: BuildServices, build_uuid: str, attempt: int, token
 
 
 def _read(session: Session, build_uuid: str, number: int) -> JobRows:
-    build, attempt = lifecycle.live(session, build_uuid, number)
+    build, _ = lifecycle.live(session, build_uuid, number)
     account, worker, repo = session.exec(
         select(Account.name, Worker.name, RepoConnection)
         .join(Worker, col(Worker.account_id) == Account.id)
@@ -83,7 +82,6 @@ def _read(session: Session, build_uuid: str, number: int) -> JobRows:
     )
     return JobRows(
         build=build,
-        attempt=attempt,
         account=account,
         worker=worker,
         repo=Repo(forge=repo.provider_type, owner=repo.provider_account_id, name=repo.repo_id),

@@ -97,12 +97,15 @@ class BuildLogs:
         """Tell followers how the build stands."""
         self.topics.get(build_uuid).show(state)
 
+    def state_at_hand(self, build_uuid: str) -> BuildState | None:
+        """How the build stands, if this node knows it without asking."""
+        topic = self.topics.find(build_uuid)
+        return None if topic is None else topic.state
+
     async def state(self, build_uuid: str) -> BuildState:
         """How the build stands. Raises `NotFound`."""
-        topic = self.topics.find(build_uuid)
-        if topic is not None and topic.state is not None:
-            return topic.state
-        return await self._db.read(_state, build_uuid)
+        state = self.state_at_hand(build_uuid)
+        return await self._db.read(_state, build_uuid) if state is None else state
 
     async def tail(self, build_uuid: str, lines: int) -> Cursor:
         """The cursor from which the last `lines` lines of the latest attempt follow."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,44 +24,37 @@ if TYPE_CHECKING:
     from kedge.db.queries.lifecycle import Verdict
     from kedge.objects import Objects
 
-#: runners whose tokens are remembered, so that a chunk of log costs no query
-MOST_KNOWN = 1024
-
 
 @dataclass(frozen=True, kw_only=True)
 class Runner:
-    """One that showed a good token. `token` is kept out of every text."""
+    """One that showed a good token."""
 
     key: LogKey
-    token_hash: str
 
 
 class Runners:
     """Receives runners. A token is good for its own build and attempt until the attempt ends."""
 
     def __init__(self, services: BuildServices, objects: Objects) -> None:
-        """Nobody is known yet."""
+        """Keep the services."""
         self._services = services
         self._objects = objects
-        self._known: OrderedDict[str, Runner] = OrderedDict()
 
     async def identify(self, build_uuid: str, token: str) -> Runner:
         """Who comes with `token`. Raises `Unauthorized`, or `StaleAttempt` if its attempt has ended."""
         token_hash = hash_token(token)
-        runner = self._known.get(token_hash)
-        if runner is None:
-            runner = await self._services.db.read(_find, token_hash)
-            self._known[token_hash] = runner
-            if len(self._known) > MOST_KNOWN:
-                self._known.popitem(last=False)
-        if runner.key.build_uuid != build_uuid:
+        key = self._services.runner_tokens.find(token_hash)
+        if key is None:
+            key = await self._services.db.read(_find, token_hash)
+            self._services.runner_tokens.remember(token_hash, key)
+        if key.build_uuid != build_uuid:
             raise Unauthorized("the token is for another build")
-        return runner
+        return Runner(key=key)
 
     async def job(self, runner: Runner, token: str) -> dict[str, Any]:
-        """What it has to do."""
-        self._heard(runner)
+        """What it has to do. Who asks has come up: the build is initializing from now on."""
         key = runner.key
+        await self._buddy(runner).handle_arrival(key.attempt)
         return await make_job(self._services, key.build_uuid, key.attempt, token)
 
     async def append(self, runner: Runner, number: int, data: bytes, *, time_ms: int) -> LogExtent:
@@ -77,7 +69,6 @@ class Runners:
     async def stopped(self, runner: Runner, verdict: Verdict, *, chunks: int) -> None:
         """It is done. Raises `LogGap` unless `chunks` chunks are stored."""
         await self._buddy(runner).handle_stopped(runner.key.attempt, verdict, chunks=chunks)
-        self._known.pop(runner.token_hash, None)
 
     async def heartbeat(self, runner: Runner) -> bool:
         """It lives. Returns whether it should cancel. Raises `StaleAttempt` if its attempt has ended."""
@@ -91,13 +82,13 @@ class Runners:
         return self._objects.get(BuildBuddy, runner.key.build_uuid)
 
 
-def _find(session: Session, token_hash: str) -> Runner:
+def _find(session: Session, token_hash: str) -> LogKey:
     attempt = session.exec(select(Attempt).where(col(Attempt.token_hash) == token_hash)).one_or_none()
     if attempt is None:
         raise Unauthorized("the token is not known")
     if attempt.ended_on is not None:
         raise StaleAttempt(f"attempt {attempt.number} of build {attempt.build_uuid} has ended")
-    return Runner(key=LogKey(build_uuid=attempt.build_uuid, attempt=attempt.number), token_hash=token_hash)
+    return LogKey(build_uuid=attempt.build_uuid, attempt=attempt.number)
 
 
 def _cancel_requested(session: Session, key: LogKey) -> bool:

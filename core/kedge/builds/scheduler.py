@@ -9,6 +9,7 @@ import structlog
 
 from kedge.builds.buddy import BuildBuddy
 from kedge.builds.fair_share import in_turn
+from kedge.contracts.log_store import LogKey
 from kedge.contracts.placement import Candidate, PlacementRequest
 from kedge.db.clock import now_ms
 from kedge.db.queries import lifecycle, queue
@@ -55,6 +56,8 @@ class Scheduler(DurableObject):
             return
         claims, reasons = self._decide(waiting, load, limit=limit)
         for claim in await self.services.db.write(self._claim, claims, reasons):
+            key = LogKey(build_uuid=claim.build_uuid, attempt=claim.attempt)
+            self.services.runner_tokens.remember(claim.token_hash, key)
             self.services.background.start(self.objects.get(BuildBuddy, claim.build_uuid).start_build(claim))
 
     def _decide(

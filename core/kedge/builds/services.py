@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from kedge.builds.background import Background
     from kedge.builds.liveness import Liveness
     from kedge.builds.logs import BuildLogs
+    from kedge.builds.runner_tokens import RunnerTokens
     from kedge.config import Settings
     from kedge.contracts.compute import Compute
     from kedge.contracts.forge import Forge
@@ -32,6 +33,7 @@ class BuildServices:
     forges: Mapping[str, Forge]
     logs: BuildLogs
     liveness: Liveness
+    runner_tokens: RunnerTokens
     secrets: SecretBox
     background: Background
     #: where runners find this node: `http://…` or `unix:…`

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+import signal
+from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -17,7 +18,7 @@ from kedge.observe.log import configure
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from kedge.config import Settings
     from kedge.registry import Registry
@@ -89,6 +90,8 @@ UVICORN: dict[str, Any] = {
     "log_config": None,
     "access_log": False,
     "server_header": False,
+    "date_header": False,
+    "proxy_headers": False,
     "timeout_keep_alive": 75,
     "timeout_graceful_shutdown": SHUTDOWN_PATIENCE,
     "backlog": 1024,
@@ -96,7 +99,7 @@ UVICORN: dict[str, Any] = {
 
 
 class _Server(uvicorn.Server):
-    """Tells when it answers requests."""
+    """Tells when it answers requests, and lets the node end in good order after a signal."""
 
     def __init__(self, config: uvicorn.Config, *, started: Callable[[], None]) -> None:
         super().__init__(config)
@@ -105,3 +108,15 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._started_callback()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn's own raises the signal again once it has served, before the node could close anything.
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)

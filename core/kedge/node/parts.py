@@ -16,6 +16,7 @@ from kedge.builds.control import Control
 from kedge.builds.intake import Intake
 from kedge.builds.liveness import Liveness
 from kedge.builds.logs import BuildLogs
+from kedge.builds.runner_tokens import RunnerTokens
 from kedge.builds.runners import Runners
 from kedge.builds.scheduler import Scheduler
 from kedge.builds.services import BuildServices
@@ -70,6 +71,7 @@ class Parts:
             forges=self.forges,
             logs=BuildLogs(self.log_store, db, registry),
             liveness=Liveness(),
+            runner_tokens=RunnerTokens(),
             secrets=SecretBox.open(settings.server.data_dir / "secret.key"),
             background=self.background,
             endpoint=f"unix:{self.socket_path}" if self.socket_path else public_url,

@@ -79,4 +79,12 @@ class ObjectStorage:
 
     def delete_alarm(self) -> None:
         """Unset the alarm; one that rings now goes on ringing."""
-        self.session.execute(update(ObjectAlarm).filter_by(**self._key).values(due_on=None, retries=0))
+        self.session.execute(
+            delete(ObjectAlarm).filter_by(**self._key).where(col(ObjectAlarm.ringing_until).is_(None))
+        )
+        self.session.execute(
+            update(ObjectAlarm)
+            .filter_by(**self._key)
+            .where(col(ObjectAlarm.ringing_until).is_not(None))
+            .values(due_on=None, retries=0)
+        )

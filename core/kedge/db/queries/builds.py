@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
+    from kedge.db.queries.queue import Before
+
 
 @dataclass(frozen=True, kw_only=True)
 class BuildView:
@@ -29,8 +31,8 @@ class BuildView:
     worker: str
     attempts: list[Attempt] = field(default_factory=list)
     version: Version | None = None
-    #: builds that come before it while it waits, or `None` if it does not wait
-    before: list[str] | None = None
+    #: what comes before it while it waits, or `None` if it does not wait
+    before: Before | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +56,7 @@ def get_build(session: Session, account_id: str, build_uuid: str) -> BuildView:
     versions = select(Version).where(Version.build_uuid == build_uuid).order_by(col(Version.number).desc())
     before = None
     if build.status == "queued" and build.claimed_on is None:
-        order = [one.build_uuid for one in queue.waiting(session, account_id)]
-        before = order[: order.index(build_uuid)] if build_uuid in order else []
+        before = queue.before(session, build)
     return _view(
         row,
         attempts=list(session.exec(attempts)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, insert, select, update
 from sqlmodel import col
 
 from kedge.contracts.events import BuildEvent
@@ -48,7 +48,7 @@ class Verdict:
 
 def claim(session: Session, claims: Sequence[Claim], *, node: str, now: int) -> list[Claim]:
     """Make the attempts; those that someone else claimed or cancelled meanwhile are left out."""
-    taken = []
+    taken, attempts = [], []
     for wanted in claims:
         result = session.execute(
             update(Build)
@@ -59,24 +59,25 @@ def claim(session: Session, claims: Sequence[Claim], *, node: str, now: int) -> 
         ).scalar_one_or_none()
         if result is None:
             continue
-        session.add(_attempt(wanted, account_id=result, node=node, now=now))
         taken.append(wanted)
+        attempts.append(
+            {
+                "build_id": wanted.build_id,
+                "number": wanted.attempt,
+                "account_id": result,
+                "build_uuid": wanted.build_uuid,
+                "token_hash": wanted.token_hash,
+                "deploy_token_hash": wanted.deploy_token_hash,
+                "node": node,
+                "compute": wanted.compute,
+                "location": wanted.location,
+                "started_on": now,
+                "log_sealed": False,
+            }
+        )
+    if attempts:
+        session.execute(insert(Attempt), attempts)
     return taken
-
-
-def _attempt(wanted: Claim, *, account_id: str, node: str, now: int) -> Attempt:
-    return Attempt(
-        build_id=wanted.build_id,
-        number=wanted.attempt,
-        account_id=account_id,
-        build_uuid=wanted.build_uuid,
-        token_hash=wanted.token_hash,
-        deploy_token_hash=wanted.deploy_token_hash,
-        node=node,
-        compute=wanted.compute,
-        location=wanted.location,
-        started_on=now,
-    )
 
 
 def set_wait_reasons(session: Session, reasons: dict[int, str]) -> None:
@@ -109,13 +110,43 @@ def live(session: Session, build_uuid: str, number: int) -> tuple[Build, Attempt
     return build, attempt
 
 
+def report_in(session: Session, build_uuid: str, number: int, status: str, now: int) -> bool | None:
+    """Let a runner's progress count: the build becomes `status` if it stood right before it.
+
+    Returns whether it should cancel, or `None` if the build does not stand so that this could follow.
+    """
+    before, moment = (
+        ("queued", "initializing_on") if status == "initializing" else ("initializing", "running_on")
+    )
+    cancel = session.execute(
+        update(Build)
+        .where(col(Build.build_uuid) == build_uuid, col(Build.attempt) == number)
+        .where(col(Build.status) == before, col(Build.claimed_on).is_not(None))
+        .values({"status": status, moment: now, "modified_on": now})
+        .returning(col(Build.cancel_requested))
+    ).scalar_one_or_none()
+    if cancel is not None and status == "initializing":
+        session.execute(
+            update(Attempt)
+            .where(col(Attempt.build_uuid) == build_uuid, col(Attempt.number) == number)
+            .values(reported_on=now)
+        )
+    return cancel
+
+
 def record_compute_id(session: Session, build_uuid: str, number: int, compute_id: str) -> bool:
     """Note what the backend calls the attempt. False if it has ended or shall be cancelled."""
-    build, attempt = current(session, build_uuid)
-    if attempt is None or attempt.number != number:
-        return False
-    attempt.compute_id = compute_id
-    return attempt.ended_on is None and not build.cancel_requested
+    noted = session.execute(
+        update(Attempt)
+        .where(col(Attempt.build_uuid) == build_uuid, col(Attempt.number) == number)
+        .where(col(Attempt.ended_on).is_(None))
+        .values(compute_id=compute_id)
+        .returning(col(Attempt.number))
+    ).scalar_one_or_none()
+    cancel = session.execute(
+        select(col(Build.cancel_requested)).where(col(Build.build_uuid) == build_uuid)
+    ).scalar_one_or_none()
+    return noted is not None and not cancel
 
 
 def end_attempt(session: Session, build_uuid: str, number: int, now: int) -> bool:

@@ -6,13 +6,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, literal, select, tuple_
 from sqlmodel import col
 
 from kedge.db.tables import Account, Attempt, Build, Worker
 
 if TYPE_CHECKING:
     from sqlmodel import Session
+
+NEAREST = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,28 @@ def waiting(session: Session, account_id: str) -> list[Waiting]:
         .order_by(col(Build.is_production).desc(), col(Build.id))
     )
     return [Waiting(**row) for row in session.execute(query).mappings()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Before:
+    """The builds of an account that start before one that waits: how many, and the nearest of them."""
+
+    count: int
+    nearest: list[str]
+
+
+def before(session: Session, build: Build) -> Before:
+    """What comes before `build`, which waits."""
+    earlier = [
+        col(Build.account_id) == build.account_id,
+        col(Build.status) == "queued",
+        col(Build.claimed_on).is_(None),
+        tuple_(~col(Build.is_production), col(Build.id)) < tuple_(literal(not build.is_production), build.id),
+    ]
+    count = session.execute(select(func.count()).select_from(Build).where(*earlier)).scalar_one()
+    order = (col(Build.is_production), col(Build.id).desc())
+    nearest = select(col(Build.build_uuid)).where(*earlier).order_by(*order).limit(NEAREST)
+    return Before(count=count, nearest=list(session.execute(nearest).scalars())[::-1] if count else [])
 
 
 def load(session: Session) -> Load:
