@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).parents[2]
 PLUGIN = ROOT / "docs/examples/plugins/kedge-hello"
@@ -93,3 +93,37 @@ def test_it_keeps_its_contract(python: Path) -> None:
     """Its own tests, the contract suite among them, pass where only wheels are."""
     tests = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "tests")
     assert " passed" in run(python, *tests, cwd=PLUGIN)
+
+
+@pytest.fixture
+def node(python: Path, config: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A running node on the plugin's compute; its environment for clients and where it writes its log."""
+    log = tmp_path / "node.log"
+    argv = [str(python), "-m", "kedge", "up", "--config", str(config), "--listen", "127.0.0.1:0"]
+    argv += ["--data-dir", str(tmp_path / "data"), "--json"]
+    with log.open("wb") as stderr, subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=stderr) as up:
+        assert up.stdout is not None
+        line = up.stdout.readline()
+        assert line, log.read_text()
+        token = (tmp_path / "data/admin.token").read_text().strip()
+        yield {"KEDGE_URL": json.loads(line)["url"], "KEDGE_TOKEN": token, "LOG": str(log)}
+        up.terminate()
+        assert up.wait(30) == 0, log.read_text()
+
+
+def test_a_push_is_built_on_it(python: Path, node: dict[str, str], tmp_path: Path) -> None:
+    """Nothing in Kedge was changed for it: a config file named it, and a build runs on it."""
+    run(python, "-m", "kedge", "worker", "create", "hello", "--build", "echo built on $PWD", env=node)
+    repo = tmp_path / "repo"
+    git = ("git", "-c", "user.name=ada", "-c", "user.email=ada@example.com", "-C", repo)
+    run("git", "init", "-q", "-b", "main", repo)
+    run(*git, "commit", "-q", "--allow-empty", "-m", "Say hello")
+    address = node["KEDGE_URL"].replace("://", f"://ada:{node['KEDGE_TOKEN']}@")
+    run(*git, "push", f"{address}/git/default/hello.git", "main", env={"GIT_TERMINAL_PROMPT": "0"})
+    uuid = json.loads(run(python, "-m", "kedge", "builds", "list", "--json", env=node))[0]["build_uuid"]
+    log = run(python, "-m", "kedge", "builds", "logs", "--follow", uuid, env=node)
+    (build,) = json.loads(run(python, "-m", "kedge", "builds", "list", "--json", env=node))
+    assert build["build_outcome"] == "success", log
+    assert f"built on {tmp_path / 'data/hello'}" in log
+    greetings = [line for line in Path(node["LOG"]).read_text().splitlines() if '"hello"' in line]
+    assert any(uuid in line and "success" in line for line in greetings)
