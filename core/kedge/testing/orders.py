@@ -114,7 +114,9 @@ class Exits:
 
     def __init__(self, compute: Compute) -> None:
         """Listen from now on."""
-        self._told: dict[str, asyncio.Future[ComputeStatus]] = {}
+        #: the ids told of so far, in order
+        self.told: list[str] = []
+        self._awaited: dict[str, asyncio.Future[ComputeStatus]] = {}
         self._task = asyncio.create_task(self._listen(compute))
 
     async def of(self, compute_id: str) -> ComputeStatus:
@@ -133,10 +135,11 @@ class Exits:
         await asyncio.wait([self._task])
 
     def _expected(self, compute_id: str) -> asyncio.Future[ComputeStatus]:
-        return self._told.setdefault(compute_id, asyncio.get_running_loop().create_future())
+        return self._awaited.setdefault(compute_id, asyncio.get_running_loop().create_future())
 
     async def _listen(self, compute: Compute) -> None:
         async for status in compute.exits():
+            self.told.append(status.compute_id)
             expected = self._expected(status.compute_id)
             if not expected.done():
                 expected.set_result(status)
