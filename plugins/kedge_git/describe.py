@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kedge import Push
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from kedge import Repo
@@ -27,28 +28,35 @@ _BRANCH_LIMIT = 32
 #: branches that are looked at at a time
 _AT_A_TIME = 2
 #: bytes read of one answer of git
-_OUTPUT_LIMIT = 4 << 20
-_FORMAT = "--format=%H%x00%an <%ae>%x00%B"
+_OUTPUT_LIMIT = 8 << 20
+#: no path in a repository begins with a slash, so that a commit is told from a path
+_FORMAT = "--format=/%H%x00%an <%ae>%x00%B"
+_RECORD = re.compile(
+    rb"/[0-9a-f]{40,64}\0(?P<author>[^\0]*)\0(?P<message>[^\0]*)\0\n?(?P<paths>(?:[^/\0][^\0]*\0)*)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Commit:
-    """What a commit says of itself."""
+class Move:
+    """A branch that has moved to the commit `new`; its changes are told against `base`, if anything."""
 
-    author: str
-    message: str
+    branch: str
+    new: str
+    old: str | None = None
+    base: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
-    """What a branch's move brought."""
+class Look:
+    """What a commit says of itself, and the paths in which it differs from its base."""
 
-    paths: tuple[str, ...] | None = None
-    count: int = 1
+    author: str = ""
+    message: str = ""
+    paths: tuple[str, ...] = ()
 
 
 class Describer:
-    """Describes the moves of one repository's branches with few git processes."""
+    """Describes one repository's branches with few git processes: two for the usual push."""
 
     def __init__(self, git: Git, repo: Repo, path: Path) -> None:
         """`path` is where the repository lies."""
@@ -59,76 +67,75 @@ class Describer:
 
     async def pushes(self, updates: Sequence[RefUpdate]) -> tuple[Push, ...]:
         """A push for every branch that now points to a commit: none for tags, notes and deletions."""
-        moved = {update.branch: update for update in updates if update.new and update.branch}
-        if not moved:
-            return ()
-        hashes = [update.new for update in moved.values() if update.new]
-        looked_at = list(moved.values())[:_BRANCH_LIMIT]
-        commits, changes = await asyncio.gather(
-            self.commits(hashes), asyncio.gather(*(self._change(update) for update in looked_at))
+        moves = [
+            Move(branch=update.branch, new=update.new, old=update.old)
+            for update in updates
+            if update.new and update.branch
+        ]
+        moves[:_BRANCH_LIMIT] = await asyncio.gather(*map(self._with_base, moves[:_BRANCH_LIMIT]))
+        looks, counts = await asyncio.gather(
+            self._look(moves), asyncio.gather(*map(self._count, moves[:_BRANCH_LIMIT]))
         )
-        changes += [Change()] * (len(hashes) - len(changes))
-        return tuple(
-            self.push(branch, commit_hash, commits.get(commit_hash), change, before=update.old)
-            for (branch, update), commit_hash, change in zip(moved.items(), hashes, changes, strict=True)
-        )
+        counts += [1] * (len(moves) - len(counts))
+        return tuple(map(self._push, moves, looks, counts))
 
-    def push(
-        self,
-        branch: str,
-        commit_hash: str,
-        commit: Commit | None,
-        change: Change,
-        *,
-        before: str | None = None,
-    ) -> Push:
-        """Put together what is known of one branch."""
+    async def head(self, branch: str, commit_hash: str) -> Push:
+        """A branch at one of its commits, as if it had just been pushed."""
+        move = Move(branch=branch, new=commit_hash)
+        [look] = await self._look([move])
+        return self._push(move, look, 1)
+
+    def _push(self, move: Move, look: Look, count: int) -> Push:
         return Push(
             repo=self._repo,
-            branch=branch,
-            commit_hash=commit_hash,
-            before=before,
-            commit_message=commit.message if commit else "",
-            author=commit.author if commit else "",
-            changed_paths=change.paths,
-            commit_count=change.count,
+            branch=move.branch,
+            commit_hash=move.new,
+            before=move.old,
+            commit_message=look.message,
+            author=look.author,
+            changed_paths=look.paths if move.base else None,
+            commit_count=count,
         )
 
-    async def commits(self, hashes: Iterable[str]) -> dict[str, Commit]:
-        """What the commits say of themselves, by hash."""
-        wanted = "".join(f"{commit_hash}\n" for commit_hash in hashes).encode()
-        argv = ("log", "-z", "--no-walk=unsorted", "--encoding=UTF-8", _FORMAT, "--stdin")
-        answer = await self._git.ask(self._path, *argv, stdin=wanted, limit=_OUTPUT_LIMIT)
-        fields = [field.decode(errors="replace") for field in answer.output.split(b"\0")]
-        return {
-            commit_hash: Commit(author=author, message=message.strip()[:_MESSAGE_LIMIT])
-            for commit_hash, author, message in zip(fields[::3], fields[1::3], fields[2::3], strict=False)
-        }
-
-    async def _change(self, update: RefUpdate) -> Change:
+    async def _with_base(self, move: Move) -> Move:
+        """A new branch is told against where it left the default one, if it shares history with it."""
+        if move.old:
+            return replace(move, base=move.old)
         async with self._slots:
-            base = update.old or await self._branched_off(update)
-            new = str(update.new)
-            if base is None:
-                return Change(count=await self._count(new))
-            paths, count = await asyncio.gather(self._paths(base, new), self._count(new, f"^{base}"))
-            return Change(paths=paths, count=count)
-
-    async def _branched_off(self, update: RefUpdate) -> str | None:
-        """Where a new branch left the default branch; None for one that shares no history with it."""
-        answer = await self._git.ask(self._path, "merge-base", "HEAD", str(update.new))
+            answer = await self._git.ask(self._path, "merge-base", "HEAD", move.new)
         base = answer.output.decode().strip()
-        return base if base and base != update.new else None
+        return replace(move, base=base if base != move.new else None)
 
-    async def _paths(self, base: str, new: str) -> tuple[str, ...] | None:
-        argv = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", base, new)
-        answer = await self._git.ask(self._path, *argv, limit=_OUTPUT_LIMIT)
-        if answer.code:
-            return None
-        paths = answer.output.split(b"\0")[:-1]
-        return tuple(path.decode(errors="replace") for path in paths[:_PATHS_LIMIT])
+    async def _look(self, moves: Sequence[Move]) -> list[Look]:
+        """Look at the commits, in order; what git cannot tell is left empty."""
+        pairs = "".join(f"{move.new} {move.base or move.new}\n" for move in moves).encode()
+        argv = ("diff-tree", "--stdin", "-r", "-z", "--name-only", "--no-renames", "--always", _FORMAT)
+        looks: list[Look] = []
+        if moves:
+            answer = await self._git.ask(self._path, *argv, stdin=pairs, limit=_OUTPUT_LIMIT)
+            looks = parse_looks(answer.output)[: len(moves)]
+        return looks + [Look()] * (len(moves) - len(looks))
 
-    async def _count(self, *revisions: str) -> int:
-        argv = ("rev-list", "--count", f"--max-count={_COUNT_LIMIT}", *revisions)
-        answer = await self._git.ask(self._path, *argv)
+    async def _count(self, move: Move) -> int:
+        """How many commits the move brought, as far as it matters."""
+        range_ = [move.new, f"^{move.base}"] if move.base else [move.new]
+        argv = ("rev-list", "--count", f"--max-count={_COUNT_LIMIT}", *range_)
+        async with self._slots:
+            answer = await self._git.ask(self._path, *argv)
         return int(answer.output) if answer.code == 0 else 1
+
+
+def parse_looks(output: bytes) -> list[Look]:
+    """Read what `diff-tree` prints: `/hash`, author and message of a commit, then its paths."""
+    return [
+        Look(
+            author=found["author"].decode(errors="replace"),
+            message=found["message"].decode(errors="replace").strip()[:_MESSAGE_LIMIT],
+            paths=tuple(
+                path.decode(errors="replace")
+                for path in found["paths"].split(b"\0", _PATHS_LIMIT)[:_PATHS_LIMIT]
+                if path
+            ),
+        )
+        for found in _RECORD.finditer(output)
+    ]

@@ -7,12 +7,12 @@ import errno
 import re
 import shutil
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from kedge import CloneSource, InvalidInput, KedgeError, NotFound
-from kedge_git.describe import Change, Describer
+from kedge_git.chores import Chores
+from kedge_git.describe import Describer
 from kedge_git.git import Git, http_backend
 from kedge_git.hooks import write_hooks
 from kedge_git.intake import Intake
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from kedge import BuildReport, Delivery, Host, Push, Repo
 
 _HASH = re.compile(r"[0-9a-f]{4,64}")
-#: between looks for pushes that wait in the journal, in seconds
-_SWEEP_INTERVAL = 5.0
 #: git asks for a user name; ours mean nothing
 _USER = "x-token"
+#: how the folder of a repository begins while it is made: no owner's name does
+_DRAFT = ".new-"
 
 
 class GitForge:
@@ -48,20 +48,22 @@ class GitForge:
         self._host = host
         self._layout = Layout.of(host)
         self._git = Git(layout=self._layout)
-        self._sweeping: asyncio.Task[None] | None = None
+        self._intake = Intake(host, self._layout)
+        self._chores = Chores(self._intake, self._git)
 
     async def open(self) -> None:
         """Make the folders, hand in what an earlier node has left, and allow the routes to serve."""
         await asyncio.to_thread(self._prepare)
-        intake = Intake(self._host, self._layout)
-        await intake.sweep(after_restart=True)
-        self._sweeping = asyncio.create_task(_keep_sweeping(intake))
+        await self._intake.sweep(after_restart=True)
+        self._chores.start()
         self._layout.settings.write_text(self._settings.model_dump_json())
 
     def _prepare(self) -> None:
         http_backend()
         for folder in (self._layout.repos, self._layout.pushes):
             folder.mkdir(parents=True, exist_ok=True)
+        for draft in self._layout.repos.glob(f"{_DRAFT}*"):
+            shutil.rmtree(draft)
         write_hooks(self._layout.hooks)
         remove_drafts(self._layout)
 
@@ -73,7 +75,7 @@ class GitForge:
 
     async def _make(self, path: Path) -> None:
         """Make it aside and move it into place whole; of several calls at a time, one moves."""
-        draft = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=".new-", dir=self._layout.repos))
+        draft = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=_DRAFT, dir=self._layout.repos))
         try:
             argv = ("init", "--bare", "--quiet", "--template=", "--initial-branch=main")
             answer = await self._git.ask(draft, *argv)
@@ -97,9 +99,7 @@ class GitForge:
             branch = await self._branch_of(path, commit_hash) if commit_hash else branch
         if commit_hash is None:
             raise NotFound(f"{repo.owner}/{repo.name} has no branch or commit {revision!r}; push it first")
-        describer = Describer(self._git, repo, path)
-        commits = await describer.commits([commit_hash])
-        return describer.push(branch, commit_hash, commits.get(commit_hash), Change())
+        return await Describer(self._git, repo, path).head(branch, commit_hash)
 
     async def _commit(self, path: Path, revision: str) -> str | None:
         argv = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
@@ -126,10 +126,7 @@ class GitForge:
     async def close(self) -> None:
         """Stop looking for pushes that are left; those stay in the journal."""
         self._layout.settings.unlink(missing_ok=True)
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._sweeping
+        await self._chores.stop()
 
     def _known(self, repo: Repo) -> Path:
         try:
@@ -141,12 +138,6 @@ class GitForge:
 
     def _url(self, repo: Repo) -> str:
         return f"{self._host.public_url}/git/{repo.owner}/{repo.name}.git"
-
-
-async def _keep_sweeping(intake: Intake) -> None:
-    while True:
-        await asyncio.sleep(_SWEEP_INTERVAL)
-        await intake.sweep()
 
 
 def _move(draft: Path, path: Path) -> None:

@@ -17,7 +17,7 @@ from kedge_git.environment import environment
 if TYPE_CHECKING:
     from kedge_git.layout import Layout
 
-_TIMEOUT = 60.0
+_PATIENCE = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +35,16 @@ class Git:
 
     layout: Layout
 
-    async def ask(self, path: Path, *argv: str, stdin: bytes = b"", limit: int = 1 << 20) -> Answer:
+    async def ask(
+        self, path: Path, *argv: str, stdin: bytes = b"", limit: int = 1 << 20, patience: float = _PATIENCE
+    ) -> Answer:
         """Run a command in the repository at `path` and return up to about `limit` bytes of its output.
 
-        Raises `TimeoutError` after a minute.
+        Raises `TimeoutError` if that takes longer than `patience` seconds.
         """
         env = environment(self.layout, GIT_DIR=str(path))
         async with (
-            asyncio.timeout(_TIMEOUT),
+            asyncio.timeout(patience),
             running(["git", *argv], env=env, cwd=self.layout.root) as child,
         ):
             await child.write(stdin)

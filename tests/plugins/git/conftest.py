@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,14 @@ class Hosted:
         repo = Repo(forge="git", owner="default", name=name)
         await self.forge.ensure_repo(repo)
         return repo
+
+    async def settled(self) -> bool:
+        """Wait until the node has let go of every push; whether the journal is empty then."""
+        folder = self.host.data_dir / "git" / "pushes"
+        for path in list(folder.iterdir()):
+            with suppress(FileNotFoundError), path.open() as entry:
+                await asyncio.to_thread(fcntl.flock, entry, fcntl.LOCK_EX)
+        return not list(folder.iterdir())
 
     async def new_tree(self, name: str = "tree", *, remote: str = "hello") -> Clone:
         """A working tree of its own whose `origin` is the hosted repository, made if need be."""

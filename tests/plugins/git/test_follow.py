@@ -171,3 +171,17 @@ async def test_a_push_that_shows_a_log_holds_up_nobody(host_git: HostGit) -> Non
 
         await following.communicate()
         assert following.returncode == 0
+
+
+async def test_a_node_that_stops_lets_its_pushers_go(host_git: HostGit) -> None:
+    async with host_git() as hosted:
+        tree = await hosted.new_tree()
+        await tree.commit("first")
+        build = hosted.host.build_on("main")
+        following = await tree.start("push", "origin", "main")
+        await build.wait_for_followers(1)
+
+    await following.communicate()
+    assert build.followers == 0
+    assert len(hosted.host.deliveries) == 1
+    assert await hosted.settled()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,6 @@ from kedge_git.settings import GitSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 BAD_NAMES = (
     "",
@@ -57,6 +57,13 @@ async def commit_to(path: str, branch: str, message: str) -> str:
     commit_hash = await git(path, "commit-tree", tree, "-m", message, *parents)
     await git(path, "update-ref", f"refs/heads/{branch}", commit_hash)
     return commit_hash
+
+
+def write_files(folder: Path, count: int) -> list[str]:
+    names = [str(folder / str(number)) for number in range(count)]
+    for name in names:
+        Path(name).write_text(name)
+    return names
 
 
 @pytest.fixture
@@ -172,3 +179,26 @@ async def test_a_tree_or_a_tag_is_no_commit_of_a_branch(forge: GitForge, repo: R
     for revision in (await git(path, "rev-parse", "main^{tree}"), "v1", "refs/tags/v1", "HEAD"):
         with pytest.raises(NotFound):
             await forge.resolve(repo, revision)
+
+
+async def test_what_a_killed_node_left_half_made_is_removed(forge: GitForge, tmp_path: Path) -> None:
+    (tmp_path / "git" / "repos" / ".new-1" / "objects").mkdir(parents=True)
+
+    await forge.open()
+
+    assert list((tmp_path / "git" / "repos").iterdir()) == []
+
+
+async def test_a_repository_with_many_loose_objects_is_packed(
+    forge: GitForge, repo: Repo, tmp_path: Path
+) -> None:
+    await forge.ensure_repo(repo)
+    path = str((await forge.clone_source(repo, token="")).local_path)
+    await commit_to(path, "main", "first")
+    await git(path, "config", "gc.auto", "1")
+    names = write_files(tmp_path, 1500)  # git guesses how many there are from one folder in 256
+    await git(path, "hash-object", "-w", *names)
+
+    assert await forge._chores.tidy() == 1
+
+    assert "packs: 1" in await git(path, "count-objects", "-v")

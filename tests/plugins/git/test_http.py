@@ -98,7 +98,7 @@ async def test_a_repository_that_is_not_there_is_not_found(hosted: Hosted, tree:
 
     assert ran.code == 128
     assert "not found" in ran.err
-    assert list((hosted.host.data_dir / "git" / "pushes").iterdir()) == []
+    assert await hosted.settled()
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ async def test_a_senseless_body_moves_nothing(hosted: Hosted, client: httpx.Asyn
 
     assert {answer.status_code for answer in answers} <= {200, 500}
     assert hosted.host.deliveries == []
-    assert list((hosted.host.data_dir / "git" / "pushes").iterdir()) == []
+    assert await hosted.settled()
 
 
 async def test_nothing_is_served_while_the_forge_is_not_open(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ async def test_what_moves_no_branch_is_no_push(
     await tree.git("push", "origin", *(refspecs or ("main",)))
 
     assert hosted.host.deliveries == []
-    assert list((hosted.host.data_dir / "git" / "pushes").iterdir()) == []
+    assert await hosted.settled()
 
 
 async def test_head_pushes_the_branch_it_stands_for(hosted: Hosted, tree: Clone) -> None:
@@ -286,7 +286,7 @@ async def test_a_push_over_the_limit_is_refused(
         assert (ran.code != 0, chunked.code != 0) == (True, True)
         assert "413" in ran.err
         assert hosted.host.deliveries == []
-        assert list((hosted.host.data_dir / "git" / "pushes").iterdir()) == []
+        assert await hosted.settled()
 
 
 async def test_the_environment_of_the_node_does_not_reach_git(
