@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kedge_process.folders import Tenant
-    from kedge_process.guard.record import ExitRecord
+    from kedge_process.guard.messages import ExitRecord
 
 
 @dataclass(kw_only=True, eq=False)
@@ -48,7 +48,7 @@ class Attempt:
 
     def settle(self) -> ComputeStatus:
         """Find out how it ended, and see to it that nothing of it is left. Blocks."""
-        written = record.read(self.folder / "exit.json")
+        written = record.read(str(self.folder / "exit.json"))
         if written is not None:
             return self._describe(written)
         tenant = self.tenant
@@ -69,22 +69,22 @@ class Attempt:
             self.pidfd = None
 
     def _describe(self, written: ExitRecord) -> ComputeStatus:
-        stopped = self.stopping or written.stopped
-        detail = written.errors.strip()
+        stopped = self.stopping or written["stopped"]
+        detail = written["errors"].strip()
         if stopped:
             cause = ExitCause.STOPPED
-        elif written.oom_kills:
+        elif written["oom_kills"]:
             cause, detail = (
                 ExitCause.OUT_OF_MEMORY,
-                f"{written.oom_kills} of its processes hit the memory limit",
+                f"{written['oom_kills']} of its processes hit the memory limit",
             )
-        elif written.signal is not None:
-            cause, detail = ExitCause.INFRASTRUCTURE, f"its runner was killed by signal {written.signal}"
+        elif written["signal"] is not None:
+            cause, detail = ExitCause.INFRASTRUCTURE, f"its runner was killed by signal {written['signal']}"
         else:
             cause = ExitCause.SELF
-        if written.left:
-            detail = f"{written.left} of its processes cannot be killed. {detail}"
-        return self._status(ComputeState.EXITED, exit_code=written.exit_code, cause=cause, detail=detail)
+        if written["left"]:
+            detail = f"{written['left']} of its processes cannot be killed. {detail}"
+        return self._status(ComputeState.EXITED, exit_code=written["exit_code"], cause=cause, detail=detail)
 
     def _lost(self, detail: str) -> ComputeStatus:
         cause = ExitCause.STOPPED if self.stopping else ExitCause.INFRASTRUCTURE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import structlog
 
-from kedge import CapacityUnavailable, ComputeState, ComputeStatus, ConfigError, Scope
+from kedge import CapacityUnavailable, ComputeState, ComputeStatus, ConfigError, Scope, StartRefused
 from kedge_process.attempt import Attempt
 from kedge_process.folders import Folders, Tenant, folder_name
 from kedge_process.forks import ForkServer
-from kedge_process.guard.messages import Order, encode
+from kedge_process.guard.messages import MOST
 from kedge_process.guard.processes import boot_id, open_pidfd
 from kedge_process.guard.supervisor import ASK, END
 from kedge_process.guard.supervisor import PATIENCE as SUPERVISOR_PATIENCE
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from kedge import ComputeRequest, Host
+    from kedge_process.guard.messages import Order
     from kedge_process.lease import Lease
     from kedge_process.plan import RunnerCode
 
@@ -85,7 +87,7 @@ class ProcessCompute:
         if name in self._ids:
             return self._ids[name]
         if name not in self._starts:
-            self._starts[name] = self._spawn(self._start(name, request))
+            self._starts[name] = self._spawn(self._start(request))
             self._starts[name].add_done_callback(lambda _: self._starts.pop(name))
         return await asyncio.shield(self._starts[name])
 
@@ -140,21 +142,22 @@ class ProcessCompute:
         await asyncio.to_thread(self._forks.close)
         await asyncio.to_thread(self._removers.shutdown)
 
-    async def _start(self, name: str, request: ComputeRequest) -> str:
+    async def _start(self, request: ComputeRequest) -> str:
         for _ in range(TRIES):
             lease = await self._pool.take()
             tenant = self._tenant(request, lease)
             try:
+                order = self._order(request, tenant)
                 folder = await asyncio.to_thread(self._folders.make, tenant)
             except BaseException:
                 lease.discard()
                 raise
-            if lease.send(self._order(request, tenant, str(folder))):
+            if lease.send(order):
                 attempt = Attempt(tenant=tenant, folder=folder, pidfd=lease.pidfd)
                 self._keep(attempt)
                 return tenant.compute_id
             lease.discard()
-            await asyncio.to_thread(self._folders.remove, name)
+            await asyncio.to_thread(self._folders.remove, tenant.name)
         raise CapacityUnavailable("runners end before they get their order; the machine may be out of memory")
 
     def _tenant(self, request: ComputeRequest, lease: Lease) -> Tenant:
@@ -167,7 +170,8 @@ class ProcessCompute:
             boot=self._boot,
         )
 
-    def _order(self, request: ComputeRequest, tenant: Tenant, folder: str) -> bytes:
+    def _order(self, request: ComputeRequest, tenant: Tenant) -> bytes:
+        folder = str(self._folders.root / tenant.name)
         assignment = {
             "endpoint": request.endpoint,
             "token": request.token,
@@ -176,7 +180,11 @@ class ProcessCompute:
             "workspace": f"{folder}/work",
         }
         quota = quota_for(self._settings, request.limits)
-        return encode(Order(folder=folder, marker=tenant.name, quota=quota, assignment=assignment))
+        order: Order = {"folder": folder, "marker": tenant.name, "quota": quota, "assignment": assignment}
+        data = json.dumps(order).encode()
+        if len(data) > MOST:
+            raise StartRefused("the request is too large; endpoint and token are meant to be short")
+        return data
 
     async def _adopt(self, tenant: Tenant) -> None:
         pidfd = open_pidfd(tenant.pid, tenant.start) if tenant.boot == self._boot else None

@@ -101,9 +101,14 @@ class Folders:
 
 def _read_tenant(folder: Path) -> Tenant | None:
     try:
-        return Tenant(**json.loads((folder / "attempt.json").read_bytes()))
+        fields = json.loads((folder / "attempt.json").read_bytes())
+        tenant = Tenant(**fields)
     except (OSError, ValueError, TypeError):
         return None
+    numbers = (tenant.attempt, tenant.pid, tenant.start)
+    if not all(isinstance(number, int) and number >= 0 for number in numbers):
+        return None
+    return tenant if f"{tenant.build_uuid}-{tenant.attempt}" == folder.name else None
 
 
 def remove_tree(folder: Path) -> None:

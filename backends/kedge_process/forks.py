@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedge import CapacityUnavailable, StartRefused
-from kedge_process.guard.messages import encode
 from kedge_process.guard.processes import has_ended
 from kedge_process.lease import Lease
 
@@ -40,7 +39,7 @@ class ForkServer:
 
     def __init__(self, plan: Plan, *, environment: dict[str, str], keep: bool, python: str = "") -> None:
         """Start nothing yet."""
-        self._plan = encode(plan)
+        self._plan = json.dumps(plan).encode()
         self._environment = environment
         self._keep = keep
         self._python = python or sys.executable

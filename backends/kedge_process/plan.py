@@ -12,11 +12,11 @@ import structlog
 
 from kedge import StartRefused
 from kedge_process.guard.cgroups import find_groups, remove_empty
-from kedge_process.guard.messages import Plan, Quota
 from kedge_process.guard.runner import INHERITED
 
 if TYPE_CHECKING:
     from kedge import Limits
+    from kedge_process.guard.messages import Plan, Quota
     from kedge_process.settings import ProcessSettings
 
 log = structlog.get_logger("process")
@@ -54,33 +54,33 @@ def make_plan(settings: ProcessSettings, runner: RunnerCode | None) -> Plan:
     if missing and settings.model_fields_set & {"memory", "processes", "cpu"}:
         log.warning("limits_not_enforced", cgroups_missing=missing)
     code = runner or kedge_runner()
-    return Plan(
-        paths=[code.folder],
-        module=code.module,
-        function=code.function,
-        nice=settings.nice,
-        quota=_default_quota(settings),
-        groups=groups,
-    )
+    return {
+        "folder": code.folder,
+        "module": code.module,
+        "function": code.function,
+        "nice": settings.nice,
+        "quota": _default_quota(settings),
+        "groups": groups,
+    }
 
 
 def quota_for(settings: ProcessSettings, limits: Limits) -> Quota:
     """The limits of one attempt: its own, or else those of the settings."""
     default = _default_quota(settings)
-    return Quota(
-        memory=default.memory if limits.memory_bytes is None else limits.memory_bytes,
-        processes=default.processes if limits.processes is None else limits.processes,
-        cpus=default.cpus if limits.cpus is None else limits.cpus,
-        open_files=default.open_files if limits.open_files is None else limits.open_files,
-        file_size=default.file_size if limits.disk_bytes is None else limits.disk_bytes,
-    )
+    return {
+        "memory": default["memory"] if limits.memory_bytes is None else limits.memory_bytes,
+        "processes": default["processes"] if limits.processes is None else limits.processes,
+        "cpus": default["cpus"] if limits.cpus is None else limits.cpus,
+        "open_files": default["open_files"] if limits.open_files is None else limits.open_files,
+        "file_size": default["file_size"] if limits.disk_bytes is None else limits.disk_bytes,
+    }
 
 
 def _default_quota(settings: ProcessSettings) -> Quota:
-    return Quota(
-        memory=settings.memory,
-        processes=settings.processes,
-        cpus=settings.cpu,
-        open_files=settings.open_files,
-        file_size=settings.file_size,
-    )
+    return {
+        "memory": settings.memory,
+        "processes": settings.processes,
+        "cpus": settings.cpu,
+        "open_files": settings.open_files,
+        "file_size": settings.file_size,
+    }

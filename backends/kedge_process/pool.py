@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from kedge_process.lease import Lease
 
+#: seconds after which a used runner is replaced
+REFILL_AFTER = 0.02
+
 log = structlog.get_logger("process")
 
 
@@ -40,7 +43,8 @@ class RunnerPool:
         while self._ready:
             lease = self._ready.popleft()
             if lease.waits():
-                self.fill()
+                # not at once: the build that has just started needs the processor more
+                asyncio.get_running_loop().call_later(REFILL_AFTER, self.fill)
                 return lease
             lease.discard()
         if self._closed:

@@ -7,57 +7,56 @@ import select
 import signal
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PROC = Path("/proc")
+PROC = "/proc"
 
 
-@dataclass(frozen=True, kw_only=True)
 class Process:
-    """One process as `/proc` shows it."""
+    """One process as `/proc` shows it.
 
-    pid: int
-    parent: int
-    session: int
-    group: int
-    #: clock ticks from boot to its start: with the pid, its identity until the next boot
-    start: int
-    zombie: bool
+    `start` is the time from boot to its start: with the pid, its identity until the next boot.
+    """
+
+    __slots__ = ("parent", "pid", "session", "start", "zombie")
+
+    def __init__(self, pid: int, stat: bytes) -> None:
+        """Read the content of `/proc/PID/stat`."""
+        # the name, in brackets, may itself hold brackets and spaces
+        fields = stat[stat.rindex(b")") + 2 :].split()
+        self.pid = pid
+        self.zombie = fields[0] in {b"Z", b"X"}
+        self.parent = int(fields[1])
+        self.session = int(fields[3])
+        self.start = int(fields[19])
 
 
 def read(pid: int) -> Process | None:
     """What `/proc` says of `pid`, or `None` if there is no such process."""
     try:
-        stat = (PROC / str(pid) / "stat").read_bytes()
+        return Process(pid, _content(f"{PROC}/{pid}/stat"))
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # the name, in brackets, may itself hold brackets and spaces
-    fields = stat[stat.rindex(b")") + 2 :].split()
-    return Process(
-        pid=pid,
-        parent=int(fields[1]),
-        group=int(fields[2]),
-        session=int(fields[3]),
-        start=int(fields[19]),
-        zombie=fields[0] in {b"Z", b"X"},
-    )
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
 
 
 def everyone() -> Iterator[Process]:
     """Every process of the machine that still runs."""
-    for name in os.listdir(PROC):  # noqa: PTH208  (called in a loop that races a dying build)
+    for name in os.listdir(PROC):
         if name.isdigit() and (process := read(int(name))) is not None and not process.zombie:
             yield process
 
 
 def boot_id() -> str:
     """A name for the time since the machine's last boot."""
-    return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+    return _content(f"{PROC}/sys/kernel/random/boot_id").decode().strip()
 
 
 def open_pidfd(pid: int, start: int) -> int | None:
@@ -108,7 +107,7 @@ def descendants(root: int) -> list[Process]:
 
 
 def strays(session: int, started: int, marker: bytes) -> list[Process]:
-    """What an ended supervisor has left: members of its session, or marked by `marker` in their environment.
+    """What a supervisor has left: members of its session, or marked by `marker` in their environment.
 
     A session's number is not given to another while one member lives, so a process of that number
     that started at another time means that the session is over.
@@ -118,13 +117,14 @@ def strays(session: int, started: int, marker: bytes) -> list[Process]:
     return [
         process
         for process in everyone()
+        if process.pid != os.getpid()
         if (process.session == session and not session_over) or _is_marked(process.pid, marker)
     ]
 
 
 def _is_marked(pid: int, marker: bytes) -> bool:
     try:
-        environ = (PROC / str(pid) / "environ").read_bytes()
+        environ = _content(f"{PROC}/{pid}/environ")
     except OSError:
         return False
     return marker in environ.split(b"\0")

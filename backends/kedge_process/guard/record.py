@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pathlib import Path
+    from typing import Any
+
+    from .messages import ExitRecord
 
 #: written before the runner starts, so that a full disk cannot swallow the record
-RESERVED = 4096
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExitRecord:
-    """The end of one runner."""
-
-    exit_code: int | None = None
-    #: the signal that killed it
-    signal: int | None = None
-    #: processes that were killed for want of memory
-    oom_kills: int = 0
-    #: whether it had been asked to stop
-    stopped: bool = False
-    #: processes that could not be killed
-    left: int = 0
-    #: the last it wrote to its error output
-    errors: str = ""
+RESERVED = 16384
+NUMBERS = ("exit_code", "signal", "oom_kills", "left")
 
 
 def reserve(path: str) -> int:
@@ -40,14 +25,23 @@ def reserve(path: str) -> int:
 
 def write(fd: int, record: ExitRecord) -> None:
     """Fill the reserved record in one write."""
-    data = json.dumps(asdict(record)).encode()
-    os.pwrite(fd, data.ljust(RESERVED), 0)
+    os.pwrite(fd, json.dumps(record).encode().ljust(RESERVED), 0)
 
 
-def read(path: Path) -> ExitRecord | None:
+def read(path: str) -> ExitRecord | None:
     """The record, or `None` if the supervisor did not live to write it."""
     try:
-        fields = json.loads(path.read_bytes())
-        return ExitRecord(**fields)
-    except (OSError, ValueError, TypeError):
+        with open(path, "rb") as file:
+            found = json.loads(file.read(2 * RESERVED))
+    except (OSError, ValueError):
         return None
+    return found if _is_record(found) else None
+
+
+def _is_record(found: Any) -> bool:
+    return (
+        isinstance(found, dict)
+        and all(name in found and isinstance(found[name], (int, type(None))) for name in NUMBERS)
+        and isinstance(found.get("stopped"), bool)
+        and isinstance(found.get("errors"), str)
+    )

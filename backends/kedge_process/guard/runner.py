@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
 import sys
-import traceback
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from . import kernel
 from .descriptors import keep_only
-from .messages import MARKER, Order
+from .messages import MARKER
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
-    from .messages import Quota
+    from .messages import Order, Quota
 
 #: when memory runs out the machine should end a build before it ends Kedge
 OOM_SCORE = "500"
@@ -36,17 +36,19 @@ def become_runner(
         kernel.die_with_parent()
         if os.getppid() != supervisor:
             os._exit(0)
+        # what the runner sends to its own group must not reach the supervisor
+        os.setpgid(0, 0)
         keep_only(orders, stderr=errors)
         _restore_signals()
         os.nice(nice)
-        with suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
+        with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write(OOM_SCORE)
         data = _read_all(orders)
-        code = _obey(run, Order.decode(data)) if data else 0
+        code = _obey(run, json.loads(data)) if data else 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:  # noqa: BLE001  (a fork must not return into its parent's code)
-        traceback.print_exc()
+    except BaseException as error:  # noqa: BLE001  (a fork must not return into its parent's code)
+        sys.excepthook(type(error), error, error.__traceback__)
     finally:
         with suppress(BaseException):
             sys.stderr.flush()
@@ -71,18 +73,18 @@ def _obey(run: Callable[[dict[str, Any]], int], order: Order) -> int:
     base = {name: os.environ[name] for name in INHERITED if name in os.environ}
     os.environ.clear()
     os.environ.update(base)
-    os.environ[MARKER] = order.marker
+    os.environ[MARKER] = order["marker"]
     os.umask(0o022)
-    os.chdir(order.assignment["workspace"])
-    _set_rlimits(order.quota)
-    return run(order.assignment)
+    os.chdir(order["assignment"]["workspace"])
+    _set_rlimits(order["quota"])
+    return run(order["assignment"])
 
 
 def _set_rlimits(quota: Quota) -> None:
     limits = (
         (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, quota.open_files),
-        (resource.RLIMIT_FSIZE, quota.file_size),
+        (resource.RLIMIT_NOFILE, quota["open_files"]),
+        (resource.RLIMIT_FSIZE, quota["file_size"]),
     )
     for number, wanted in limits:
         if wanted is not None:

@@ -6,21 +6,23 @@ It holds no secret and guards nothing: when it ends, because Kedge does, the bui
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import os
 import signal
 import socket
 import sys
-from typing import TYPE_CHECKING, Any
 
 from . import kernel, processes
 from .descriptors import keep_only
-from .messages import MOST, Plan
+from .messages import MOST
 from .supervisor import supervise
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
+
+    from .messages import Plan
 
 
 def main() -> None:
@@ -31,7 +33,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # supervisors are not waited for
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    plan = Plan.decode(kedge.recv(MOST))
+    plan: Plan = json.loads(kedge.recv(MOST))
     try:
         run = _import_runner(plan)
     except Exception as error:  # noqa: BLE001  (whatever is wrong with the runner, its user has to read it)
@@ -47,8 +49,9 @@ def main() -> None:
 
 def _import_runner(plan: Plan) -> Callable[[dict[str, Any]], int]:
     # the first entry is this package's own folder; nothing of a build may be found there
-    sys.path[:1] = plan.paths
-    function: Callable[[dict[str, Any]], int] = getattr(importlib.import_module(plan.module), plan.function)
+    sys.path[0] = plan["folder"]
+    __import__(plan["module"])
+    function: Callable[[dict[str, Any]], int] = getattr(sys.modules[plan["module"]], plan["function"])
     return function
 
 

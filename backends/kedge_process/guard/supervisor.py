@@ -6,24 +6,25 @@ killed, and leaves a record of how the runner ended for the next Kedge to find.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import kernel, processes, record
 from .cgroups import Groups
 from .descriptors import keep_only
-from .messages import MOST, Order
+from .messages import MARKER, MOST
 from .runner import become_runner
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
+    from typing import Any, NoReturn
 
-    from .messages import Plan, Quota
+    from .messages import ExitRecord, Order, Plan
 
 #: "ask the runner to end"
 ASK = signal.SIGTERM
@@ -55,10 +56,10 @@ class Supervisor:
     def __init__(self, channel: socket.socket, plan: Plan, run: Callable[[dict[str, Any]], int]) -> None:
         """Start the runner; it waits for its order."""
         self._channel = channel
-        self._groups = Groups(plan.groups, str(os.getpid()))
+        self._groups = Groups(plan["groups"], str(os.getpid()))
         self._status: int | None = None
         self._stopped = False
-        kernel.adopt_orphans()
+        self._adopts = kernel.adopt_orphans()
         signal.signal(signal.SIGCHLD, self._died_waiting)
         orders, self._orders = os.pipe()
         self._errors, errors = os.pipe()
@@ -68,11 +69,11 @@ class Supervisor:
         supervisor = os.getpid()
         self._runner = os.fork()
         if self._runner == 0:
-            become_runner(run, orders, errors, nice=plan.nice, supervisor=supervisor)
+            become_runner(run, orders, errors, nice=plan["nice"], supervisor=supervisor)
         os.close(orders)
         os.close(errors)
-        self._limit(plan.quota)
-        self._quota = plan.quota
+        self._groups.apply(self._runner, plan["quota"])
+        self._quota = plan["quota"]
 
     def guard(self) -> None:
         """Wait for the order, pass it on, wait for the end, clean up, write the record."""
@@ -84,20 +85,21 @@ class Supervisor:
             self._sweep()
             self._groups.remove()
             return
-        order = Order.decode(data)
-        fd = record.reserve(str(Path(order.folder) / "exit.json"))
-        if order.quota != self._quota:
-            self._limit(order.quota)
+        order: Order = json.loads(data)
+        fd = record.reserve(f"{order['folder']}/exit.json")
+        if order["quota"] != self._quota:
+            self._groups.apply(self._runner, order["quota"])
         self._pass_on(data)
         while self._status is None:
             self._hear(signal.sigwait(HEARD))
         left = self._sweep()
+        if not self._adopts:
+            me = processes.read(os.getpid())
+            marker = f"{MARKER}={order['marker']}".encode()
+            left = processes.end_strays(os.getpid(), me.start if me else 0, marker)
         ended = self._describe(left)
         self._groups.remove()
         record.write(fd, ended)
-
-    def _limit(self, quota: Quota) -> None:
-        self._groups.apply(self._runner, memory=quota.memory, processes=quota.processes, cpus=quota.cpus)
 
     def _died_waiting(self, *_: object) -> None:
         self._groups.remove()
@@ -143,18 +145,18 @@ class Supervisor:
             signal.sigtimedwait(HEARD, 0.05)
         return 0
 
-    def _describe(self, left: int) -> record.ExitRecord:
+    def _describe(self, left: int) -> ExitRecord:
         status = self._status or 0
         errors = b""
         with suppress(BlockingIOError):
             while part := os.read(self._errors, 1 << 16):
                 errors = (errors + part)[-ERRORS_KEPT:]
         code = os.waitstatus_to_exitcode(status)
-        return record.ExitRecord(
-            exit_code=code if code >= 0 else None,
-            signal=-code if code < 0 else None,
-            oom_kills=self._groups.oom_kills(),
-            stopped=self._stopped,
-            left=left,
-            errors=errors.decode(errors="backslashreplace"),
-        )
+        return {
+            "exit_code": code if code >= 0 else None,
+            "signal": -code if code < 0 else None,
+            "oom_kills": self._groups.oom_kills(),
+            "stopped": self._stopped,
+            "left": left,
+            "errors": errors.decode(errors="backslashreplace"),
+        }
