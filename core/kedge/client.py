@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,17 +11,24 @@ from typing import TYPE_CHECKING, Any
 from kedge.errors import KedgeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     import httpx
     from httpx_sse import ServerSentEvent
+
+#: a broken stream is taken up again so often, with so many seconds between
+STREAM_RETRIES, STREAM_PAUSE = 60, 1.0
 
 
 class ClientError(KedgeError):
     """The server cannot be found or reached, or it said no; the message is its own."""
 
     code = 10500
+
+
+class Unreachable(ClientError):
+    """No answer came, or it broke off."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,37 +70,49 @@ class Server:
             response = client.request(method, f"{self.base}{path}", **kwargs)
         return _result(response)
 
-    def events(self, path: str, **params: Any) -> Iterator[ServerSentEvent]:
-        """The events of a stream; it is taken up again where it broke."""
-        from httpx_sse import connect_sse  # noqa: PLC0415  (few commands stream)
+    def events(self, path: str, **params: Any) -> Generator[ServerSentEvent, None, None]:
+        """The events of a stream. One that breaks is taken up again where it broke, for a minute.
 
-        headers: dict[str, str] = {}
+        Close the iterator if you leave it before its end.
+        """
+        last_id, failures = "", 0
         while True:
-            with (
-                self._client(read_timeout=60) as client,
-                connect_sse(client, "GET", f"{self.base}{path}", params=params, headers=headers) as source,
-            ):
-                if source.response.status_code != 200:
-                    source.response.read()
-                    _result(source.response)
-                for event in source.iter_sse():
-                    if event.id:
-                        headers["Last-Event-ID"] = event.id
+            try:
+                for event in self._stream(path, params, last_id):
+                    last_id, failures = event.id or last_id, 0
                     if event.event == "end":
                         return
                     yield event
+            except Unreachable:
+                failures += 1
+                if failures > STREAM_RETRIES:
+                    raise
+                time.sleep(STREAM_PAUSE)
+
+    def _stream(self, path: str, params: dict[str, Any], last_id: str) -> Iterator[ServerSentEvent]:
+        from httpx_sse import connect_sse  # noqa: PLC0415  (few commands stream)
+
+        url, headers = f"{self.base}{path}", {"Last-Event-ID": last_id} if last_id else {}
+        with (
+            self._client() as client,
+            connect_sse(client, "GET", url, params=params, headers=headers) as source,
+        ):
+            if source.response.status_code != 200:
+                source.response.read()
+                _result(source.response)
+            yield from source.iter_sse()
 
     @contextmanager
-    def _client(self, read_timeout: float = 60) -> Iterator[httpx.Client]:
+    def _client(self) -> Iterator[httpx.Client]:
         import httpx  # noqa: PLC0415  (takes an eighth of a second, and `kedge up` has no need of it)
 
-        timeout = httpx.Timeout(10, read=read_timeout)
+        timeout = httpx.Timeout(10, read=60)
         headers = {"Authorization": f"Bearer {self.token}"}
         try:
             with httpx.Client(headers=headers, timeout=timeout, trust_env=False) as client:
                 yield client
         except httpx.TransportError as error:
-            raise ClientError(
+            raise Unreachable(
                 f"no Kedge answers at {self.url} ({error}). Start one with `kedge up`, "
                 "or say where it is with --url or KEDGE_URL."
             ) from error

@@ -11,6 +11,7 @@ from kedge_runner.errors import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, BinaryIO
 
 TIMEOUT = 30.0
@@ -24,9 +25,19 @@ RETRIED = frozenset({429, 500, 502, 503, 504})
 class Client:
     """Talks to one endpoint. Not to be shared by threads: each has its own."""
 
-    def __init__(self, endpoint: str, token: str, prefix: str = "") -> None:
-        """`endpoint` is `http://host:port`, `https://…` or `unix:/path`; `prefix` begins every path."""
+    def __init__(
+        self,
+        endpoint: str,
+        token: str,
+        prefix: str = "",
+        gives_up: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`endpoint` is `http://host:port`, `https://…` or `unix:/path`; `prefix` begins every path.
+
+        Once `gives_up` says so, a call is not retried any more.
+        """
         self._token = token
+        self._gives_up = gives_up
         self._prefix = prefix
         self._sock: socket.socket | None = None
         self._file: BinaryIO | None = None
@@ -49,16 +60,16 @@ class Client:
 
     def send(self, method: str, path: str, data: bytes | memoryview, content_type: str) -> Any:
         """Send bytes, retry while Kedge is away, return the envelope's result. Raises `Refused`."""
-        pause, gives_up = FIRST_PAUSE, time.monotonic() + PATIENCE
+        pause, deadline = FIRST_PAUSE, time.monotonic() + PATIENCE
         while True:
             try:
                 status, answer = self._exchange(method, path, data, content_type)
             except (OSError, ValueError) as error:
                 self.close()
-                if time.monotonic() > gives_up:
+                if self._gives_up() or time.monotonic() > deadline:
                     raise Refused(0, 0, f"Kedge cannot be reached: {error}") from error
             else:
-                if status not in RETRIED or time.monotonic() > gives_up:
+                if status not in RETRIED or self._gives_up() or time.monotonic() > deadline:
                     return _result(status, answer)
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, LONGEST_PAUSE)

@@ -44,8 +44,11 @@ class Attempt:
         self._number = assignment["attempt"]
         self._workspace = str(assignment["workspace"])
         self._token = token
-        self._control = Client(endpoint, token, prefix)
-        self._log = Log(Client(endpoint, token, prefix), os.path.join(self._workspace, "log.spool"))
+        self._control = Client(endpoint, token, prefix, gives_up=lambda: self._cancelled)
+        self._log = Log(
+            Client(endpoint, token, prefix, gives_up=lambda: self._cancelled),
+            os.path.join(self._workspace, "log.spool"),
+        )
         self._log.say("Initializing build environment...")
 
     def run(self) -> int:

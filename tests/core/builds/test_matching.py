@@ -8,16 +8,19 @@ from kedge.db.tables import Trigger
 
 
 def trigger(**rules: list[str]) -> Trigger:
-    defaults: dict[str, list[str]] = {
-        "branch_includes": ["*"],
-        "branch_excludes": [],
-        "path_includes": ["*"],
-        "path_excludes": [],
-    }
     return Trigger(
-        uuid="t", account_id="a", worker_id="w", repo_connection_uuid="r", name="n",
-        created_on=0, modified_on=0, **(defaults | rules),
-    )  # fmt: skip
+        uuid="t",
+        account_id="a",
+        worker_id="w",
+        repo_connection_uuid="r",
+        name="n",
+        created_on=0,
+        modified_on=0,
+        branch_includes=rules.get("branch_includes", ["*"]),
+        branch_excludes=rules.get("branch_excludes", []),
+        path_includes=rules.get("path_includes", ["*"]),
+        path_excludes=rules.get("path_excludes", []),
+    )
 
 
 def push(*paths: str, message: str = "", commits: int = 1) -> Push:

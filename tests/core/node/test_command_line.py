@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kedge.testing.node import latest_build
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kedge.testing.node import Repository, RunningNode
+
+FILE = """
+[workers.hello]
+build = "echo $GREETING"
+branch = "main"
+paths = { include = ["*"], exclude = ["*.md"] }
+
+[workers.hello.variables]
+GREETING = "hello"
+API_KEY = { secret = "env:TEST_API_KEY" }
+"""
+
+
+def kedge(node: RunningNode, *arguments: str, code: int = 0, environ: dict[str, str] | None = None) -> str:
+    done = run(node, *arguments, environ=environ)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def run(
+    node: RunningNode, *arguments: str, environ: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "kedge", *arguments],
+        env={**os.environ, "KEDGE_DATA_DIR": str(node.data_dir), **(environ or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def kedge_json(node: RunningNode, *arguments: str, **environ: str) -> Any:
+    done = run(node, *arguments, "--json", environ=environ)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_usual_commands_on_the_way_of_a_push(node: RunningNode, repository: Repository) -> None:
+    kedge(node, "worker", "create", "hello", "--build", "echo built", "--no-previews")
+    node.push(repository, "hello")
+    uuid = latest_build(node.server)["build_uuid"]
+
+    assert "success" in kedge(node, "builds", "list")
+    assert "echo built" in kedge(node, "worker", "show", "hello")
+    assert "built\n" in kedge(node, "builds", "logs", uuid[:8])
+    assert "built\n" in kedge(node, "builds", "logs", "-f", uuid)
+    assert kedge_json(node, "builds", "show", uuid)["build_outcome"] == "success"
+    assert kedge_json(node, "queue") == []
+    assert "attempt" in kedge(node, "builds", "retry", uuid)
+    assert kedge_json(node, "worker", "list")[0]["name"] == "hello"
+    assert "gone" in kedge(node, "worker", "delete", "hello")
+
+
+def test_the_exit_status_of_following_tells_the_outcome(node: RunningNode, repository: Repository) -> None:
+    kedge(node, "worker", "create", "bad", "--build", "exit 4")
+    node.push(repository, "bad")
+
+    output = kedge(node, "builds", "logs", "-f", latest_build(node.server)["build_uuid"], code=1)
+
+    assert "exit code 4" in output
+
+
+def test_apply_makes_it_so_twice_changes_nothing_and_export_gives_the_file_back(
+    node: RunningNode, tmp_path: Path
+) -> None:
+    file = tmp_path / "workers.toml"
+    file.write_text(FILE)
+    secret = {"TEST_API_KEY": "hunter2-hunter2"}
+
+    planned = kedge(node, "apply", "--dry-run", str(file), environ=secret)
+    assert "3 changes planned" in planned
+    assert node.server.get("/workers/workers") == []
+    applied = kedge(node, "apply", str(file), environ=secret)
+    assert "hunter2" not in planned + applied
+    assert kedge_json(node, "apply", str(file), **secret) == []
+    changed = kedge_json(node, "apply", str(file), TEST_API_KEY="another-secret")
+    assert {change["what"].split()[-1] for change in changed} == {"API_KEY"}
+
+    exported = kedge(node, "export")
+    assert "another-secret" not in exported
+    file.write_text(exported)
+    assert kedge_json(node, "apply", str(file), API_KEY="another-secret") == []
+
+    file.write_text("")
+    assert kedge_json(node, "apply", str(file)) == []
+    removed = kedge_json(node, "apply", "--prune", str(file))
+    assert [change["what"] for change in removed] == ["worker hello"]
+    assert node.server.get("/workers/workers") == []
+
+
+def test_a_secret_that_is_not_there_stops_apply_before_anything_is_done(
+    node: RunningNode, tmp_path: Path
+) -> None:
+    file = tmp_path / "workers.toml"
+    file.write_text(FILE)
+
+    output = kedge(node, "apply", str(file), code=1)
+
+    assert "TEST_API_KEY is not set" in output
+    assert node.server.get("/workers/workers") == []
+
+
+def test_without_a_server_the_message_says_how_to_get_one(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "kedge", "builds", "list", "--data-dir", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "Start one with `kedge up`" in done.stderr
+
+
+@pytest.mark.parametrize("command", [("doctor",), ("plugins",), ("config", "check")])
+def test_commands_that_need_no_server(node: RunningNode, command: tuple[str, ...]) -> None:
+    assert kedge_json(node, *command)
+
+
+def test_a_second_node_in_the_same_data_dir_is_refused(node: RunningNode) -> None:
+    assert "another Kedge runs in" in kedge(node, "up", "--listen", "127.0.0.1:0", code=1)
+
+
+def test_a_taken_address_is_refused_with_what_to_do(node: RunningNode, tmp_path: Path) -> None:
+    address = node.server.url.removeprefix("http://")
+
+    output = kedge(node, "up", "--listen", address, "--data-dir", str(tmp_path / "other"), code=1)
+
+    assert "--listen 127.0.0.1:0" in output
+
+
+def test_the_demo_works_twice_in_one_folder(node: RunningNode, tmp_path: Path) -> None:
+    folder = str(tmp_path / "demo")
+
+    first = kedge_json(node, "demo", "--data-dir", folder)
+    second = kedge_json(node, "demo", "--data-dir", folder)
+
+    assert first["page fetched"] > 0
+    assert second["push to build stopped"] > 0

@@ -1,0 +1,154 @@
+"""A node is killed at any point of a build, and nothing is lost, doubled or stuck."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kedge.cli.workers import create_worker
+from kedge.testing.node import (
+    Repository,
+    RunningNode,
+    latest_build,
+    read_log,
+    wait_for_end,
+    wait_for_text,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COUNTING = "for i in $(seq 1 40); do echo line $i; sleep 0.05; done"
+
+
+def worker(node: RunningNode, build: str) -> None:
+    create_worker(node.server, "app", build=build, deploy="", root="/", branch="main", previews=False)
+
+
+def push_in_background(node: RunningNode, repository: Repository) -> threading.Thread:
+    def push() -> None:
+        node.push(repository, "app")
+
+    thread = threading.Thread(target=push)
+    thread.start()
+    return thread
+
+
+def wait_for_line(node: RunningNode, text: str) -> str:
+    """Follow the newest build until its log holds `text`; return its uuid."""
+    while not node.server.get("/builds", per_page=1):
+        time.sleep(0.01)
+    build_uuid = str(latest_build(node.server)["build_uuid"])
+    wait_for_text(node.server, build_uuid, text)
+    return build_uuid
+
+
+def test_a_running_build_is_adopted_and_no_line_is_lost_or_doubled(
+    node: RunningNode, repository: Repository
+) -> None:
+    worker(node, COUNTING)
+    push = push_in_background(node, repository)
+    build_uuid = wait_for_line(node, "line 3\n")
+
+    node.kill()
+    push.join()
+    time.sleep(0.3)  # the build prints on while nobody listens
+    node.start()
+
+    build = wait_for_end(node.server, build_uuid)
+    lines = [line for line in read_log(node.server, build_uuid).splitlines() if line.startswith("line ")]
+    assert build["build_outcome"] == "success"
+    assert build["kedge"]["attempt"] == 1
+    assert lines == [f"line {number}" for number in range(1, 41)]
+
+
+def test_a_build_that_ended_while_the_node_was_down_is_heard(
+    node: RunningNode, repository: Repository
+) -> None:
+    worker(node, "echo begun; sleep 0.5; echo ended")
+    push = push_in_background(node, repository)
+    build_uuid = wait_for_line(node, "begun\n")
+
+    node.kill()
+    push.join()
+    time.sleep(1)  # long enough for the command to end
+    node.start()
+
+    assert wait_for_end(node.server, build_uuid)["build_outcome"] == "success"
+    assert "ended" in read_log(node.server, build_uuid)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.01, 0.03, 0.06, 0.1])
+def test_a_node_killed_around_a_push_keeps_what_git_accepted(
+    node: RunningNode, repository: Repository, delay: float
+) -> None:
+    worker(node, "echo built")
+    accepted = threading.Event()
+
+    def push() -> None:
+        done = node.push(repository, "app")
+        if "->" in done.stderr and "error" not in done.stderr:
+            accepted.set()
+
+    thread = threading.Thread(target=push)
+    thread.start()
+    time.sleep(0.03 + delay)
+    node.kill()
+    thread.join()
+    node.start()
+
+    bare = node.data_dir / "git" / "repos" / "default" / "app.git"
+    head = subprocess.run(
+        ["git", "-C", str(bare), "rev-parse", "-q", "--verify", "refs/heads/main"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    if not head:
+        assert not accepted.is_set()
+        return
+    deadline = time.monotonic() + 20
+    while not (builds := node.server.get("/builds")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [build["build_trigger_metadata"]["commit_hash"] for build in builds] == [head]
+    assert wait_for_end(node.server, builds[0]["build_uuid"])["build_outcome"] == "success"
+
+
+def test_a_runner_that_vanished_with_the_node_is_tried_again(
+    node: RunningNode, repository: Repository
+) -> None:
+    worker(node, "test -e ../../again && echo second try || { touch ../../again; sleep 60; }")
+    push = push_in_background(node, repository)
+    wait_for_line(node, "Executing user build command")
+    build_uuid = str(latest_build(node.server)["build_uuid"])
+    node.kill()
+    push.join()
+    kill_runners(node.data_dir)
+    node.start()
+
+    while latest_build(node.server)["kedge"]["attempt"] < 2:
+        time.sleep(0.05)
+    node.server.put(f"/builds/builds/{build_uuid}/cancel")
+    build = wait_for_end(node.server, build_uuid)
+    assert build["build_outcome"] in {"cancelled", "success"}
+    assert [attempt["number"] for attempt in build["kedge"]["attempts"]] == [1, 2]
+
+
+def kill_runners(data_dir: Path) -> None:
+    """End every process that works below the data dir."""
+    subprocess.run(["pkill", "-9", "-f", f"^[^ ]*python.*{data_dir}"], check=False)
+    for process in subprocess.run(
+        ["ps", "-eo", "pid"], capture_output=True, text=True, check=True
+    ).stdout.split()[1:]:
+        try:
+            folder = subprocess.run(
+                ["readlink", f"/proc/{process}/cwd"], capture_output=True, text=True, check=False
+            ).stdout
+        except OSError:
+            continue
+        if folder.startswith(str(data_dir)):
+            subprocess.run(["kill", "-9", process], check=False)
