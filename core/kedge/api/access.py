@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from kedge.contracts.host import Principal
 from kedge.db.tables import Account, ApiToken, Attempt
-from kedge.errors import Forbidden, NotFound, Unauthorized
+from kedge.errors import Forbidden, InvalidInput, NotFound, Unauthorized
 from kedge.tokens import hash_token
 
 if TYPE_CHECKING:
@@ -45,16 +45,20 @@ class Access:
         token_hash = hash_token(token)
         known = self._known.get(token_hash)
         if known is not None and known[0] > time.monotonic():
+            self._known.move_to_end(token_hash)
             return known[1]
+        believed = self._known
         principal = await self._db.read(_find, token_hash)
-        self._known[token_hash] = (time.monotonic() + BELIEVED_SECONDS, principal)
-        if len(self._known) > MOST_KNOWN:
-            self._known.popitem(last=False)
+        believed[token_hash] = (time.monotonic() + BELIEVED_SECONDS, principal)
+        believed.move_to_end(token_hash)
+        if len(believed) > MOST_KNOWN:
+            believed.popitem(last=False)
         return principal
 
     def forget(self) -> None:
         """A token was revoked: ask the database about each one again."""
-        self._known.clear()
+        # A new one: what was asked before the revocation is noted in the old one, where nobody looks.
+        self._known = OrderedDict()
 
 
 class AccountAccess:
@@ -69,7 +73,8 @@ class AccountAccess:
         request = Request(scope)
         principal = await request.app.state.services.access.authenticate(bearer_token(request))
         _check_account(principal, request.path_params["account"])
-        _check_rights(principal, scope["method"], _below_account(request))
+        _check_rights(principal, scope["method"], scope["path"].removeprefix(scope["root_path"]))
+        _check_text(scope)
         request.state.principal = principal
         request.state.account_id = principal.account_id
         await self._app(scope, receive, send)
@@ -83,10 +88,6 @@ def bearer_token(request: Request) -> str:
     return token.strip()
 
 
-def _below_account(request: Request) -> str:
-    return request.url.path.split(f"/accounts/{request.path_params['account']}", 1)[-1]
-
-
 def _check_account(principal: Principal, account: str) -> None:
     if account not in {principal.account_id, principal.account_name}:
         raise NotFound(f"there is no account {account[:80]!r}")
@@ -97,6 +98,12 @@ def _check_rights(principal: Principal, method: str, path: str) -> None:
         raise Forbidden("the token of a build may deploy its own worker and nothing else")
     if method not in READS and not principal.can_write:
         raise Forbidden("this token may only read; use one that may write")
+
+
+def _check_text(scope: Scope) -> None:
+    """PostgreSQL takes no NUL in a text; nothing here has one in its name."""
+    if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+        raise InvalidInput("an address holds no NUL character")
 
 
 def _find(session: Session, token_hash: str) -> Principal:

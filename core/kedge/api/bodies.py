@@ -49,6 +49,12 @@ def number(request: Request, name: str, *, default: int, most: int) -> int:
     return int(given)
 
 
+def paging(request: Request, *, default: int, most: int) -> tuple[int, int]:
+    """`?page=` and `?per_page=`. Raises `InvalidInput`."""
+    page = number(request, "page", default=1, most=10**6)
+    return page, number(request, "per_page", default=default, most=most)
+
+
 def services(request: Request) -> Services:
     """The node's services."""
     found: Services = request.app.state.services

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
 
@@ -39,12 +40,13 @@ async def create(request: Request) -> Response:
     """Keep a token, encrypted."""
     body = await bodies.read(request, NewBuildToken)
     services = bodies.services(request)
+    secret = await asyncio.to_thread(services.secrets.encrypt, body.build_token_secret)
     token = BuildToken(
         uuid=str(uuid4()),
         account_id=request.state.account_id,
         name=body.build_token_name,
         cloudflare_token_id=body.cloudflare_token_id,
-        secret=services.secrets.encrypt(body.build_token_secret),
+        secret=secret,
         created_on=now_ms(),
     )
     await services.db.write(queries.add, token)

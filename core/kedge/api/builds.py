@@ -18,7 +18,6 @@ from kedge.errors import InvalidInput
 from kedge.workers.urls import WorkerUrls
 
 if TYPE_CHECKING:
-    from sqlmodel import Session
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
 MOST_IDS = 20
 MOST_PER_PAGE = 200
+MOST_QUEUED = 1000
 
 
 async def get(request: Request) -> Response:
@@ -86,26 +86,24 @@ async def retry(request: Request) -> Response:
 
 async def show_queue(request: Request) -> Response:
     """Builds that wait, in the order in which they will start, each with the reason."""
-    services = bodies.services(request)
-    waiting, running = await services.db.read(_queue, request.state.account_id)
-    usual = _usual_reason(running, services.settings.builds.concurrency)
-    return ok(
-        [
-            {
-                "position": position,
-                "build_uuid": one.build_uuid,
-                "worker": one.worker,
-                "branch": one.branch,
-                "is_production": one.is_production,
-                "created_on": to_iso(one.created_on),
-                "reason": one.wait_reason or usual,
-                "before": [
-                    other.build_uuid for other in waiting[max(position - 1 - MOST_IDS, 0) : position - 1]
-                ],
-            }
-            for position, one in enumerate(waiting, 1)
-        ]
-    )
+    page, per_page = bodies.paging(request, default=MOST_PER_PAGE, most=MOST_QUEUED)
+    waiting = await bodies.services(request).db.read(queue.waiting, request.state.account_id)
+    first = (page - 1) * per_page
+    shown = [
+        {
+            "position": place + 1,
+            "build_uuid": one.build_uuid,
+            "worker": one.worker,
+            "branch": one.branch,
+            "is_production": one.is_production,
+            "created_on": to_iso(one.created_on),
+            "reason": _reason(one.wait_reason, place),
+            "before": [other.build_uuid for other in waiting[max(place - queue.NEAREST, 0) : place]],
+        }
+        for place, one in enumerate(waiting[first : first + per_page], first)
+    ]
+    info = page_info(page=page, per_page=per_page, count=len(shown), total=len(waiting))
+    return ok(shown, result_info=info)
 
 
 async def limits(_request: Request) -> Response:
@@ -120,8 +118,7 @@ async def show_build(request: Request, build_uuid: str) -> dict[str, Any]:
 
 
 async def _page(request: Request, wanted: BuildFilter) -> Response:
-    page = bodies.number(request, "page", default=1, most=10**6)
-    per_page = bodies.number(request, "per_page", default=50, most=MOST_PER_PAGE)
+    page, per_page = bodies.paging(request, default=50, most=MOST_PER_PAGE)
     found, total = await bodies.services(request).db.read(
         queries.list_builds,
         request.state.account_id,
@@ -131,17 +128,6 @@ async def _page(request: Request, wanted: BuildFilter) -> Response:
     )
     info = page_info(page=page, per_page=per_page, count=len(found), total=total)
     return ok([describe(request, view) for view in found], result_info=info)
-
-
-def _queue(session: Session, account_id: str) -> tuple[list[queue.Waiting], int]:
-    load = queue.load(session)
-    return queue.waiting(session, account_id), load.by_account.get(account_id, 0)
-
-
-def _usual_reason(running: int, limit: int) -> str:
-    if running >= limit:
-        return f"the account runs {running} of {limit} builds"
-    return "it is about to start"
 
 
 def _ids(request: Request, name: str) -> list[str]:
@@ -225,8 +211,15 @@ def _extra(request: Request, view: BuildView) -> dict[str, Any]:
 
 
 def _wait(view: BuildView, before: Before) -> dict[str, Any]:
-    reason = view.build.wait_reason or "it is about to start"
+    reason = _reason(view.build.wait_reason, before.count)
     return {"position": before.count + 1, "reason": reason, "before": before.nearest}
+
+
+def _reason(noted: str | None, before: int) -> str:
+    """Why a build waits: what the scheduler noted, which looks only at those whose turn comes next."""
+    if noted is not None:
+        return noted
+    return f"it is behind {before} other{'s' if before > 1 else ''}" if before else "it is about to start"
 
 
 def _failure(failure: str | None, message: str | None) -> dict[str, Any] | None:

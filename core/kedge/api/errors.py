@@ -15,12 +15,16 @@ from kedge.errors import InvalidInput, KedgeError, LogGap, NotFound, RateLimited
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pydantic_core import ErrorDetails
     from starlette.requests import Request
     from starlette.responses import Response
 
 log = structlog.get_logger("api")
 
 MOST_ERRORS = 20
+#: characters of a field's name that are repeated to whoever sent it
+LONGEST_PLACE = 200
+WORDS = {"extra_forbidden": "there is no such field", "missing": "is missing"}
 
 
 async def kedge_error(_request: Request, error: Exception) -> Response:
@@ -42,11 +46,14 @@ async def invalid_body(_request: Request, error: Exception) -> Response:
     """A body that does not fit its model: each mistake with its place."""
     assert isinstance(error, ValidationError)  # noqa: S101  (as above)
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    errors = [
-        (InvalidInput.code, f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}")
-        for one in found[:MOST_ERRORS]
-    ]
+    errors = [(InvalidInput.code, _sentence(one)) for one in found[:MOST_ERRORS]]
     return failed(errors, status=InvalidInput.status)
+
+
+def _sentence(mistake: ErrorDetails) -> str:
+    place = ".".join(map(str, mistake["loc"])) or "body"
+    message = WORDS.get(mistake["type"]) or mistake["msg"].removeprefix("Value error, ")
+    return f"{place[:LONGEST_PLACE]}: {message}"
 
 
 async def http_error(_request: Request, error: Exception) -> Response:

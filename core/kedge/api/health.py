@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
     from kedge.api.services import Services
 
+log = structlog.get_logger("health")
+
 
 async def live(_request: Request) -> Response:
     """The process lives."""
@@ -24,9 +28,13 @@ async def live(_request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """The database answers and the node is wired."""
+    """The database answers, and so does everything else: nothing is served before all is open."""
     services: Services = request.app.state.services
-    await services.db.read(_ask)
+    try:
+        await services.db.read(_ask)
+    except (SQLAlchemyError, RuntimeError):
+        log.warning("the database does not answer", exc_info=True)
+        return JSONResponse({"status": "the database does not answer"}, status_code=503)
     return JSONResponse({"status": "ready", "node": services.settings.node.name})
 
 

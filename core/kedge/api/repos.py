@@ -24,13 +24,13 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"
 
 
 class NewConnection(bodies.Strict):
-    """A repository to be connected."""
+    """A repository to be connected. Its owner is the account, if nobody else is named."""
 
     provider_type: Name
-    provider_account_id: Name
-    provider_account_name: Name
+    provider_account_id: Name | None = None
+    provider_account_name: Name | None = None
     repo_id: Name
-    repo_name: Name
+    repo_name: Name | None = None
 
 
 async def connect(request: Request) -> Response:
@@ -41,7 +41,7 @@ async def connect(request: Request) -> Response:
     if forge is None:
         known = ", ".join(sorted(services.forges))
         raise InvalidInput(f"provider_type: there is no forge {body.provider_type!r}; there is: {known}")
-    owner = body.provider_account_id
+    owner = body.provider_account_id or request.state.principal.account_name
     if forge.hosts_repos:
         owner = _own_name(request, owner)
     repo = Repo(forge=body.provider_type, owner=owner, name=body.repo_id)
@@ -52,9 +52,9 @@ async def connect(request: Request) -> Response:
         account_id=request.state.account_id,
         provider_type=body.provider_type,
         provider_account_id=owner,
-        provider_account_name=owner if forge.hosts_repos else body.provider_account_name,
+        provider_account_name=owner if forge.hosts_repos else body.provider_account_name or owner,
         repo_id=body.repo_id,
-        repo_name=body.repo_name,
+        repo_name=body.repo_name or body.repo_id,
         created_on=now,
         modified_on=now,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
 
@@ -11,6 +10,7 @@ from starlette.routing import Route
 
 from kedge.api import bodies, repos
 from kedge.api.envelope import ok
+from kedge.api.rules import BranchName, BranchRules, PathRules, SomeBranchRules  # noqa: TC001  (as pydantic)
 from kedge.db.clock import now_ms, to_iso
 from kedge.db.queries import triggers as queries
 from kedge.db.tables import Trigger
@@ -21,15 +21,6 @@ if TYPE_CHECKING:
 
     from kedge.db.tables import RepoConnection
 
-MOST_RULES = 100
-COMMIT = re.compile(r"[0-9a-f]{7,64}")
-
-
-def _pattern(text: str) -> str:
-    if not text or any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
-        raise ValueError("a pattern is a name in which * stands for anything; it holds no control character")
-    return text
-
 
 def _folder(path: str) -> str:
     parts = [part for part in path.split("/") if part]
@@ -38,10 +29,9 @@ def _folder(path: str) -> str:
     return "/" + "/".join(parts)
 
 
-Pattern = Annotated[str, StringConstraints(max_length=255), AfterValidator(_pattern)]
-Patterns = Annotated[list[Pattern], Field(max_length=MOST_RULES)]
 Command = Annotated[str, StringConstraints(max_length=8192, pattern=r"^[^\x00]*$")]
 Folder = Annotated[str, StringConstraints(max_length=1024), AfterValidator(_folder)]
+Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
 
@@ -55,10 +45,10 @@ class NewTrigger(bodies.Strict):
     build_command: Command = ""
     deploy_command: Command = ""
     root_directory: Folder = "/"
-    branch_includes: Annotated[list[Pattern], Field(min_length=1, max_length=MOST_RULES)]
-    branch_excludes: Patterns = Field(default_factory=list)
-    path_includes: Patterns = Field(default_factory=lambda: ["*"])
-    path_excludes: Patterns = Field(default_factory=list)
+    branch_includes: SomeBranchRules
+    branch_excludes: BranchRules = Field(default_factory=list)
+    path_includes: PathRules = Field(default_factory=lambda: ["*"])
+    path_excludes: PathRules = Field(default_factory=list)
     build_caching_enabled: bool = False
 
 
@@ -71,23 +61,23 @@ class TriggerChange(bodies.Strict):
     build_command: Command | None = None
     deploy_command: Command | None = None
     root_directory: Folder | None = None
-    branch_includes: Annotated[list[Pattern], Field(min_length=1, max_length=MOST_RULES)] | None = None
-    branch_excludes: Patterns | None = None
-    path_includes: Patterns | None = None
-    path_excludes: Patterns | None = None
+    branch_includes: SomeBranchRules | None = None
+    branch_excludes: BranchRules | None = None
+    path_includes: PathRules | None = None
+    path_excludes: PathRules | None = None
     build_caching_enabled: bool | None = None
 
 
 class ManualBuild(bodies.Strict):
     """What to build: a branch's newest commit, or one commit."""
 
-    branch: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
-    commit_hash: Annotated[str, StringConstraints(pattern=COMMIT.pattern)] | None = None
+    branch: BranchName | None = None
+    commit_hash: Commit | None = None
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> ManualBuild:
-        if (self.branch is None) == (self.commit_hash is None):
-            raise ValueError("say either a branch or a commit_hash")
+    def _something(self) -> ManualBuild:
+        if self.branch is None and self.commit_hash is None:
+            raise ValueError("say what to build: a branch or a commit_hash")
         return self
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import RootModel, StringConstraints, ValidationError
+from pydantic import AfterValidator, Discriminator, RootModel, StringConstraints, Tag
 from starlette.routing import Route
 
 from kedge.api import bodies
@@ -18,10 +19,21 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from kedge.db.tables import TriggerVariable
+    from kedge.secrets import SecretBox
+
+#: 5 KB, as elsewhere
+MOST_BYTES = 5120
 
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
-#: 5 KB, as elsewhere
-Value = Annotated[str, StringConstraints(max_length=5120, pattern=r"^[^\x00]*$")]
+
+
+def _value(text: str) -> str:
+    if "\0" in text or len(text.encode()) > MOST_BYTES:
+        raise ValueError(f"a value has at most {MOST_BYTES} bytes and no NUL character")
+    return text
+
+
+Value = Annotated[str, AfterValidator(_value)]
 
 
 class VariableBody(bodies.Strict):
@@ -29,10 +41,6 @@ class VariableBody(bodies.Strict):
 
     is_secret: bool = False
     value: Value
-
-
-class Variables(RootModel[dict[Key, VariableBody]]):
-    """Variables by their names."""
 
 
 class NamedVariable(bodies.Strict):
@@ -49,23 +57,48 @@ class VariableList(bodies.Strict):
     variables: list[NamedVariable]
 
 
+def _shape(body: Any) -> str:
+    listed = isinstance(body, dict) and isinstance(body.get("variables"), list)
+    return "list" if listed or isinstance(body, VariableList) else "table"
+
+
+class Variables(
+    RootModel[
+        Annotated[
+            Annotated[VariableList, Tag("list")] | Annotated[dict[Key, VariableBody], Tag("table")],
+            Discriminator(_shape),
+        ]
+    ]
+):
+    """Variables by their names, or as a list."""
+
+    def by_key(self) -> dict[str, VariableBody]:
+        """By their names, whichever shape they came in."""
+        if isinstance(self.root, dict):
+            return self.root
+        return {
+            one.key: VariableBody(is_secret=one.type == "secret", value=one.value)
+            for one in self.root.variables
+        }
+
+
 class Candidates(RootModel[dict[Key, Value]]):
     """Values of secrets that may be the ones stored."""
 
 
 async def get(request: Request) -> Response:
     """The variables of a trigger; the value of a secret is null."""
-    services = bodies.services(request)
-    return ok(_describe_all(request, await services.db.read(queries.variables, *_trigger(request))))
+    rows = await bodies.services(request).db.read(queries.variables, *_trigger(request))
+    return ok(await asyncio.to_thread(_describe, bodies.services(request).secrets, rows))
 
 
 async def change(request: Request) -> Response:
     """Set variables; those not named stay."""
-    given = _read_either(await bodies.read_bytes(request))
+    given = (await bodies.read(request, Variables)).by_key()
     services = bodies.services(request)
-    values = {key: (one.is_secret, services.secrets.encrypt(one.value)) for key, one in given.items()}
-    await services.db.write(queries.set_variables, *_trigger(request), values, now_ms())
-    return ok(_describe_all(request, await services.db.read(queries.variables, *_trigger(request))))
+    values = await asyncio.to_thread(_encrypt, services.secrets, given)
+    rows = await services.db.write(queries.set_variables, *_trigger(request), values, now_ms())
+    return ok(await asyncio.to_thread(_describe, services.secrets, rows))
 
 
 async def delete(request: Request) -> Response:
@@ -80,34 +113,21 @@ async def compare(request: Request) -> Response:
     candidates = (await bodies.read(request, Candidates)).root
     services = bodies.services(request)
     stored = await services.db.read(queries.variables, *_trigger(request))
-    known = {row.key: services.secrets.decrypt(row.value) for row in stored if row.key in candidates}
-    return ok(
-        {
-            key: key in known and hmac.compare_digest(known[key].encode(), value.encode())
-            for key, value in candidates.items()
-        }
-    )
-
-
-def _read_either(data: bytes) -> dict[str, VariableBody]:
-    try:
-        return Variables.model_validate_json(data).root
-    except ValidationError as error:
-        if b'"variables"' not in data:
-            raise
-        try:
-            listed = VariableList.model_validate_json(data).variables
-        except ValidationError:
-            raise error from None
-        return {one.key: VariableBody(is_secret=one.type == "secret", value=one.value) for one in listed}
+    return ok(await asyncio.to_thread(_compare, services.secrets, stored, candidates))
 
 
 def _trigger(request: Request) -> tuple[str, str]:
     return request.state.account_id, request.path_params["uuid"]
 
 
-def _describe_all(request: Request, rows: list[TriggerVariable]) -> dict[str, Any]:
-    secrets = bodies.services(request).secrets
+# These run in a thread: a cipher takes its time, the first use of one most of all.
+
+
+def _encrypt(secrets: SecretBox, given: dict[str, VariableBody]) -> dict[str, tuple[bool, bytes]]:
+    return {key: (one.is_secret, secrets.encrypt(one.value)) for key, one in given.items()}
+
+
+def _describe(secrets: SecretBox, rows: list[TriggerVariable]) -> dict[str, Any]:
     return {
         row.key: {
             "is_secret": row.is_secret,
@@ -115,6 +135,16 @@ def _describe_all(request: Request, rows: list[TriggerVariable]) -> dict[str, An
             "created_on": to_iso(row.created_on),
         }
         for row in rows
+    }
+
+
+def _compare(
+    secrets: SecretBox, stored: list[TriggerVariable], candidates: dict[str, str]
+) -> dict[str, bool]:
+    known = {row.key: secrets.decrypt(row.value).encode() for row in stored if row.key in candidates}
+    return {
+        key: key in known and hmac.compare_digest(known[key], value.encode())
+        for key, value in candidates.items()
     }
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from pydantic import StringConstraints
 from starlette.routing import Route
 
 from kedge.api import bodies
 from kedge.api.envelope import ok
+from kedge.api.removal import remove_worker
+from kedge.config.workers import WorkerName  # noqa: TC001  (pydantic reads it when it runs)
 from kedge.db.clock import now_ms, to_iso
 from kedge.db.queries import workers as queries
 from kedge.db.queries.versions import find_worker
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from sqlmodel import Session
     from starlette.requests import Request
     from starlette.responses import Response
-
-WorkerName = Annotated[str, StringConstraints(pattern=r"^[a-z](?:[a-z0-9-]{0,56}[a-z0-9])?$")]
 
 
 class NewWorker(bodies.Strict):
@@ -39,6 +38,12 @@ async def list_workers(request: Request) -> Response:
     """Every worker of the account, by name."""
     found = await bodies.services(request).db.read(queries.list_workers, request.state.account_id)
     return ok([describe(worker) for worker in found])
+
+
+async def list_scripts(request: Request) -> Response:
+    """The same by the older name, under which a script's id is its name."""
+    found = await bodies.services(request).db.read(queries.list_workers, request.state.account_id)
+    return ok([describe_script(worker) for worker in found])
 
 
 async def create(request: Request) -> Response:
@@ -72,25 +77,15 @@ async def rename(request: Request) -> Response:
 
 
 async def delete(request: Request) -> Response:
-    """Remove a worker with its triggers, builds, versions and deployments. The repository stays."""
+    """Remove a worker with its triggers, builds, logs, versions and deployments. The repository stays."""
     services = bodies.services(request)
-    worker = await _find(request)
-    for trigger_uuid in await services.db.read(queries.trigger_uuids, worker.id):
-        await services.control.cancel_trigger(worker.account_id, trigger_uuid)
-    await services.db.write(queries.delete_worker, worker.id)
-    return ok({"id": worker.id})
+    return ok({"id": await remove_worker(services, request.state.account_id, request.path_params["worker"])})
 
 
 async def service(request: Request) -> Response:
     """What tools look up before they deploy: the tag behind a name."""
     worker = await _find(request)
-    script = {
-        "id": worker.name,
-        "tag": worker.id,
-        "created_on": to_iso(worker.created_on),
-        "modified_on": to_iso(worker.modified_on),
-    }
-    environment = {"environment": "production", "script": script}
+    environment = {"environment": "production", "script": describe_script(worker)}
     return ok({"id": worker.name, "default_environment": environment})
 
 
@@ -115,9 +110,14 @@ def describe(worker: Worker) -> dict[str, Any]:
     }
 
 
+def describe_script(worker: Worker) -> dict[str, Any]:
+    """A worker as older routes show it."""
+    return {**describe(worker), "id": worker.name}
+
+
 routes = [
     Route("/workers/workers", list_workers, methods=["GET"]),
-    Route("/workers/scripts", list_workers, methods=["GET"]),
+    Route("/workers/scripts", list_scripts, methods=["GET"]),
     Route("/workers/workers", create, methods=["POST"]),
     Route("/workers/workers/{worker}", get, methods=["GET"]),
     Route("/workers/workers/{worker}", rename, methods=["PATCH"]),

@@ -11,12 +11,13 @@ from kedge.db.queries.repos import connection
 from kedge.db.queries.versions import find_worker
 from kedge.db.tables import BuildToken, RepoConnection, Trigger, TriggerVariable
 from kedge.db.upsert import upsert
-from kedge.errors import InvalidInput, NotFound
+from kedge.errors import Conflict, InvalidInput, NotFound
 
 if TYPE_CHECKING:
     from sqlmodel import Session
 
 MOST_VARIABLES = 64
+MOST_TRIGGERS = 100
 
 
 def trigger(session: Session, account_id: str, uuid: str) -> Trigger:
@@ -44,6 +45,8 @@ def triggers_of_worker(
 def add_trigger(session: Session, wanted: Trigger) -> RepoConnection:
     """Store a trigger, whose worker and connection must be the account's own. Raises `NotFound`."""
     wanted.worker_id = find_worker(session, wanted.account_id, wanted.worker_id).id
+    if len(triggers_of_worker(session, wanted.account_id, wanted.worker_id)) >= MOST_TRIGGERS:
+        raise Conflict(f"a worker may have {MOST_TRIGGERS} triggers; remove one first")
     _check_token(session, wanted.account_id, wanted.build_token_uuid)
     found = connection(session, wanted.account_id, wanted.repo_connection_uuid)
     session.add(wanted)
@@ -78,8 +81,11 @@ def variables(session: Session, account_id: str, uuid: str) -> list[TriggerVaria
 
 def set_variables(
     session: Session, account_id: str, uuid: str, values: dict[str, tuple[bool, bytes]], now: int
-) -> None:
-    """Set variables (secret or not, encrypted value). Raises `NotFound`, or `InvalidInput` for too many."""
+) -> list[TriggerVariable]:
+    """Set variables (secret or not, encrypted value); return all there are then.
+
+    Raises `NotFound`, or `InvalidInput` for too many.
+    """
     known = {variable.key for variable in variables(session, account_id, uuid)}
     if len(known | values.keys()) > MOST_VARIABLES:
         raise InvalidInput(f"a trigger may have {MOST_VARIABLES} variables")
@@ -93,6 +99,8 @@ def set_variables(
             "created_on": now,
         }
         upsert(session, TriggerVariable, row, change={"is_secret", "value", "created_on"})
+    session.expire_all()
+    return variables(session, account_id, uuid)
 
 
 def delete_variable(session: Session, account_id: str, uuid: str, key: str) -> None:

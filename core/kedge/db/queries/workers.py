@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete
+from sqlalchemy import delete, update
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
 from kedge.db.queries.versions import find_worker
@@ -33,23 +34,33 @@ def list_workers(session: Session, account_id: str) -> list[Worker]:
 
 def add_worker(session: Session, worker: Worker) -> None:
     """Store a new worker. Raises `Conflict` if its name is taken."""
-    _check_free(session, worker.account_id, worker.name)
     session.add(worker)
+    _flush(session, worker.name)
 
 
 def rename_worker(session: Session, account_id: str, worker: str, name: str, now: int) -> Worker:
     """Give a worker another name. Raises `NotFound`, or `Conflict` if the name is taken."""
     found = find_worker(session, account_id, worker)
     if found.name != name:
-        _check_free(session, account_id, name)
         found.name, found.modified_on = name, now
-        session.add(found)
+        _flush(session, name)
     return found
 
 
-def trigger_uuids(session: Session, worker_id: str) -> list[str]:
-    """The triggers of a worker."""
-    return list(session.exec(select(Trigger.uuid).where(Trigger.worker_id == worker_id)))
+def retire_worker(session: Session, account_id: str, worker: str, now: int) -> tuple[str, list[str]]:
+    """Remove the triggers of a worker; return its tag and all the triggers it ever had. Raises `NotFound`."""
+    tag = find_worker(session, account_id, worker).id
+    of_worker = col(Trigger.worker_id) == tag
+    session.execute(
+        update(Trigger).where(of_worker, col(Trigger.deleted_on).is_(None)).values(deleted_on=now)
+    )
+    return tag, list(session.exec(select(Trigger.uuid).where(of_worker)))
+
+
+def logs_of_worker(session: Session, worker_id: str) -> list[tuple[str, int]]:
+    """The build and number of every attempt of a worker."""
+    query = select(Attempt.build_uuid, Attempt.number).join(Build, col(Build.id) == Attempt.build_id)
+    return list(session.exec(query.where(Build.worker_id == worker_id)))
 
 
 def delete_worker(session: Session, worker_id: str) -> None:
@@ -64,7 +75,8 @@ def delete_worker(session: Session, worker_id: str) -> None:
     session.execute(delete(Worker).where(col(Worker.id) == worker_id))
 
 
-def _check_free(session: Session, account_id: str, name: str) -> None:
-    query = select(Worker.id).where(Worker.account_id == account_id, Worker.name == name)
-    if session.exec(query).first() is not None:
-        raise Conflict(f"there is a worker {name} already; choose another name")
+def _flush(session: Session, name: str) -> None:
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise Conflict(f"there is a worker {name} already; choose another name") from error
