@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from sqlmodel import col, select
 
 from kedge.builds.topics import BuildState, Frame
-from kedge.db.queries import lifecycle
-from kedge.db.tables import Build, RepoConnection, Trigger, Version
+from kedge.db.queries import deployments, lifecycle
+from kedge.db.tables import Account, Build, PreviewAlias, RepoConnection, Trigger, Version, Worker
 from kedge.errors import NotFound
-from kedge.workers.urls import worker_url
+from kedge.workers.urls import WorkerUrls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -96,10 +96,24 @@ def _may_use(session: Session, principal: Principal, repo: Repo, *, write: bool)
 
 
 def _last_line(session: Session, build_uuid: str, settings: Settings, public_url: str) -> str:
-    event = lifecycle.build_event(session, build_uuid)
-    if event.outcome != "success":
-        return f"\nBuild {build_uuid} ended: {event.outcome}\n"
-    version = session.exec(select(Version).where(Version.build_uuid == build_uuid)).first()
+    build, _ = lifecycle.current(session, build_uuid)
+    if build.outcome != "success":
+        return f"\nBuild {build_uuid} ended: {build.outcome}\n"
+    newest = select(Version).where(Version.build_uuid == build_uuid).order_by(col(Version.number).desc())
+    version = session.exec(newest).first()
     if version is None:
         return f"\nBuild {build_uuid} succeeded; it deployed nothing.\n"
-    return f"\n{worker_url(public_url, settings.server.domain, event.worker)}\n"
+    urls = WorkerUrls(public_url=public_url, domain=settings.server.domain)
+    return f"\n{_where(session, build, version, urls)}\n"
+
+
+def _where(session: Session, build: Build, version: Version, urls: WorkerUrls) -> str:
+    """Where to look at what a build made: in production, under its alias, or by itself."""
+    worker = session.exec(select(Worker).where(Worker.id == build.worker_id)).one()
+    account = session.exec(select(Account).where(Account.id == build.account_id)).one()
+    place = deployments.place(session, worker, account)
+    serving = deployments.newest(session, worker.id, limit=1)
+    if serving and serving[0].versions[0]["version_id"] == version.id:
+        return urls.production(place)
+    alias = session.exec(select(PreviewAlias.alias).where(PreviewAlias.version_id == version.id)).first()
+    return urls.version(place, version.id) if alias is None else urls.alias(place, alias)

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from kedge.db.engine import Database
     from kedge.registry import Registry
 
+#: uploads that nobody completed are cleared out this often
+SWEEP_SECONDS = 3600.0
 #: background work gets this long to finish when the node stops
 PATIENCE = 5.0
 
@@ -85,6 +87,7 @@ class Parts:
     def _front(self) -> Front:
         builds = self.builds
         deployments = Deployments(builds.db, deployed=self.registry.worker_deployed)
+        self.versions = Versions(builds.db, self.blobs, deployments)
         gateway = Gateway(builds.db, self.blobs, builds.settings.server.domain, registry=self.registry)
         deployments.subscribe(gateway.forget)
         services = Services(
@@ -99,7 +102,7 @@ class Parts:
             control=Control(builds, self.objects),
             logs=builds.logs,
             runners=Runners(builds, self.objects),
-            versions=Versions(builds.db, self.blobs, deployments),
+            versions=self.versions,
             deployments=deployments,
             public_url=builds.public_url,
         )
@@ -122,6 +125,7 @@ class Parts:
         self._keep_running(stack, self.scheduling.run())
         self._keep_running(stack, self.objects.clock.run())
         self._keep_running(stack, self._hear_exits())
+        self._keep_running(stack, self._sweep())
         await self.objects.get(Scheduler, Scheduler.ID).rearm()
         self.scheduling.set()
 
@@ -137,6 +141,11 @@ class Parts:
 
     async def _schedule(self) -> None:
         await self.objects.get(Scheduler, Scheduler.ID).round()
+
+    async def _sweep(self) -> None:
+        while True:
+            await self.versions.sweep()
+            await asyncio.sleep(SWEEP_SECONDS)
 
     async def _hear_exits(self) -> None:
         async for status in self.compute.exits():

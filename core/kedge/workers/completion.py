@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from kedge.db.clock import now_ms
 from kedge.db.queries import versions as queries
-from kedge.db.queries.deployments import Note
+from kedge.db.queries.deployments import Note, is_overtaken
 from kedge.db.tables import Version
 from kedge.errors import Forbidden
 from kedge.workers.deployments import Change
@@ -44,6 +44,8 @@ class Completed:
     url: str
     preview_url: str
     alias_url: str | None
+    #: whether it serves in production; a build that a newer one has overtaken does not
+    live: bool
 
 
 def complete(
@@ -58,7 +60,9 @@ def complete(
         check_alias(wish.alias, worker.name)
     version = _add_version(session, upload, _origin(principal, build, upload.request["message"]))
     note = Note(source="build" if build else "api", author=version.author, message=version.message)
-    change = Change(note=note, live=wish.deploy, alias=wish.alias)
+    # What is built last need not be built from the newest commit: a build that was overtaken goes nowhere.
+    live = wish.deploy and not (build is not None and is_overtaken(session, build))
+    change = Change(note=note, live=live, alias=wish.alias)
     published = deployments.publish(session, worker, version, change)
     completed = _completed(published, wish.urls)
     upload.request = {**upload.request, "completed": asdict(completed)}
@@ -117,4 +121,5 @@ def _completed(published: Published, urls: WorkerUrls) -> Completed:
         url=preview_url if published.deployment is None else urls.production(place),
         preview_url=preview_url,
         alias_url=None if published.alias is None else urls.alias(place, published.alias),
+        live=published.deployment is not None,
     )

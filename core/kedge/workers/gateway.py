@@ -30,7 +30,7 @@ class Listeners(Protocol):
         """Whether anybody implements the hook."""
         ...
 
-    async def request_served(self, event: RequestServed) -> None:
+    async def request_served(self, request: RequestServed) -> None:
         """Tell everybody who does."""
         ...
 

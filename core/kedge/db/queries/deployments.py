@@ -9,7 +9,7 @@ from uuid import uuid4
 from sqlalchemy import tuple_
 from sqlmodel import col, select
 
-from kedge.db.tables import Account, Deployment, PreviewAlias, Version, Worker
+from kedge.db.tables import Account, Build, Deployment, PreviewAlias, Version, Worker
 from kedge.errors import Conflict
 
 if TYPE_CHECKING:
@@ -132,3 +132,17 @@ def version_by_prefix(session: Session, worker_id: str, prefix: str) -> Version 
 
 def _is_label(name: str) -> bool:
     return len(name) <= 63 and name.isascii() and name.replace("-", "a").isalnum() and name == name.lower()
+
+
+def is_overtaken(session: Session, build: Build) -> bool:
+    """Whether a newer build of the worker has gone live since `build` began to run."""
+    serving = next(iter(newest(session, build.worker_id, limit=1)), None)
+    if serving is None or serving.source != "build" or build.claimed_on is None:
+        return False
+    query = (
+        select(Build.id)
+        .join(Version, col(Version.build_uuid) == Build.build_uuid)
+        .where(Version.id == serving.versions[0]["version_id"])
+    )
+    newer = session.exec(query).first()
+    return newer is not None and newer > (build.id or 0) and serving.created_on >= build.claimed_on

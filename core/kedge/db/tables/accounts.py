@@ -1,5 +1,8 @@
 """Who uses Kedge."""
 
+# SQLModel declares __tablename__ as a function, which pyright will not let a text replace.
+# pyright: reportAssignmentType=false
+
 from sqlmodel import Field, SQLModel
 
 from kedge.db.tables.columns import optional_time_column, time_column

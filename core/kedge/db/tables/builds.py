@@ -1,5 +1,8 @@
 """A build, its attempts, and the delivery that caused it."""
 
+# SQLModel declares __tablename__ as a function, which pyright will not let a text replace.
+# pyright: reportAssignmentType=false
+
 from typing import Any
 
 from sqlalchemy import JSON, Index, text

@@ -1,5 +1,8 @@
 """What makes a worker build: its repository and its rules."""
 
+# SQLModel declares __tablename__ as a function, which pyright will not let a text replace.
+# pyright: reportAssignmentType=false
+
 from sqlalchemy import UniqueConstraint
 from sqlmodel import Field, SQLModel
 
