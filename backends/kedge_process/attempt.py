@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
     from kedge_process.folders import Tenant
     from kedge_process.guard.messages import ExitRecord
+
+
+#: what a terminal might obey
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -70,7 +75,7 @@ class Attempt:
 
     def _describe(self, written: ExitRecord) -> ComputeStatus:
         stopped = self.stopping or written["stopped"]
-        detail = written["errors"].strip()
+        detail = CONTROLS.sub("", written["errors"]).strip()
         if stopped:
             cause = ExitCause.STOPPED
         elif written["oom_kills"]:

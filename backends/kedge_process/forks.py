@@ -93,11 +93,14 @@ class ForkServer:
         )
 
     def _start(self) -> socket.socket:
+        ours: socket.socket | None = None
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
                 self._helper = self._spawn(theirs)
         except OSError as error:
+            if ours is not None:
+                ours.close()
             if error.errno in NO_ROOM:
                 raise CapacityUnavailable(
                     f"the machine cannot start a process now ({error.strerror})"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import time
 from contextlib import suppress
@@ -41,7 +42,7 @@ ERRORS_KEPT = 2000
 def supervise(channel: socket.socket, plan: Plan, run: Callable[[dict[str, Any]], int]) -> NoReturn:
     """Be the supervisor of one runner, in a fresh fork. The order comes through `channel`."""
     try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, (ASK, END))
+        signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
         os.setsid()
         kernel.set_name("kedge-guard")
         keep_only(channel.fileno())
@@ -54,33 +55,28 @@ class Supervisor:
     """The parent of one runner and of every process that the runner leaves behind."""
 
     def __init__(self, channel: socket.socket, plan: Plan, run: Callable[[dict[str, Any]], int]) -> None:
-        """Start the runner; it waits for its order."""
+        """Start the runner; it waits for its order. Signals that are heard must be blocked."""
         self._channel = channel
         self._groups = Groups(plan["groups"], str(os.getpid()))
+        self._quota = plan["quota"]
         self._status: int | None = None
         self._stopped = False
+        self._last_words = b""
         self._adopts = kernel.adopt_orphans()
-        signal.signal(signal.SIGCHLD, self._died_waiting)
         orders, self._orders = os.pipe()
         self._errors, errors = os.pipe()
-        # a full pipe must not stop the runner: what does not fit is dropped
-        os.set_blocking(errors, False)
-        os.set_blocking(self._errors, False)
         supervisor = os.getpid()
         self._runner = os.fork()
         if self._runner == 0:
             become_runner(run, orders, errors, nice=plan["nice"], supervisor=supervisor)
         os.close(orders)
         os.close(errors)
-        self._groups.apply(self._runner, plan["quota"])
-        self._quota = plan["quota"]
+        self._groups.apply(self._runner, self._quota)
+        self._listen()
 
     def guard(self) -> None:
         """Wait for the order, pass it on, wait for the end, clean up, write the record."""
-        data = self._channel.recv(MOST)
-        self._channel.close()
-        signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        data = self._await_order()
         if not data:
             self._sweep()
             self._groups.remove()
@@ -89,9 +85,11 @@ class Supervisor:
         fd = record.reserve(f"{order['folder']}/exit.json")
         if order["quota"] != self._quota:
             self._groups.apply(self._runner, order["quota"])
-        self._pass_on(data)
+        with suppress(BrokenPipeError):
+            os.write(self._orders, data)
+        os.close(self._orders)
         while self._status is None:
-            self._hear(signal.sigwait(HEARD))
+            self._turn()
         left = self._sweep()
         if not self._adopts:
             me = processes.read(os.getpid())
@@ -101,24 +99,48 @@ class Supervisor:
         self._groups.remove()
         record.write(fd, ended)
 
-    def _died_waiting(self, *_: object) -> None:
-        self._groups.remove()
-        os._exit(1)
+    def _listen(self) -> None:
+        """Hear of signals, the channel and the runner's error output at one place."""
+        self._signals, wakeup = os.pipe()
+        os.set_blocking(wakeup, False)
+        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+        for number in HEARD:
+            signal.signal(number, lambda *_: None)
+        self._poll = select.poll()
+        for fd in (self._signals, self._errors, self._channel.fileno()):
+            self._poll.register(fd, select.POLLIN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
 
-    def _pass_on(self, data: bytes) -> None:
-        with suppress(BrokenPipeError):
-            os.write(self._orders, data)
-        os.close(self._orders)
+    def _await_order(self) -> bytes:
+        """The order, or nothing if Kedge lets go or the runner has died waiting."""
+        channel, data = self._channel.fileno(), b""
+        while self._status is None:
+            if channel in self._turn():
+                data = self._channel.recv(MOST)
+                break
+        self._poll.unregister(channel)
+        self._channel.close()
+        return data
+
+    def _turn(self, timeout: float | None = None) -> list[int]:
+        """Wait until something happens, take note of it, and return where it happened."""
+        ready = [fd for fd, _ in self._poll.poll(None if timeout is None else timeout * 1000)]
+        if self._errors in ready:
+            words = os.read(self._errors, 1 << 16)
+            self._last_words = (self._last_words + words)[-ERRORS_KEPT:]
+            if not words:
+                self._poll.unregister(self._errors)
+        if self._signals in ready:
+            for number in os.read(self._signals, 1 << 10):
+                self._hear(number)
+        return ready
 
     def _hear(self, number: int) -> None:
         if number == signal.SIGCHLD:
             self._reap()
-        elif number == ASK:
+        elif self._status is None:
             self._stopped = True
-            os.kill(self._runner, signal.SIGTERM)
-        else:
-            self._stopped = True
-            os.kill(self._runner, signal.SIGKILL)
+            os.kill(self._runner, signal.SIGTERM if number == ASK else signal.SIGKILL)
 
     def _reap(self) -> bool:
         """Take note of every child that has ended. False if there is no child any more."""
@@ -142,21 +164,21 @@ class Supervisor:
                 processes.kill(process)
             if time.monotonic() > deadline:
                 return len(left)
-            signal.sigtimedwait(HEARD, 0.05)
+            self._turn(0.05)
         return 0
 
     def _describe(self, left: int) -> ExitRecord:
-        status = self._status or 0
-        errors = b""
+        # what was written last may still lie in the pipe, which someone may hold open
+        os.set_blocking(self._errors, False)
         with suppress(BlockingIOError):
-            while part := os.read(self._errors, 1 << 16):
-                errors = (errors + part)[-ERRORS_KEPT:]
-        code = os.waitstatus_to_exitcode(status)
+            while words := os.read(self._errors, 1 << 16):
+                self._last_words = (self._last_words + words)[-ERRORS_KEPT:]
+        code = os.waitstatus_to_exitcode(self._status or 0)
         return {
             "exit_code": code if code >= 0 else None,
             "signal": -code if code < 0 else None,
             "oom_kills": self._groups.oom_kills(),
             "stopped": self._stopped,
             "left": left,
-            "errors": errors.decode(errors="backslashreplace"),
+            "errors": self._last_words.decode(errors="backslashreplace"),
         }

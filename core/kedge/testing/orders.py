@@ -57,8 +57,8 @@ class Orders:
 
     The steps of an order are lists: `["exit", 7]`, `["wait"]` (until `go_on` or a polite signal),
     `["ignore"]` (the same, but deaf to signals), `["daemon"]` (leave one behind),
-    `["command", "sleep", "60"]`, `["say", "text"]`, `["raise", "text"]`, `["kill", 9]`, `["eat", bytes]`,
-    `["write", bytes]`.
+    `["command", "sleep", "60"]`, `["say", "text", times]` (as error output), `["raise", "text"]`,
+    `["kill", 9]`, `["eat", bytes]`, `["write", bytes]`.
     """
 
     endpoint = ""

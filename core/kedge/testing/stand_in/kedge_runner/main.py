@@ -75,7 +75,7 @@ def _misbehave(name: str, arguments: list[Any], assignment: dict[str, Any]) -> i
     elif name == "command":
         subprocess.Popen(arguments, stdin=subprocess.DEVNULL, start_new_session=True)
     elif name == "say":
-        sys.stderr.write(arguments[0])
+        sys.stderr.write(arguments[0] * arguments[1])
     elif name == "raise":
         raise RuntimeError(arguments[0])
     elif name == "kill":
