@@ -48,8 +48,8 @@ class Ears:
     def listens(self, hook: str) -> bool:
         return self.listening and hook == "kedge_request_served"
 
-    async def request_served(self, event: RequestServed) -> None:
-        self.heard.append(event)
+    async def request_served(self, request: RequestServed) -> None:
+        self.heard.append(request)
 
 
 class Platform:
