@@ -28,21 +28,27 @@ def main() -> int:
     except (DeployFailed, Refused, OSError) as error:
         return _fail(str(error))
     print(f"Uploaded {result['uploaded']} of {result['files']} files as version {result['number']}")
+    if wished_live(options) and not result.get("live"):
+        print("It is not live: a newer build has deployed already")
     print(result.get("alias_url") or result.get("url") or "")
     return 0
 
 
+def wished_live(options: dict[str, str]) -> bool:
+    """Whether the version shall serve in production."""
+    return "KEDGE_PREVIEW_ALIAS" not in os.environ and "--no-promote" not in options
+
+
 def _deploy(folder: str, options: dict[str, str]) -> dict[str, object]:
     environ = os.environ
-    preview = environ.get("KEDGE_PREVIEW_ALIAS")
     return deploy_directory(
         folder,
         url=environ["KEDGE_URL"],
         token=environ["KEDGE_TOKEN"],
         account=environ["KEDGE_ACCOUNT"],
         worker=environ["KEDGE_WORKER"],
-        deploy=preview is None and "--no-promote" not in options,
-        alias=preview or None,
+        deploy=wished_live(options),
+        alias=environ.get("KEDGE_PREVIEW_ALIAS") or None,
         message=options.get("--message", ""),
         commit_hash=environ.get("KEDGE_COMMIT_HASH"),
         branch=environ.get("KEDGE_BRANCH"),
