@@ -12,6 +12,7 @@ import uvicorn
 from kedge.db.engine import Database, database_url
 from kedge.db.schema import upgrade
 from kedge.node import data_dir, listeners
+from kedge.node.config_workers import apply_workers
 from kedge.node.first_start import ensure_admin
 from kedge.node.parts import Parts
 from kedge.observe.log import configure
@@ -65,7 +66,8 @@ class Node:
         settings = self.settings
         tcp = listeners.listen_tcp(settings.server.listen)
         stack.callback(tcp.close)
-        self.url = settings.server.public_url or listeners.url_of(tcp)
+        local_url = listeners.url_of(tcp)
+        self.url = settings.server.public_url or local_url
         parts = Parts(settings, self.registry, db, self.url)
         sockets = [tcp]
         if parts.socket_path is not None:
@@ -75,12 +77,14 @@ class Node:
         await parts.open(stack)
         await self.registry.startup(parts.host)
         stack.push_async_callback(self.registry.shutdown, parts.host)
-        self._server = _Server(uvicorn.Config(parts.front, **UVICORN), started=self._started)
-        await self._server.serve(sockets=sockets)
 
-    def _started(self) -> None:
-        data_dir.announce(self.settings.server.data_dir, self.url)
-        self._ready(self.url)
+        def started() -> None:
+            data_dir.announce(settings.server.data_dir, local_url)
+            parts.background.start(apply_workers(settings, local_url))
+            self._ready(self.url)
+
+        self._server = _Server(uvicorn.Config(parts.front, **UVICORN), started=started)
+        await self._server.serve(sockets=sockets)
 
 
 UVICORN: dict[str, Any] = {

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kedge.testing.node import latest_build
+from kedge.testing.node import RunningNode, latest_build
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kedge.testing.node import Repository, RunningNode
+    from kedge.testing.node import Repository
 
 FILE = """
 [workers.hello]
@@ -153,3 +153,15 @@ def test_the_demo_works_twice_in_one_folder(node: RunningNode, tmp_path: Path) -
 
     assert first["page fetched"] > 0
     assert second["push to build stopped"] > 0
+
+
+def test_workers_of_the_servers_own_config_are_there_when_it_has_started(tmp_path: Path) -> None:
+    node = RunningNode(tmp_path, '[workers.site]\nbuild = "echo hi"\nvariables = { A = "1" }\n').start()
+    try:
+        while "applied" not in node.said():
+            assert "not applied" not in node.said()
+        triggers = node.server.get("/builds/workers/site/triggers")
+    finally:
+        node.stop()
+
+    assert {trigger["build_command"] for trigger in triggers} == {"echo hi"}
