@@ -1,0 +1,113 @@
+"""What goes wrong comes in the envelope, says what to do, and shows nothing of the inside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kedge.errors import KedgeError, RateLimited
+
+if TYPE_CHECKING:
+    from tests.core.api.conftest import Caller, World
+
+
+@pytest.mark.parametrize("path", ["/", "/no/such", "/client/v4", "/client/v4/accounts", "/api/builds/x/none"])
+async def test_an_unknown_address_is_answered_in_the_envelope(world: World, path: str) -> None:
+    response = await world.client.get(path)
+
+    assert response.status_code == 404
+    envelope = response.json()
+    assert set(envelope) == {"success", "errors", "messages", "result"}
+    assert envelope["success"] is False
+    assert envelope["errors"] == [{"code": 12000, "message": "there is nothing at this address"}]
+
+
+async def test_a_wrong_method_is_answered_with_those_that_there_are(me: Caller, world: World) -> None:
+    inside = await me.call("PUT", "/workers/workers")
+    outside = await world.client.post("/healthz")
+
+    for response in (inside, outside):
+        assert response.status_code == 405
+        assert "GET" in response.headers["allow"]
+        assert response.json()["success"] is False
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"name": "a"', b'{"\\ud800": 1}', b"[" * 100_000])
+async def test_a_body_that_is_no_json_is_refused(me: Caller, body: bytes) -> None:
+    status, code, message = await me.refusal("POST", "/workers/workers", content=body)
+
+    assert (status, code) == (400, 12002)
+    assert message.startswith("body: Invalid JSON")
+
+
+async def test_every_mistake_of_a_body_is_told_with_its_place(me: Caller) -> None:
+    response = await me.call("POST", "/builds/triggers", {"branch_includes": [1], "colour": "red"})
+    messages = [error["message"] for error in response.json()["errors"]]
+
+    assert "external_script_id: is missing" in messages
+    assert "colour: there is no such field" in messages
+    assert any(message.startswith("branch_includes.0: ") for message in messages)
+    assert all(error["code"] == 12002 for error in response.json()["errors"])
+
+
+async def test_a_flood_of_mistakes_is_answered_with_few_words(me: Caller) -> None:
+    body = {"name": "a", **{f"{number}{'x' * 1000}": 1 for number in range(900)}}
+    response = await me.call("POST", "/workers/workers", body)
+
+    assert response.status_code == 400
+    assert len(response.content) < 10_000
+
+
+async def test_a_body_that_is_too_large_is_refused(me: Caller) -> None:
+    status, code, _ = await me.refusal("POST", "/workers/workers", content=b" " * (1024 * 1024 + 1))
+
+    assert (status, code) == (413, 12064)
+    assert (await me.refusal("POST", "/workers/workers", content=b" " * 1024 * 1024))[0] == 400
+
+
+async def test_a_fault_of_kedge_is_logged_and_not_shown(world: World, me: Caller) -> None:
+    for error in (ValueError("a detail of the inside"), KedgeError("another detail")):
+        world.forge.failures.append(error)
+        project = await me.make_project(f"w{len(await me.result('GET', '/workers/workers'))}")
+        response = await me.call("POST", f"/builds/triggers/{project.trigger}/builds", {"branch": "main"})
+
+        assert response.status_code == 500
+        assert response.json()["errors"][0]["code"] == 10000
+        assert "detail" not in response.text
+
+
+async def test_who_is_too_fast_is_told_when_to_come_back(world: World, me: Caller) -> None:
+    project = await me.make_project()
+    world.forge.failures.append(RateLimited("the forge wants a pause"))
+    response = await me.call("POST", f"/builds/triggers/{project.trigger}/builds", {"branch": "main"})
+
+    assert response.status_code == 429
+    assert response.json()["errors"][0]["code"] == 12051
+    assert int(response.headers["retry-after"]) > 0
+
+
+async def test_every_answer_names_its_request(world: World, me: Caller) -> None:
+    given = await me.call("GET", "/tokens", headers={"X-Request-Id": "my-request-1"})
+    unknown = await world.client.get("/no/such")
+
+    assert given.headers["x-request-id"] == "my-request-1"
+    assert unknown.headers["x-request-id"]
+
+
+async def test_health_is_told_to_anybody(world: World) -> None:
+    assert (await world.client.get("/healthz")).json() == {"status": "ok"}
+    ready = await world.client.get("/readyz")
+    assert ready.status_code == 200
+    assert ready.json()["status"] == "ready"
+
+
+async def test_a_node_without_its_database_is_not_ready(world: World, monkeypatch: Any) -> None:
+    async def fail(*_: Any) -> None:
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    monkeypatch.setattr(world.db, "read", fail)
+    ready = await world.client.get("/readyz")
+
+    assert ready.status_code == 503
+    assert ready.json() == {"status": "the database does not answer"}
