@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import shutil
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 from uuid import uuid4
@@ -15,6 +17,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, Field
 
 from kedge import BlobInfo, BlobNotFound, Conflict, InvalidInput
+from kedge_disk.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Iterator
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 
 KEY = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", re.ASCII)
 LONGEST_KEY = 512
+LONGEST_PART = 200
+#: stands behind the name of every folder, so that `a` and `a/b` can both be keys
+FOLDER = "+"
 READ_BYTES = 1024 * 1024
 LIST_BATCH = 1000
 
@@ -65,15 +71,15 @@ class DiskBlobs:
         incoming = self._incoming / uuid4().hex
         try:
             if isinstance(data, bytes | Path):
-                await asyncio.to_thread(_write_whole, incoming, data)
+                await in_thread(_write_whole, incoming, data)
             else:
                 await _write_stream(incoming, data)
-            return await asyncio.to_thread(self._move_in, incoming, target, key, if_absent=if_absent)
+            return await in_thread(self._move_in, incoming, target, key, if_absent)
         finally:
             with suppress(FileNotFoundError):
                 incoming.unlink()
 
-    def _move_in(self, incoming: Path, target: Path, key: str, *, if_absent: bool) -> BlobInfo:
+    def _move_in(self, incoming: Path, target: Path, key: str, if_absent: bool) -> BlobInfo:  # noqa: FBT001  (passed on to a thread)
         if self._fsync:
             with incoming.open("rb") as file:
                 os.fsync(file.fileno())
@@ -90,7 +96,7 @@ class DiskBlobs:
 
     async def get(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """Yield bytes `start` to `end`; a small blob costs one hop to a thread."""
-        descriptor, size, data = await asyncio.to_thread(_open_and_read, self._path(key), start, end)
+        descriptor, size, data = await in_thread(_open_and_read, self._path(key), start, end, undo=_forget)
         if descriptor is None:
             yield data
             return
@@ -99,7 +105,7 @@ class DiskBlobs:
             yield data
             while position < stop:
                 count = min(READ_BYTES, stop - position)
-                data = await asyncio.to_thread(os.pread, descriptor, count, position)
+                data = await in_thread(os.pread, descriptor, count, position)
                 if not data:
                     return
                 position += len(data)
@@ -113,15 +119,15 @@ class DiskBlobs:
 
     async def list(self, prefix: str = "") -> AsyncIterator[BlobInfo]:
         """Yield the blobs whose key starts with `prefix`, ordered by key."""
-        walk = _walk(self._root, self._root, prefix)
-        while batch := await asyncio.to_thread(_take, walk, LIST_BATCH):
+        walk = _walk(self._root, "", prefix)
+        while batch := await in_thread(_take, walk, LIST_BATCH):
             for info in batch:
                 yield info
 
     async def delete(self, key: str) -> None:
         """Remove a blob; folders that become empty stay."""
         path = self._path(key)
-        with suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        with suppress(FileNotFoundError):
             await asyncio.to_thread(path.unlink)
 
     async def presign(self, key: str, method: Literal["GET", "PUT"], *, expires: timedelta) -> str | None:
@@ -134,7 +140,10 @@ class DiskBlobs:
     def _path(self, key: str) -> Path:
         if len(key) > LONGEST_KEY or not KEY.fullmatch(key):
             raise InvalidInput(f"{key[:80]!r} is no key of a blob")
-        return self._root / key
+        *folders, name = key.split("/")
+        if max(map(len, (*folders, name))) > LONGEST_PART:
+            raise InvalidInput(f"{key[:80]!r} has a part of more than {LONGEST_PART} characters")
+        return self._root.joinpath(*[folder + FOLDER for folder in folders], name)
 
 
 def _write_whole(target: Path, data: bytes | Path) -> None:
@@ -147,13 +156,13 @@ def _write_whole(target: Path, data: bytes | Path) -> None:
 async def _write_stream(target: Path, data: AsyncIterable[bytes]) -> None:
     with target.open("wb") as file:
         async for part in data:
-            await asyncio.to_thread(file.write, part)
+            await in_thread(file.write, part)
 
 
 def _describe(path: Path, key: str) -> BlobInfo:
     try:
         stat = path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         raise BlobNotFound(f"there is no blob {key}") from None
     if not _is_file(stat):
         raise BlobNotFound(f"there is no blob {key}")
@@ -169,8 +178,10 @@ def _open_and_read(path: Path, start: int, end: int | None) -> tuple[int | None,
     """The first part; the descriptor stays open only if there is more."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError, OSError) as error:
-        raise BlobNotFound(f"there is no blob {path.name}") from error
+    except OSError as error:
+        if error.errno not in {errno.ENOENT, errno.ELOOP}:
+            raise
+        raise BlobNotFound(f"there is no blob {path.name}") from None
     stat = os.fstat(descriptor)
     if not _is_file(stat):
         os.close(descriptor)
@@ -183,22 +194,27 @@ def _open_and_read(path: Path, start: int, end: int | None) -> tuple[int | None,
     return descriptor, stat.st_size, data
 
 
-def _walk(folder: Path, root: Path, prefix: str) -> Iterator[BlobInfo]:
+def _forget(opened: tuple[int | None, int, bytes]) -> None:
+    if opened[0] is not None:
+        os.close(opened[0])
+
+
+def _walk(folder: Path, above: str, prefix: str) -> Iterator[BlobInfo]:
     # A folder sorts as its name with the slash behind it: then the walk comes in the order of keys.
     with os.scandir(folder) as entries:
         ordered = sorted(
-            (entry.name + "/" if entry.is_dir(follow_symlinks=False) else entry.name, entry.path)
+            (entry.name.removesuffix(FOLDER) + "/" if entry.name.endswith(FOLDER) else entry.name, entry.path)
             for entry in entries
         )
     for name, path in ordered:
-        key = os.path.relpath(path, root)
+        key = above + name
         if name.endswith("/"):
-            if f"{key}/".startswith(prefix) or prefix.startswith(f"{key}/"):
-                yield from _walk(Path(path), root, prefix)
+            if key.startswith(prefix) or prefix.startswith(key):
+                yield from _walk(Path(path), key, prefix)
         elif key.startswith(prefix):
             with suppress(BlobNotFound):
                 yield _describe(Path(path), key)
 
 
 def _take(walk: Iterator[BlobInfo], count: int) -> list[BlobInfo]:
-    return [info for info, _ in zip(walk, range(count), strict=False)]
+    return list(islice(walk, count))

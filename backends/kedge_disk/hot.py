@@ -6,7 +6,6 @@ The head is one segment, the tail many small ones, so that dropping the middle i
 from __future__ import annotations
 
 import os
-import shutil
 from typing import TYPE_CHECKING
 
 import zstandard
@@ -45,23 +44,32 @@ class HotLog:
         self._tail: dict[int, int] = {}
         self._head_end: int | None = None
         self._recover()
+        self._extent = self._measure()
 
     def append(self, number: int, data: bytes, time_ms: int) -> LogExtent:
         """Add a chunk; the frame is written before the record that makes it count."""
         if number > self.next_number:
             raise LogGap(self.next_number)
         if number == self.next_number:
-            self._roll()
+            self._roll(len(data))
             frame = self._compressor.compress(data)
             entry = Entry(self.size, time_ms, self._position, len(data), len(frame), self._segment)
-            os.pwrite(self._segment_file, frame, self._position)
-            os.pwrite(self._index_file, entry.pack(), self.next_number * RECORD.size)
+            _write_whole(self._segment_file, frame, self._position)
+            _write_whole(self._index_file, entry.pack(), self.next_number * RECORD.size)
             self._count(entry)
             self._drop_middle()
-        return self.extent()
+            self._extent = self._measure()
+        return self._extent
 
     def extent(self) -> LogExtent:
-        """How much there is."""
+        """How much there is; any thread may ask."""
+        return self._extent
+
+    def trim(self) -> None:
+        """Cut off what an append that failed left behind the last frame."""
+        os.ftruncate(self._segment_file, self._position)
+
+    def _measure(self) -> LogExtent:
         start, end = self.gap()
         return LogExtent(
             size=self.size, next_number=self.next_number, sealed=False, gap_start=start, gap_end=end
@@ -100,7 +108,6 @@ class HotLog:
             if segment_path(self.folder, segment).exists()
         }
         self._open_segment()
-        os.ftruncate(self._segment_file, self._position)
 
     def _is_whole(self, entry: Entry) -> bool:
         try:
@@ -121,9 +128,9 @@ class HotLog:
         self.size = entry.end
         self.next_number += 1
 
-    def _roll(self) -> None:
-        limit = TAIL_SEGMENT_BYTES if self._segment else self._half
-        if self.size - self._segment_start < limit:
+    def _roll(self, coming: int) -> None:
+        limit = min(TAIL_SEGMENT_BYTES, self._half // 8) if self._segment else self._half
+        if self.size == self._segment_start or self.size - self._segment_start + coming <= limit:
             return
         if self._head_end is None:
             self._head_end = self.size
@@ -137,15 +144,17 @@ class HotLog:
             os.close(self._segment_file)
         path = segment_path(self.folder, self._segment)
         self._segment_file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.trim()
 
     def _drop_middle(self) -> None:
         ordered = sorted(self._tail)
-        while len(ordered) > 1 and self.size - self._tail[ordered[1]] >= self._half:
+        while len(ordered) > 1 and self.size - self._tail[ordered[0]] > self._half:
             oldest = ordered.pop(0)
             segment_path(self.folder, oldest).unlink(missing_ok=True)
             del self._tail[oldest]
 
-    def remove(self) -> None:
-        """Close it and remove every byte."""
-        self.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+
+def _write_whole(descriptor: int, data: bytes, position: int) -> None:
+    written = 0
+    while written < len(data):  # a disk that fills up takes a part and fails only at the next
+        written += os.pwrite(descriptor, data[written:], position + written)

@@ -6,8 +6,8 @@ import asyncio
 import os
 import re
 import shutil
-from collections import OrderedDict
 from typing import TYPE_CHECKING, ClassVar
+from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,6 +15,7 @@ from kedge import Conflict, InvalidInput, LogExtent, Size
 from kedge_disk.hot import HotLog
 from kedge_disk.reader import Reader
 from kedge_disk.sealed import index_path, read_extent, seal
+from kedge_disk.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,8 +51,9 @@ class DiskLogs:
         """Keep the folders' names."""
         self._max_bytes = settings.max_bytes
         self._root = host.data_dir / "logs"
-        self._open_logs: OrderedDict[LogKey, HotLog] = OrderedDict()
-        self._locks: dict[LogKey, asyncio.Lock] = {}
+        self._open_logs: dict[LogKey, HotLog] = {}
+        #: of the logs that somebody works on at this moment
+        self._locks: WeakValueDictionary[LogKey, asyncio.Lock] = WeakValueDictionary()
 
     async def open(self) -> None:
         """Make the folders."""
@@ -60,14 +62,14 @@ class DiskLogs:
     async def append(self, key: LogKey, number: int, data: bytes, *, time_ms: int) -> LogExtent:
         """Add the chunk with the next number."""
         async with self._lock(key):
-            return await asyncio.to_thread(self._append, key, number, data, time_ms)
+            extent = await in_thread(self._append, key, number, data, time_ms)
+        self._close_idle()
+        return extent
 
     def _append(self, key: LogKey, number: int, data: bytes, time_ms: int) -> LogExtent:
         folder, sealed = self._paths(key)
-        if key not in self._open_logs:
-            if index_path(sealed).exists():
-                raise Conflict("the log is sealed")
-            self._close_idle()
+        if key not in self._open_logs and index_path(sealed).exists():
+            raise Conflict("the log is sealed")
         return self._hot(key, folder).append(number, data, time_ms)
 
     async def extent(self, key: LogKey) -> LogExtent:
@@ -76,7 +78,9 @@ class DiskLogs:
         if log is not None:
             return log.extent()
         async with self._lock(key):
-            return await asyncio.to_thread(self._extent, key)
+            extent = await in_thread(self._extent, key)
+        self._close_idle()
+        return extent
 
     def _extent(self, key: LogKey) -> LogExtent:
         folder, sealed = self._paths(key)
@@ -91,15 +95,16 @@ class DiskLogs:
 
     async def read(self, key: LogKey, *, start: int = 0, end: int | None = None) -> AsyncIterator[LogChunk]:
         """Yield the chunks that overlap `start` to `end`, as far as there are any now."""
-        end = (await self.extent(key)).size if end is None else end
+        size = (await self.extent(key)).size
+        end = size if end is None else min(end, size)
         paths = self._paths(key)
         position = start
         while position < end:
-            reader = await asyncio.to_thread(_open_reader, *paths)
+            reader = await in_thread(_open_reader, *paths, undo=_close)
             if reader is None:
                 return
             try:
-                while chunks := await asyncio.to_thread(reader.read, position, end):
+                while chunks := await in_thread(reader.read, position, end):
                     for chunk in chunks:
                         yield chunk
                     position = chunks[-1].offset + len(chunks[-1].data)
@@ -111,23 +116,25 @@ class DiskLogs:
 
     async def tail_offset(self, key: LogKey, lines: int) -> int:
         """The offset at which the last `lines` lines begin."""
-        extent = await self.extent(key)
-        if lines <= 0:
-            return extent.size
-        reader = await asyncio.to_thread(_open_reader, *self._paths(key))
-        if reader is None:
-            return 0
-        try:
-            return await asyncio.to_thread(_walk_back, reader, lines, extent.gap_end)
-        finally:
-            reader.close()
+        paths = self._paths(key)
+        while True:
+            extent = await self.extent(key)
+            if lines <= 0:
+                return extent.size
+            reader = await in_thread(_open_reader, *paths, undo=_close)
+            if reader is None:
+                return 0
+            try:
+                return await in_thread(_walk_back, reader, lines, extent.gap_end)
+            except FileNotFoundError:
+                continue  # sealed, or dropped from the middle, under our eyes
+            finally:
+                reader.close()
 
     async def seal(self, key: LogKey) -> LogExtent:
         """Turn the log into one immutable file and its index."""
         async with self._lock(key):
-            extent = await asyncio.to_thread(self._seal, key)
-        self._locks.pop(key, None)
-        return extent
+            return await in_thread(self._seal, key)
 
     def _seal(self, key: LogKey) -> LogExtent:
         folder, sealed = self._paths(key)
@@ -145,8 +152,7 @@ class DiskLogs:
     async def delete(self, key: LogKey) -> None:
         """Remove every byte of it."""
         async with self._lock(key):
-            await asyncio.to_thread(self._delete, key)
-        self._locks.pop(key, None)
+            await in_thread(self._delete, key)
 
     def _delete(self, key: LogKey) -> None:
         folder, sealed = self._paths(key)
@@ -170,15 +176,18 @@ class DiskLogs:
         return log
 
     def _close_idle(self) -> None:
-        for key in list(self._open_logs):
-            if len(self._open_logs) <= MOST_OPEN:
-                return
-            lock = self._locks.get(key)
-            if lock is None or not lock.locked():
-                self._open_logs.pop(key).close()
+        # On the event loop, where locks are taken: nobody begins to work on a log while it is closed.
+        if len(self._open_logs) <= MOST_OPEN:
+            return
+        idle = [key for key in self._open_logs.copy() if key not in self._locks]
+        for key in idle[: len(self._open_logs) - MOST_OPEN]:
+            self._open_logs.pop(key).close()
 
     def _lock(self, key: LogKey) -> asyncio.Lock:
-        return self._locks.setdefault(key, asyncio.Lock())
+        lock = self._locks.get(key)
+        if lock is None:
+            lock = self._locks[key] = asyncio.Lock()
+        return lock
 
     def _paths(self, key: LogKey) -> tuple[Path, Path]:
         """The hot folder and the sealed file."""
@@ -197,17 +206,24 @@ def _open_reader(folder: Path, sealed: Path) -> Reader | None:
     return None
 
 
+def _close(reader: Reader | None) -> None:
+    if reader is not None:
+        reader.close()
+
+
 def _walk_back(reader: Reader, lines: int, lowest: int) -> int:
     """Count line ends from the back, chunk by chunk."""
     index = reader.look()
     wanted = lines
+    is_last = True
     for number in range(index.count - 1, -1, -1):
         entry = index.entry(number)
         if entry.end <= lowest:
             break
         data = reader.unpack(entry)
-        if number == index.count - 1 and data.endswith(b"\n"):
-            wanted += 1
+        if is_last and data:
+            is_last = False
+            wanted += data.endswith(b"\n")
         ends = data.count(b"\n")
         if ends < wanted:
             wanted -= ends

@@ -38,6 +38,8 @@ class Reader:
         self._folder = folder
         self._sealed = sealed
         self._next: int | None = None
+        #: segments of the middle that are no more
+        self._dropped: set[int] = set()
 
     def look(self) -> Index:
         """The index as it is now; a hot one grows."""
@@ -71,12 +73,15 @@ class Reader:
         return self._decompressor.decompress(data, max_output_size=LARGEST_CHUNK)
 
     def _chunk(self, number: int, entry: Entry) -> LogChunk | None:
+        if entry.segment in self._dropped:
+            return None
         try:
             data = self.unpack(entry)
         except FileNotFoundError:
-            if self.is_sealed or not segment_path(self._folder, 0).exists():
+            if self.is_sealed or index_path(self._sealed).exists():
                 raise
-            return None  # dropped from the middle
+            self._dropped.add(entry.segment)
+            return None
         return LogChunk(number=number, offset=entry.offset, time_ms=entry.time_ms, data=data)
 
     def _file(self, segment: int) -> int:

@@ -25,6 +25,7 @@ def seal(hot: HotLog, target: Path) -> LogExtent:
     extent = replace(hot.extent(), sealed=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
+    hot.trim()
     segments = hot.segments()
     if len(segments) == 1:
         os.link(segment_path(hot.folder, 0), target)

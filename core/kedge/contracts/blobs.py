@@ -28,9 +28,9 @@ class BlobInfo:
 class BlobStore(Protocol):
     """Immutable-ish byte strings by key. Registered as a class by `kedge_register_blobs`.
 
-    A key is 1 to 512 characters of `a-z A-Z 0-9 . _ - /`, with no empty, `.` or `..` part;
-    anything else raises `InvalidInput`. All methods may be called concurrently; a reader sees a
-    blob whole or not at all.
+    A key is 1 to 512 characters of `a-z A-Z 0-9 . _ - /`, with no empty, `.` or `..` part and none of
+    more than 200; anything else raises `InvalidInput`. All methods may be called concurrently; a reader
+    sees a blob whole or not at all.
     """
 
     name: ClassVar[str]

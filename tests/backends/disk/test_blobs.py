@@ -1,0 +1,116 @@
+"""Blobs as files."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kedge import BlobNotFound
+from kedge.testing.blobs import MEGABYTE, BlobStoreSuite, endless, fetch, keys
+from kedge.testing.fake_host import FakeHost
+from kedge_disk.blobs import DiskBlobs, DiskBlobSettings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from kedge import BlobStore
+
+
+async def opened(folder: Path, settings: DiskBlobSettings | None = None) -> DiskBlobs:
+    store = DiskBlobs(settings or DiskBlobSettings(), FakeHost(folder))
+    await store.open()
+    return store
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+class TestDiskBlobs(BlobStoreSuite):
+    @pytest.fixture
+    async def store(self, tmp_path: Path) -> AsyncIterator[BlobStore]:
+        self.folder = tmp_path / "data"
+        store = await opened(self.folder)
+        yield store
+        await store.close()
+
+    async def reopen(self, store: BlobStore) -> BlobStore:
+        await store.close()
+        return await opened(self.folder)
+
+
+async def test_a_cancelled_put_leaves_no_file(tmp_path: Path) -> None:
+    store = await opened(tmp_path)
+    arrived = asyncio.Event()
+    puts = [
+        asyncio.create_task(store.put("a", endless(b"x" * MEGABYTE, arrived))),
+        asyncio.create_task(store.put("b", b"x" * 8 * MEGABYTE)),
+    ]
+    await arrived.wait()
+    for put in puts:
+        put.cancel()
+    await asyncio.wait(puts)
+    assert files(tmp_path) in ([], ["blobs/kept/b"])
+
+
+async def test_what_a_killed_process_left_half_written_is_cleared_out(tmp_path: Path) -> None:
+    await (await opened(tmp_path)).put("a", b"whole")
+    (tmp_path / "blobs" / "incoming" / "half").write_bytes(b"ha")
+    store = await opened(tmp_path)
+    assert files(tmp_path) == ["blobs/kept/a"]
+    assert await fetch(store, "a") == b"whole"
+
+
+async def test_links_are_not_followed(tmp_path: Path) -> None:
+    store = await opened(tmp_path)
+    (tmp_path / "secret").write_bytes(b"secret")
+    (tmp_path / "blobs" / "kept" / "link").symlink_to(tmp_path / "secret")
+    with pytest.raises(BlobNotFound):
+        await fetch(store, "link")
+    with pytest.raises(BlobNotFound):
+        await store.stat("link")
+    assert await keys(store) == []
+
+
+async def test_want_of_descriptors_is_not_taken_for_a_missing_blob(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await opened(tmp_path)
+    await store.put("a", b"")
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        with pytest.raises(OSError, match="too many"):
+            await fetch(store, "a")
+
+
+async def test_readers_that_stop_early_or_are_cancelled_leave_no_descriptor_open(tmp_path: Path) -> None:
+    store = await opened(tmp_path)
+    await store.put("a", b"x" * 4 * MEGABYTE)
+    await fetch(store, "a")
+    before = descriptors()
+    for turns in range(20):
+        reader = asyncio.create_task(fetch(store, "a"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        reader.cancel()
+        await asyncio.wait([reader])
+    assert descriptors() <= before
+
+
+async def test_a_store_that_waits_for_the_disk_stores_as_well(tmp_path: Path) -> None:
+    store = await opened(tmp_path, DiskBlobSettings(fsync=True))
+    await store.put("a/b", b"data")
+    assert await fetch(store, "a/b") == b"data"
