@@ -73,7 +73,8 @@ class ForkServer:
     def _fork(self) -> Lease:
         kedge = self._socket or self._start()
         try:
-            kedge.send(b"fork")
+            with suppress(BrokenPipeError):  # a helper that has ended may have said why
+                kedge.send(b"fork")
             data, fds, _, _ = socket.recv_fds(kedge, 1 << 16, 2)
         except (ConnectionError, TimeoutError) as error:
             raise ServerGone from error
