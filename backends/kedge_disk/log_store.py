@@ -56,8 +56,15 @@ class DiskLogs:
         self._locks: WeakValueDictionary[LogKey, asyncio.Lock] = WeakValueDictionary()
 
     async def open(self) -> None:
-        """Make the folders."""
-        await asyncio.to_thread((self._root / "hot").mkdir, parents=True, exist_ok=True)
+        """Make the folders and clear out what a process killed while sealing left."""
+        await in_thread(self._open)
+
+    def _open(self) -> None:
+        hot, sealed = self._root / "hot", self._root / "sealed"
+        hot.mkdir(parents=True, exist_ok=True)
+        for folder in hot.iterdir():
+            if index_path(sealed / folder.name[:2] / f"{folder.name}.zst").exists():
+                shutil.rmtree(folder, ignore_errors=True)
 
     async def append(self, key: LogKey, number: int, data: bytes, *, time_ms: int) -> LogExtent:
         """Add the chunk with the next number."""
