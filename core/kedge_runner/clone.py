@@ -3,117 +3,98 @@
 from __future__ import annotations
 
 import os
-import re
+import time
 
+from kedge_runner.clone_reasons import GONE, NETWORK, reason_of
 from kedge_runner.command import Command
 from kedge_runner.errors import Failed
+from kedge_runner.processes import MARKER
+from kedge_runner.repository import Credentials, is_branch, is_commit, make_repository, objects_to_borrow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kedge_runner.command import Watch
     from kedge_runner.job import Job
+    from kedge_runner.watch import Watch
 
-COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-SAFE = ["-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never", "-c", "advice.detachedHead=false"]
-
-REASONS = (
-    ("not our ref", "the commit is gone: its branch was moved or deleted after the push. Push again"),
-    ("not a tree", "the commit is gone: its branch was moved or deleted after the push. Push again"),
-    ("unable to read tree", "the commit is gone: its branch was moved or deleted. Push again"),
-    ("couldn't find remote ref", "the branch is gone. Push it again"),
-    ("not found", "the repository does not exist, or Kedge may not read it. Check the repo connection"),
-    ("authentication failed", "the repository refused Kedge's credentials. Renew the repo connection"),
-    ("could not read username", "the repository wants credentials that Kedge does not have"),
-    ("could not resolve host", "the repository's host has no address. Check its URL and the network"),
-    ("no space left", "the disk is full. Free some space on the node"),
-)
+OPTIONS = ("-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false", "-c", "gc.auto=0")
+FETCH = ("fetch", "-q", "--no-tags", "--no-recurse-submodules")
+#: seconds after which a fetch is tried again when the network failed
+PAUSES = (1.0, 4.0)
+#: of what git says when it fails, so much is shown
+SHOWN = 8192
+ENVIRONMENT = {
+    "LC_ALL": "C",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
+    "GIT_SSH_COMMAND": "ssh -oBatchMode=yes",
+    "GIT_HTTP_LOW_SPEED_LIMIT": "100",
+    "GIT_HTTP_LOW_SPEED_TIME": "60",
+}
 
 
 class Checkout:
-    """Puts one commit into a folder."""
+    """Puts one commit into the folder `repo` of a workspace."""
 
-    def __init__(self, workspace: str, job: Job, environment: dict[str, str]) -> None:
+    def __init__(self, workspace: str, job: Job, environment: dict[str, str], watch: Watch) -> None:
         """Nothing is done yet."""
         self.folder = os.path.join(workspace, "repo")
         self._workspace = workspace
         self._source = job.clone
+        self._branch = job.branch
         self._commit = job.commit_hash
-        self._environment = {
-            **{name: environment[name] for name in ("PATH", "HOME", "LANG")},
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_CONFIG_GLOBAL": os.devnull,
-            "GIT_TERMINAL_PROMPT": "0",
+        self._environment = ENVIRONMENT | {
+            name: environment[name] for name in ("PATH", "HOME", "TMPDIR", MARKER) if name in environment
         }
+        self._watch = watch
 
-    def run(self, sink: Callable[[bytes], None], watch: Watch) -> None:
-        """Make the folder. Raises `Failed`."""
-        if not COMMIT.fullmatch(self._commit):
-            raise Failed("clone", f"{self._commit[:80]!r} is no commit")
-        local = self._source.local_path
-        objects = os.path.join(local, "objects") if local else ""
-        is_local = bool(local) and os.access(objects, os.R_OK | os.X_OK)
-        self._make_repository(objects if is_local else None)
-        if not is_local:
-            fetch = [*self._credentials(), "fetch", "-q", "--depth", "1", "--no-tags", "origin", self._commit]
-            self._git(fetch, sink, watch)
-        self._git(["checkout", "-q", "--detach", self._commit], sink, watch)
-
-    def _make_repository(self, alternate: str | None) -> None:
-        """What `git init` would make, without the price of a process."""
-        git = os.path.join(self.folder, ".git")
-        for part in ("objects/info", "refs/heads"):
-            os.makedirs(os.path.join(git, part))
-        url = self._source.url
-        if any(letter in url for letter in '"\\\n\r\0') or url.startswith("-"):
-            raise Failed("clone", "the repository's URL holds characters that no URL has")
-        _write(git, "HEAD", "ref: refs/heads/main\n")
-        _write(
-            git,
-            "config",
-            "[core]\n\trepositoryformatversion = 0\n\tbare = false\n"
-            f'[remote "origin"]\n\turl = "{url}"\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n',
-        )
-        if alternate is not None:
-            _write(git, "objects/info/alternates", alternate + "\n")
-
-    def _credentials(self) -> list[str]:
-        """A helper that reads the password from a file which only this user can read."""
-        if not self._source.password:
-            return ["-c", "credential.helper="]
-        path = os.path.join(self._workspace, "git-credentials")
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(f"username={self._source.username}\npassword={self._source.password}\n")
-        helper = f'!f() {{ test "$1" = get && cat {_quoted(path)}; }}; f'
-        return ["-c", "credential.helper=", "-c", f"credential.helper={helper}"]
-
-    def _git(self, arguments: list[str], sink: Callable[[bytes], None], watch: Watch) -> None:
-        said: list[bytes] = []
+    def run(self, sink: Callable[[bytes], None]) -> None:
+        """Make the folder. Raises `Failed`, when `sink` has got what git said."""
+        if not is_commit(self._commit):
+            raise Failed("clone", f"{self._commit[:80]!r} is no commit hash. Build a branch or a whole hash")
+        borrow = objects_to_borrow(self._source.local_path)
+        make_repository(self.folder, url=self._source.url, commit=self._commit, borrow=borrow)
+        said = b""
         try:
-            command = Command(["git", *SAFE, *arguments], cwd=self.folder, env=self._environment)
+            said = b"" if borrow else self._fetch()
+            said = said or self._git("checkout", "-q", "--detach", self._commit)
         except FileNotFoundError:
             raise Failed("clone", "git is missing where builds run: apt-get install git") from None
-        code = command.run(said.append, watch)
+        if said:
+            sink(said if said.endswith(b"\n") else said + b"\n")
+            raise Failed("clone", reason_of(said.decode("utf-8", "replace")))
+
+    def _fetch(self) -> bytes:
+        """Get the commit alone, or else all of its branch; what git said if neither can be had."""
+        source = self._source
+        path = os.path.join(self._workspace, "git-credentials")
+        with Credentials(path, url=source.url, username=source.username, password=source.password) as options:
+            said = self._persist(*options, *FETCH, "--depth=1", "origin", self._commit)
+            # servers of old give out no commit but the tip of a branch
+            if said and reason_of(said.decode("utf-8", "replace")) == GONE and is_branch(self._branch):
+                said = self._persist(*options, *FETCH, "origin", f"refs/heads/{self._branch}")
+        return said
+
+    def _persist(self, *arguments: str) -> bytes:
+        said = self._git(*arguments)
+        for pause in PAUSES:
+            if not said or reason_of(said.decode("utf-8", "replace")) != NETWORK:
+                break
+            gives_up = time.monotonic() + pause
+            while (left := gives_up - time.monotonic()) > 0:
+                self._watch.check()
+                self._watch.bell.wait(min(left, self._watch.remaining))
+            said = self._git(*arguments)
+        return said
+
+    def _git(self, *arguments: str) -> bytes:
+        """Nothing if it went well, else what git said, or at least its exit code."""
+        said: list[bytes] = []
+        argv = ["git", *OPTIONS, *arguments]
+        code = Command(argv, cwd=self.folder, env=self._environment, watch=self._watch).run(said.append)
         if code == 0:
-            return
-        text = b"".join(said)[-8192:]
-        sink(text)
-        raise Failed("clone", _reason(text.decode("utf-8", "replace")), code)
-
-
-def _reason(text: str) -> str:
-    lowered = text.lower()
-    for sign, reason in REASONS:
-        if sign in lowered:
-            return reason
-    return "git could not get the commit; what it said is above"
-
-
-def _write(folder: str, name: str, text: str) -> None:
-    with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
-        file.write(text)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "'\\''") + "'"
+            return b""
+        return b"".join(said)[-SHOWN:] or b"git ended with code %d" % code

@@ -5,135 +5,159 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import signal
-import subprocess
 import time
 
+from kedge_runner import processes
 from kedge_runner.errors import Cancelled, TimedOut
+from kedge_runner.processes import MARKER, SIGKILL, SIGTERM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kedge_runner.watch import Watch
+
 PIPE_BYTES = 1024 * 1024
 READ_BYTES = 256 * 1024
 F_SETPIPE_SZ = 1031
-#: how long output is waited for once the command itself has ended
+#: once the command has ended, its children's output is waited for while there is no longer silence than this
 LINGER = 0.2
-POLL_SECONDS = 0.25
+#: and no longer than this in all
+LONGEST_LINGER = 2.0
+#: how soon it is looked again whether there is room for output
+ROOM_SECONDS = 0.05
+#: output that comes in trickles is read as often as this, to read more of it at once
+TRICKLE = 0.002
 
 
 class Command:
     """One command in a session of its own, its output and errors in one pipe."""
 
-    def __init__(self, argv: list[str], *, cwd: str, env: dict[str, str]) -> None:
+    def __init__(self, argv: list[str], *, cwd: str, env: dict[str, str], watch: Watch) -> None:
         """Start it. Raises `OSError`."""
-        read, write = os.pipe2(os.O_CLOEXEC)
+        self._watch = watch
+        self._marker = f"{MARKER}={env.get(MARKER, '')}".encode()
+        self._output, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            fcntl.fcntl(write, F_SETPIPE_SZ, PIPE_BYTES)
-        except OSError:
-            pass  # an unprivileged user may be out of pipe memory; the usual size works too
-        try:
-            self._process = subprocess.Popen(
-                argv,
-                cwd=cwd,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=write,
-                stderr=write,
-                start_new_session=True,
-            )
-        except OSError:
-            os.close(read)
+            os.set_blocking(write, True)
+            self._pid = processes.start(argv, cwd=cwd, env=env, output=_enlarge(write))
+        except BaseException:
+            os.close(self._output)
             raise
         finally:
             os.close(write)
-        self._output = read
+        self._ended = os.pidfd_open(self._pid)
 
-    def run(self, sink: Callable[[bytes], None], watch: Watch) -> int:
+    def run(self, sink: Callable[[bytes], None]) -> int:
         """Hand all output to `sink`; return the exit code (negative: the signal).
 
-        Raises `Cancelled` or `TimedOut`. Nothing of its process group is left in any case.
+        Raises `Stale`, `Cancelled` or `TimedOut`. In any case nothing that it started is left.
         """
+        reading = _Reading(self._output, self._ended, self._watch, sink)
         try:
-            code = self._pump(sink, watch)
+            reading.until_ended()
+            reading.linger()
         except (Cancelled, TimedOut):
-            self._end(sink, watch.grace)
+            processes.signal_group(self._pid, SIGTERM)
+            reading.last_words(time.monotonic() + self._watch.grace)
             raise
         finally:
-            self._kill()
+            code = self._finish()
+            reading.rest()
             os.close(self._output)
         return code
 
-    def _pump(self, sink: Callable[[bytes], None], watch: Watch) -> int:
-        ended = os.pidfd_open(self._process.pid)
-        try:
-            poll = select.poll()
-            poll.register(self._output, select.POLLIN)
-            poll.register(ended, select.POLLIN)
-            open_output = True
-            while True:
-                watch.check()
-                ready = dict(poll.poll(POLL_SECONDS * 1000))
-                if self._output in ready:
-                    data = os.read(self._output, READ_BYTES)
-                    if data:
-                        sink(data)
-                    else:
-                        poll.unregister(self._output)
-                        open_output = False
-                elif ended in ready:
-                    if open_output:
-                        self._drain(sink, LINGER, watch)
-                    return self._process.wait()
-        finally:
-            os.close(ended)
+    def _finish(self) -> int:
+        # Killed before it is waited for: only until then the group's number is surely its own.
+        processes.signal_group(self._pid, SIGKILL)
+        processes.end_leftovers(self._pid, self._marker)
+        os.close(self._ended)
+        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
 
-    def _drain(self, sink: Callable[[bytes], None], linger: float, watch: Watch) -> None:
-        """Read on until the pipe is closed or stays silent; children may hold it open for good."""
-        poll = select.poll()
-        poll.register(self._output, select.POLLIN)
-        gives_up = time.monotonic() + 10 * linger
-        while poll.poll(linger * 1000) and time.monotonic() < gives_up:
-            watch.check()
-            data = os.read(self._output, READ_BYTES)
-            if not data:
+
+class _Reading:
+    """Reads a command's output as fast as there is room for it."""
+
+    def __init__(self, output: int, ended: int, watch: Watch, sink: Callable[[bytes], None]) -> None:
+        self._output = output
+        self._ended = ended
+        self._watch = watch
+        self._sink = sink
+        self._open = True
+        self._last = 0.0
+
+    def until_ended(self) -> None:
+        """Read until the command itself has ended. Raises as the watch does."""
+        while True:
+            self._watch.check()
+            ready = self._wait(self._ended, timeout=self._watch.remaining)
+            if self._ended in ready:
                 return
-            sink(data)
+            if self._output in ready:
+                self._read()
 
-    def _end(self, sink: Callable[[bytes], None], grace: float) -> None:
-        """Ask the group to end, show what it still says, then kill it."""
-        self._signal(signal.SIGTERM)
-        gives_up = time.monotonic() + grace
+    def last_words(self, gives_up: float) -> None:
+        """Read until the command has ended and nobody has its output open any more, or until `gives_up`."""
+        ended = False
+        while (self._open or not ended) and (left := gives_up - time.monotonic()) > 0:
+            ready = self._wait(*(() if ended else (self._ended,)), timeout=left)
+            ended = ended or self._ended in ready
+            if self._output in ready:
+                self._read()
+
+    def linger(self) -> None:
+        """Read on until the pipe is closed or stays silent; children may hold it open for good."""
+        gives_up = time.monotonic() + LONGEST_LINGER
+        while self._open and time.monotonic() < gives_up:
+            self._watch.check()
+            had_room = self._watch.sender.has_room()
+            ready = self._wait(timeout=LINGER if had_room else ROOM_SECONDS)
+            if self._output in ready:
+                self._read()
+            elif had_room and not ready:
+                return
+            elif not had_room:
+                gives_up += ROOM_SECONDS
+
+    def rest(self) -> None:
+        """Read what is left in the pipe, now that nobody writes to it any more."""
+        for _ in range(PIPE_BYTES // READ_BYTES + 1):
+            if not self._open or not self._read():
+                return
+
+    def _wait(self, *others: int, timeout: float) -> set[int]:
         poll = select.poll()
-        poll.register(self._output, select.POLLIN)
-        while time.monotonic() < gives_up and self._process.poll() is None:
-            if poll.poll(20) and (data := os.read(self._output, READ_BYTES)):
-                sink(data)
+        for descriptor in (*others, self._watch.bell.fd):
+            poll.register(descriptor, select.POLLIN)
+        if self._open and self._watch.sender.has_room():
+            poll.register(self._output, select.POLLIN)
+        elif self._open:
+            timeout = min(timeout, ROOM_SECONDS)
+        ready = {descriptor for descriptor, _ in poll.poll(timeout * 1000)}
+        if self._watch.bell.fd in ready:
+            self._watch.bell.clear()
+        return ready
 
-    def _kill(self) -> None:
-        self._signal(signal.SIGKILL)
-        self._process.wait()
-
-    def _signal(self, number: int) -> None:
+    def _read(self) -> bool:
+        """Read once; whether there was anything."""
+        if time.monotonic() - self._last < TRICKLE:
+            time.sleep(TRICKLE)
         try:
-            os.killpg(self._process.pid, number)
-        except (ProcessLookupError, PermissionError):
-            pass
+            data = os.read(self._output, READ_BYTES)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._open = False
+            return False
+        # a full block means that there is more: no trickle
+        self._last = 0.0 if len(data) >= READ_BYTES // 4 else time.monotonic()
+        self._sink(data)
+        return True
 
 
-class Watch:
-    """Says when a build has to end early."""
-
-    def __init__(self, *, deadline: float, grace: float, cancelled: Callable[[], bool]) -> None:
-        """`deadline` is on the monotonic clock; `grace` is the time between asking and killing."""
-        self.deadline = deadline
-        self.grace = grace
-        self._cancelled = cancelled
-
-    def check(self) -> None:
-        """Raise `Cancelled` or `TimedOut` if it is time to."""
-        if self._cancelled():
-            raise Cancelled
-        if time.monotonic() > self.deadline:
-            raise TimedOut
+def _enlarge(pipe: int) -> int:
+    try:
+        fcntl.fcntl(pipe, F_SETPIPE_SZ, PIPE_BYTES)
+    except OSError:
+        pass  # an unprivileged user may be out of pipe memory; the usual size works too
+    return pipe

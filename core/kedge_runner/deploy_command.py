@@ -16,59 +16,62 @@ def main() -> int:
     """Deploy as the environment says; return the exit code."""
     arguments = sys.argv[1:]
     if arguments[:1] != ["deploy"]:
-        return _fail("inside a build only `kedge deploy` is there. " + USAGE)
+        return _fail(f"inside a build only `kedge deploy` is there. {USAGE}")
     try:
-        folder, options = _parse(arguments[1:])
-    except ValueError:
-        return _fail(USAGE)
+        folder, options = parse(arguments[1:])
+    except ValueError as error:
+        return _fail(f"{error}. {USAGE}")
     if any(name not in os.environ for name in NEEDED):
         return _fail("`kedge deploy` works in the deploy command, which alone may deploy")
     try:
         result = _deploy(folder, options)
-    except (DeployFailed, Refused, OSError) as error:
+    except (DeployFailed, Refused, OSError, ValueError) as error:
         return _fail(str(error))
     print(f"Uploaded {result['uploaded']} of {result['files']} files as version {result['number']}")
-    if wished_live(options) and not result.get("live"):
-        print("It is not live: a newer build has deployed already")
-    print(result.get("alias_url") or result.get("url") or "")
+    print(result.get("alias_url") or result.get("url") or result.get("preview_url") or "")
     return 0
 
 
-def wished_live(options: dict[str, str]) -> bool:
-    """Whether the version shall serve in production."""
-    return "KEDGE_PREVIEW_ALIAS" not in os.environ and "--no-promote" not in options
+def parse(arguments: list[str]) -> tuple[str, dict[str, str]]:
+    """The folder and the options. Raises `ValueError`."""
+    folders: list[str] = []
+    options: dict[str, str] = {}
+    rest = iter(arguments)
+    for argument in rest:
+        name, equals, value = argument.partition("=")
+        if argument == "--":
+            folders.extend(rest)
+        elif argument == "--no-promote":
+            options[argument] = ""
+        elif name == "--message":
+            given = value if equals else next(rest, None)
+            if given is None:
+                raise ValueError("--message needs a text")
+            options[name] = given
+        elif argument.startswith("-"):
+            raise ValueError(f"there is no option {argument}")
+        else:
+            folders.append(argument)
+    if len(folders) != 1:
+        raise ValueError("give one folder")
+    return folders[0], options
 
 
 def _deploy(folder: str, options: dict[str, str]) -> dict[str, object]:
     environ = os.environ
+    preview = environ.get("KEDGE_PREVIEW_ALIAS")
     return deploy_directory(
         folder,
         url=environ["KEDGE_URL"],
         token=environ["KEDGE_TOKEN"],
         account=environ["KEDGE_ACCOUNT"],
         worker=environ["KEDGE_WORKER"],
-        deploy=wished_live(options),
-        alias=environ.get("KEDGE_PREVIEW_ALIAS") or None,
+        deploy=preview is None and "--no-promote" not in options,
+        alias=preview or None,
         message=options.get("--message", ""),
-        commit_hash=environ.get("KEDGE_COMMIT_HASH"),
-        branch=environ.get("KEDGE_BRANCH"),
+        commit_hash=environ.get("KEDGE_CI_COMMIT_SHA"),
+        branch=environ.get("KEDGE_CI_BRANCH"),
     )
-
-
-def _parse(arguments: list[str]) -> tuple[str, dict[str, str]]:
-    folders, options = [], {}
-    rest = iter(arguments)
-    for argument in rest:
-        if argument == "--no-promote":
-            options[argument] = ""
-        elif argument == "--message":
-            options[argument] = next(rest, "")
-        elif argument.startswith("-"):
-            raise ValueError(argument)
-        else:
-            folders.append(argument)
-    (folder,) = folders
-    return folder, options
 
 
 def _fail(message: str) -> int:

@@ -1,55 +1,69 @@
-"""Finds out how a project's dependencies are installed, by its lockfile."""
+"""Finds out how a project's dependencies are installed, by its lockfiles."""
 
 from __future__ import annotations
 
 import os
-import shutil
 
-#: lockfile, tool, the command that installs exactly what it says, how to get the tool
-MANAGERS: tuple[tuple[str, str, list[str], str], ...] = (
-    ("package-lock.json", "npm", ["npm", "ci"], "apt-get install npm"),
-    ("npm-shrinkwrap.json", "npm", ["npm", "ci"], "apt-get install npm"),
-    ("pnpm-lock.yaml", "pnpm", ["pnpm", "install", "--frozen-lockfile"], "npm install -g pnpm"),
-    ("yarn.lock", "yarn", ["yarn", "install", "--frozen-lockfile"], "npm install -g yarn"),
-    ("bun.lock", "bun", ["bun", "install", "--frozen-lockfile"], "npm install -g bun"),
-    ("bun.lockb", "bun", ["bun", "install", "--frozen-lockfile"], "npm install -g bun"),
-    ("uv.lock", "uv", ["uv", "sync", "--frozen"], "pip install uv"),
-    ("poetry.lock", "poetry", ["poetry", "install", "--no-interaction"], "pipx install poetry"),
-    ("requirements.txt", "pip", [], "apt-get install python3-venv"),
-)
+from kedge_runner.jsontext import loads
+
+LARGEST_MANIFEST = 1024 * 1024
 
 
 class Manager:
-    """A package manager that a project uses."""
+    """A package manager: the tool, what else it needs, the command that installs exactly what is locked."""
 
-    def __init__(self, tool: str, argv: list[str], advice: str) -> None:
-        """`argv` installs; `advice` tells how to get the tool."""
+    def __init__(self, tool: str, command: str, advice: str, *, beside: str) -> None:
+        """`advice` tells how to get the tool; `beside` is shown with its version too."""
         self.tool = tool
-        self.argv = argv
+        self.command = command
         self.advice = advice
+        self.beside = beside
+
+
+NPM = Manager("npm", "npm ci", "apt-get install npm", beside="node")
+PNPM = Manager("pnpm", "pnpm install --frozen-lockfile", "npm install -g pnpm", beside="node")
+YARN = Manager("yarn", "yarn install --frozen-lockfile", "npm install -g yarn", beside="node")
+BERRY = Manager("yarn", "yarn install --immutable", "corepack enable", beside="node")
+BUN = Manager("bun", "bun install --frozen-lockfile", "npm install -g bun", beside="bun")
+UV = Manager("uv", "uv sync --frozen", "pip install uv", beside="python3")
+POETRY = Manager("poetry", "poetry install --no-interaction", "pipx install poetry", beside="python3")
+PIP = Manager(
+    "python3",
+    'python3 -m venv "$VIRTUAL_ENV" && '
+    '"$VIRTUAL_ENV/bin/python" -m pip install --disable-pip-version-check -r requirements.txt',
+    "apt-get install python3-venv",
+    beside="python3",
+)
+
+#: of each kind the first that is found is used
+JAVASCRIPT = (
+    ("pnpm-lock.yaml", PNPM),
+    ("yarn.lock", YARN),
+    ("bun.lock", BUN),
+    ("bun.lockb", BUN),
+    ("package-lock.json", NPM),
+    ("npm-shrinkwrap.json", NPM),
+)
+PYTHON = (("uv.lock", UV), ("poetry.lock", POETRY), ("requirements.txt", PIP))
 
 
 def detect(folder: str) -> list[Manager]:
-    """The managers whose lockfiles lie in `folder`, one for each tool."""
-    found: dict[str, Manager] = {}
-    for lockfile, tool, argv, advice in MANAGERS:
-        if tool not in found and os.path.isfile(os.path.join(folder, lockfile)):
-            if tool == "yarn" and os.path.isfile(os.path.join(folder, ".yarnrc.yml")):
-                found[tool] = Manager(tool, ["yarn", "install", "--immutable"], advice)
-            else:
-                found[tool] = Manager(tool, argv, advice)
-    if "uv" in found or "poetry" in found:
-        found.pop("pip", None)
-    return list(found.values())
+    """The managers whose lockfiles lie in `folder`: at most one for JavaScript and one for Python."""
+    there = set(os.listdir(folder))
+    scripts = [manager for lockfile, manager in JAVASCRIPT if lockfile in there]
+    if len(scripts) > 1:
+        named = _named_manager(os.path.join(folder, "package.json"))
+        scripts = [manager for manager in scripts if manager.tool == named] or scripts
+    if scripts[:1] == [YARN] and ".yarnrc.yml" in there:
+        scripts = [BERRY]
+    return scripts[:1] + [manager for lockfile, manager in PYTHON if lockfile in there][:1]
 
 
-def is_there(tool: str, path: str) -> bool:
-    """Whether a tool can be called."""
-    return shutil.which("python3" if tool == "pip" else tool, path=path) is not None
-
-
-def pip_commands(workspace: str) -> list[list[str]]:
-    """How requirements are installed: into an environment beside the repository."""
-    venv = os.path.join(workspace, "venv")
-    pip = [os.path.join(venv, "bin", "python"), "-m", "pip", "install", "--disable-pip-version-check"]
-    return [["python3", "-m", "venv", venv], [*pip, "-r", "requirements.txt"]]
+def _named_manager(manifest: str) -> str:
+    """What `packageManager` in package.json says, without the version."""
+    try:
+        with open(manifest, "rb") as file:
+            data = loads(file.read(LARGEST_MANIFEST))
+    except (OSError, ValueError, RecursionError):
+        return ""
+    return str(data.get("packageManager", "")).partition("@")[0] if isinstance(data, dict) else ""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
+
+from kedge_runner.processes import MARKER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,29 +15,29 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 SHIM = """\
 #!/bin/sh
-exec {python} -I -S -c 'import sys; sys.path.insert(0, "{source}"); \
-from kedge_runner.deploy_command import main; sys.exit(main())' "$@"
+exec {python} -I -S -c 'import sys; sys.path.insert(0, sys.argv.pop(1))
+from kedge_runner.deploy_command import main; sys.exit(main())' {source} "$@"
 """
 
 
 def base_environment(workspace: str, job: Job) -> dict[str, str]:
-    """What every command of a build sees."""
-    home = os.path.join(workspace, "home")
-    temporary = os.path.join(workspace, "tmp")
+    """What every command of a build sees; makes the folders that it names."""
+    home, temporary = os.path.join(workspace, "home"), os.path.join(workspace, "tmp")
     for folder in (home, temporary):
         os.makedirs(folder, exist_ok=True)
     environment = {
-        "PATH": f"{write_shim(workspace)}:{os.environ.get('PATH', PATH)}",
+        "PATH": f"{write_shim(workspace)}:{os.environ.get('PATH') or PATH}",
         "HOME": home,
         "TMPDIR": temporary,
         "LANG": "C.UTF-8",
-        "CI": "true",
         "SHELL": "/bin/sh",
+        "CI": "true",
     }
-    marker = os.environ.get("KEDGE_ATTEMPT_ID")
-    if marker:
-        environment["KEDGE_ATTEMPT_ID"] = marker
-    return environment | ci_variables(job) | job.variables
+    environment |= ci_variables(job)
+    # an empty name, or one with `=`, is no variable to the kernel
+    environment |= {name: value for name, value in job.variables.items() if name and "=" not in name}
+    environment[MARKER] = os.environ.get(MARKER) or f"{job.build_uuid}-{job.attempt}"
+    return environment
 
 
 def ci_variables(job: Job) -> dict[str, str]:
@@ -57,8 +58,6 @@ def deploy_environment(job: Job) -> dict[str, str]:
         "KEDGE_TOKEN": job.deploy.token,
         "KEDGE_ACCOUNT": job.deploy.account,
         "KEDGE_WORKER": job.worker,
-        "KEDGE_COMMIT_HASH": job.commit_hash,
-        "KEDGE_BRANCH": job.branch,
     }
     if not job.is_production:
         environment["KEDGE_PREVIEW_ALIAS"] = job.preview_alias or ""
@@ -69,11 +68,10 @@ def write_shim(workspace: str) -> str:
     """A folder with a `kedge` that can deploy, though Kedge is not installed here; return it."""
     folder = os.path.join(workspace, "bin")
     os.makedirs(folder, exist_ok=True)
-    path = os.path.join(folder, "kedge")
     source = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(SHIM.format(python=_quoted(sys.executable), source=source))
-    os.chmod(path, stat.S_IRWXU)
+    text = SHIM.format(python=_quoted(sys.executable), source=_quoted(source))
+    with os.fdopen(os.open(os.path.join(folder, "kedge"), os.O_WRONLY | os.O_CREAT, 0o755), "w") as file:
+        file.write(text)
     return folder
 
 

@@ -30,7 +30,7 @@ class Stale(RunnerError):
 
 
 class Refused(RunnerError):
-    """Kedge answered a request with an error."""
+    """Kedge answered a request with an error, or (status 0) could not be reached for too long."""
 
     def __init__(self, status: int, code: int, message: str, result: object = None) -> None:
         """`code` is the envelope's; `result` what came with it."""

@@ -1,10 +1,10 @@
-"""What an attempt has to do, as Kedge tells it."""
+"""What an attempt has to do, as Kedge tells it. Nothing here changes once it is read."""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Final
 
 
 class Clone:
@@ -12,10 +12,10 @@ class Clone:
 
     def __init__(self, data: dict[str, Any]) -> None:
         """Read the JSON of Kedge."""
-        self.url: str = data["url"]
-        self.username: str = data["username"]
-        self.password: str = data["password"]
-        self.local_path: str | None = data["local_path"]
+        self.url: Final[str] = data["url"]
+        self.username: Final[str] = data["username"]
+        self.password: Final[str] = data["password"]
+        self.local_path: Final[str | None] = data["local_path"]
 
 
 class Deploy:
@@ -23,9 +23,9 @@ class Deploy:
 
     def __init__(self, data: dict[str, Any]) -> None:
         """Read the JSON of Kedge."""
-        self.url: str = data["url"]
-        self.token: str = data["token"]
-        self.account: str = data["account"]
+        self.url: Final[str] = data["url"]
+        self.token: Final[str] = data["token"]
+        self.account: Final[str] = data["account"]
 
 
 class Job:
@@ -33,23 +33,29 @@ class Job:
 
     def __init__(self, data: dict[str, Any]) -> None:
         """Read the JSON of Kedge."""
-        self.build_uuid: str = data["build_uuid"]
-        self.worker: str = data["worker"]
-        self.branch: str = data["branch"]
-        self.commit_hash: str = data["commit_hash"]
-        self.is_production: bool = data["is_production"]
-        self.clone = Clone(data["clone"])
-        self.deploy = Deploy(data["deploy"])
-        self.root_directory: str = data["root_directory"]
-        self.build_command: str = data["build_command"]
-        self.deploy_command: str = data["deploy_command"]
-        self.variables: dict[str, str] = data["variables"]
-        self.preview_alias: str | None = data["preview_alias"]
-        self.timeout: float = data["timeout"]
-        self.stop_grace: float = data["stop_grace"]
-        self._secrets: list[str] = data["secrets"]
+        self.build_uuid: Final[str] = data["build_uuid"]
+        self.attempt: Final[int] = data["attempt"]
+        self.worker: Final[str] = data["worker"]
+        self.branch: Final[str] = data["branch"]
+        self.commit_hash: Final[str] = data["commit_hash"]
+        self.is_production: Final[bool] = data["is_production"]
+        self.clone: Final = Clone(data["clone"])
+        self.deploy: Final = Deploy(data["deploy"])
+        self.root_directory: Final[str] = data["root_directory"]
+        self.build_command: Final[str] = data["build_command"]
+        self.deploy_command: Final[str] = data["deploy_command"]
+        self.variables: Final[dict[str, str]] = data["variables"]
+        self.preview_alias: Final[str | None] = data["preview_alias"]
+        self.timeout: Final[float] = data["timeout"]
+        self.stop_grace: Final[float] = data["stop_grace"]
+        self._secrets: Final[list[str]] = data["secrets"]
 
     @property
     def secrets(self) -> list[str]:
         """Everything that may never be shown."""
         return [*self._secrets, self.clone.password, self.deploy.token]
+
+    def names_of(self, values: set[str]) -> list[str]:
+        """The secret variables that have one of these values."""
+        secret = values & set(self._secrets)
+        return sorted(name for name, value in self.variables.items() if value in secret)

@@ -6,34 +6,64 @@ LONGEST = 1024 * 1024
 
 
 class LineCap:
-    """Lets at most `LONGEST` bytes of a line through, and says how many it left out."""
+    """Lets at most `LONGEST` bytes of a line through, and says how many it left out.
 
-    def __init__(self) -> None:
+    A carriage return ends a line as well: a progress bar may go on for as long as it likes.
+    """
+
+    def __init__(self, longest: int = LONGEST) -> None:
         """At the start of a line."""
+        self._longest = longest
         self._length = 0
         self._left_out = 0
 
     def feed(self, data: bytes) -> bytes:
-        """The next part. Parts are no longer than `LONGEST`, so only a part's first line can be too long."""
-        end = data.find(b"\n")
+        """The next part."""
+        parts = []
+        while len(data) > self._longest:
+            parts.append(self._feed(data[: self._longest]))
+            data = data[self._longest :]
+        return b"".join([*parts, self._feed(data)]) if parts else self._feed(data)
+
+    def finish(self) -> bytes:
+        """What tells of the part that was left out of the present line."""
+        if not self._left_out:
+            return b""
+        marker = b" ... [line cut: %d bytes left out]" % self._left_out
+        self._left_out = 0
+        return marker
+
+    def _feed(self, data: bytes) -> bytes:
+        """A part no longer than `LONGEST`, so that only its first line can be too long."""
+        end = _first_end(data)
         first = data if end < 0 else data[:end]
-        if self._length + len(first) <= LONGEST and not self._left_out:
-            newline = data.rfind(b"\n")
-            self._length = self._length + len(data) if newline < 0 else len(data) - newline - 1
+        if self._length + len(first) <= self._longest and not self._left_out:
+            last = max(data.rfind(b"\n"), data.rfind(b"\r"))
+            self._length = self._length + len(data) if last < 0 else len(data) - last - 1
             return data
-        kept = first[: max(LONGEST - self._length, 0)]
+        kept = b"" if self._left_out else whole_characters(first[: self._longest - self._length])
         self._left_out += len(first) - len(kept)
         self._length += len(kept)
         if end < 0:
             return kept
         marker = self.finish()
         self._length = 0
-        return kept + marker + self.feed(data[end:])
+        return kept + marker + self._feed(data[end:])
 
-    def finish(self) -> bytes:
-        """What tells of the part that was left out of the present line."""
-        if not self._left_out:
-            return b""
-        marker = b" [line cut: %d bytes left out]" % self._left_out
-        self._left_out = 0
-        return marker
+
+def _first_end(data: bytes) -> int:
+    newline = data.find(b"\n")
+    returned = data.find(b"\r", 0, newline if newline >= 0 else len(data))
+    return returned if returned >= 0 else newline
+
+
+def whole_characters(data: bytes) -> bytes:
+    """Without the beginning of a UTF-8 character that is not all there."""
+    for back in range(1, min(4, len(data) + 1)):
+        byte = data[-back]
+        if byte >= 0xC0:
+            needed = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return data[:-back] if back < needed else data
+        if byte < 0x80:
+            return data
+    return data

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import sys
-import time
 
+from kedge_runner.bell import Bell
 from kedge_runner.client import Client
-from kedge_runner.command import Watch
-from kedge_runner.errors import Cancelled, Failed, Refused, Stale, TimedOut
+from kedge_runner.encodings import SHORTEST
+from kedge_runner.errors import Refused, Stale
 from kedge_runner.job import Job
+from kedge_runner.jsontext import loads
 from kedge_runner.log import Log
 from kedge_runner.phases import Phases
+from kedge_runner.processes import on_terminate
+from kedge_runner.sender import LOG_GAP
+from kedge_runner.verdict import success, verdict_on
+from kedge_runner.watch import Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,83 +26,88 @@ DONE, STALE = 0, 3
 
 
 def main() -> int:
-    """Read the assignment, one line of JSON, from standard input, and do it."""
-    return run(json.loads(sys.stdin.readline()))
+    """Read the assignment, one line of JSON, from standard input, and do it; return the exit code."""
+    return run(loads(sys.stdin.readline()))
 
 
 def run(assignment: dict[str, Any]) -> int:
-    """Do one attempt; return the exit code: 0 reported, 3 there was nobody to report to."""
+    """Do the work of one attempt; return the exit code: 3 if Kedge wants no more of it."""
     return Attempt(assignment).run()
 
 
 class Attempt:
-    """One attempt at a build."""
+    """Tells Kedge how it goes. Nothing but the end of the attempt stops the report."""
 
     def __init__(self, assignment: dict[str, Any]) -> None:
         """Say hello at once: the first line is on its way before the job is known."""
         self._cancelled = False
-        signal.signal(signal.SIGTERM, self._cancel)
+        self._watch: Watch | None = None
+        on_terminate(self._cancel)
+        endpoint, self._token = str(assignment["endpoint"]), str(assignment["token"])
         prefix = f"/api/builds/{assignment['build_uuid']}"
-        endpoint, token = str(assignment["endpoint"]), str(assignment["token"])
-        self._number = assignment["attempt"]
+        self._number: int = assignment["attempt"]
         self._workspace = str(assignment["workspace"])
-        self._token = token
-        self._control = Client(endpoint, token, prefix, gives_up=lambda: self._cancelled)
+        self._bell = Bell()
         self._log = Log(
-            Client(endpoint, token, prefix, gives_up=lambda: self._cancelled),
-            os.path.join(self._workspace, "log.spool"),
+            Client(endpoint, self._token, prefix), os.path.join(self._workspace, "log.spool"), self._bell
         )
         self._log.say("Initializing build environment...")
+        self._control = Client(endpoint, self._token, prefix)
 
     def run(self) -> int:
         """Work and report."""
         try:
-            return self._work(Job(self._control.call("GET", "/job")))
+            self._work(Job(self._control.call("GET", "/job")))
         except (Stale, Refused):
             return STALE
+        return DONE
 
-    def _work(self, job: Job) -> int:
-        self._log.mask([*job.secrets, self._token])
-        watch = Watch(
-            deadline=time.monotonic() + job.timeout,
-            grace=job.stop_grace,
-            cancelled=lambda: self._cancelled or self._log.cancel_requested,
-        )
+    def _work(self, job: Job) -> None:
+        secrets = {*job.secrets, self._token}
+        self._log.mask(secrets)
+        watch = Watch(self._bell, self._log.sender, timeout=job.timeout, grace=job.stop_grace)
+        self._watch = watch
+        if self._cancelled:
+            watch.cancel()
+        for name in job.names_of({secret for secret in secrets if len(secret.strip().encode()) < SHORTEST}):
+            self._log.say(f"Warning: the value of {name} is too short to be masked in this log")
         phases = Phases(job, self._workspace, self._log, watch)
         verdict = self._judge(phases, job)
         verdict |= {"status": "stopped", "phases": phases.done, "chunks": self._log.close()}
-        self._report(verdict)
-        return DONE
+        self._report_end(verdict)
 
     def _judge(self, phases: Phases, job: Job) -> dict[str, object]:
         try:
             phases.run(lambda: self._report({"status": "running"}))
-        except Failed as error:
-            self._log.say(f"Failed: {error}")
-            outcome = "terminated" if error.failure == "out_of_memory" else "fail"
-            return {
-                "outcome": outcome,
-                "failure": error.failure,
-                "message": str(error),
-                "exit_code": error.exit_code,
-            }
-        except Cancelled:
+        except (Stale, Refused):
+            raise
+        except Exception as error:  # noqa: BLE001  (whatever it is, the build has to end, and with a reason)
+            verdict = verdict_on(error, timeout=job.timeout)
+        else:
+            verdict = success()
+        if verdict["outcome"] == "cancelled":
             self._log.say("Cancelled.")
-            return {"outcome": "cancelled"}
-        except TimedOut:
-            message = f"it ran longer than {job.timeout:g} s"
-            self._log.say(f"Failed: {message}")
-            return {"outcome": "terminated", "failure": "timeout", "message": message}
-        except OSError as error:
-            message = f"the runner could not go on: {error}"
-            self._log.say(f"Failed: {message}")
-            return {"outcome": "fail", "failure": "internal", "message": message}
-        return {"outcome": "success", "exit_code": 0}
+        elif verdict["outcome"] != "success":
+            self._log.say(f"Failed: {verdict['message']}")
+        return verdict
+
+    def _report_end(self, verdict: dict[str, object]) -> None:
+        try:
+            self._report(verdict)
+        except Refused as error:
+            expected = error.result.get("expected") if isinstance(error.result, dict) else None
+            if error.code != LOG_GAP or not isinstance(expected, int):
+                raise
+            self._log.sender.resend(expected)
+            self._report(verdict)
 
     def _report(self, report: dict[str, object]) -> None:
         answer = self._control.call("PUT", "/status", {"attempt": self._number, **report})
         if isinstance(answer, dict) and answer.get("cancel"):
-            self._cancelled = True
+            self._cancel()
 
-    def _cancel(self, _signal: int, _frame: object) -> None:
+    def _cancel(self, *_: object) -> None:
+        """Safe in a signal handler."""
         self._cancelled = True
+        if self._watch is not None:
+            self._watch.cancel()

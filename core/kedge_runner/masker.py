@@ -2,81 +2,93 @@
 
 from __future__ import annotations
 
-import base64
-import json
+from kedge_runner.encodings import forms_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 STARS = b"***"
-#: shorter values would mask half of an ordinary log
-SHORTEST = 4
 
 
 class Masker:
-    """Replaces every form of every secret; holds back only what may be the beginning of one."""
+    """Replaces every form of every secret, the leftmost first and of several there the longest.
 
-    def __init__(self, secrets: list[str]) -> None:
-        """`secrets` shorter than `SHORTEST` are left alone."""
-        forms: set[bytes] = set()
-        for secret in secrets:
-            if len(secret) >= SHORTEST:
-                forms |= forms_of(secret)
-        self._forms = sorted(forms, key=len, reverse=True)
-        self._longest = max(map(len, self._forms), default=0)
+    It holds back only the end of what it was given, and only if a form really begins like that.
+    However a text is cut, what comes out is the same.
+    """
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        """Secrets that are too short to have forms are left alone."""
+        forms = {form for secret in set(secrets) for form in forms_of(secret)}
+        self._forms = sorted(forms, key=lambda form: (-len(form), form))
+        self._single = _Beginnings(form for form in self._forms if b"\n" not in form)
+        self._several = _Beginnings(form for form in self._forms if b"\n" in form)
         self._held = b""
 
     def feed(self, data: bytes) -> bytes:
         """The next part, masked; its end may come with a later part."""
         if self._held:
             data = self._held + data
-        for form in self._forms:
-            if form in data:
-                data = data.replace(form, STARS)
-        held = self._suspicious(data)
-        self._held = data[len(data) - held :] if held else b""
-        return data[: len(data) - held] if held else data
+        until = self._doubtful(data)
+        masked, end = self._mask(data, until)
+        self._held = data[end:]
+        # what looked like a beginning was the end of a secret: look again at what follows it
+        return masked + self.feed(b"") if end > until else masked
 
     def finish(self) -> bytes:
-        """What was held back: the stream has ended, so it is no secret."""
+        """What was held back: the stream has ended, so no form is longer than what there is."""
         held, self._held = self._held, b""
-        return held
+        return self._mask(held, len(held))[0]
 
-    def _suspicious(self, data: bytes) -> int:
-        """How many bytes at the end could be the beginning of a secret."""
-        tail = data[-(self._longest - 1) :] if self._longest > 1 else b""
+    def _doubtful(self, data: bytes) -> int:
+        """Where the first form begins that may go on in the next part; the length if none does."""
+        line = data[data.rfind(b"\n", max(len(data) - self._single.longest, 0)) + 1 :]
+        tail = max(self._single.at_end(line), self._several.at_end(data))
+        return len(data) - tail
+
+    def _mask(self, data: bytes, until: int) -> tuple[bytes, int]:
+        """Replace forms that begin before `until`; also return up to where `data` is used up."""
+        # Looking for each form in turn is far quicker than one pattern for all: the longer it is, the
+        # larger are the steps in which it is looked for.
+        present = [form for form in self._forms if form in data]
+        if not present:
+            return data[:until], until
+        if len(present) == 1 and until == len(data):
+            return data.replace(present[0], STARS), until
+        parts, start = [], 0
+        found = {form: data.find(form) for form in present}
+        while found:
+            form = min(found, key=lambda form: (found[form], -len(form)))
+            position = found[form]
+            if position >= until:
+                break
+            parts += [data[start:position], STARS]
+            start = position + len(form)
+            found = {form: at if at >= start else data.find(form, start) for form, at in found.items()}
+            found = {form: at for form, at in found.items() if at >= 0}
+        end = max(start, until)
+        return b"".join([*parts, data[start:end]]), end
+
+
+class _Beginnings:
+    """Tells how much of the end of a text could be the beginning of a form."""
+
+    def __init__(self, forms: Iterable[bytes]) -> None:
+        self._forms = list(forms)
+        self.longest = max(map(len, self._forms), default=0)
+
+    def at_end(self, data: bytes) -> int:
+        """The length of the longest end of `data` that some form begins with and goes on after."""
+        tail = data[max(len(data) - self.longest + 1, 0) :]
         most = 0
+        if not tail:
+            return most
         for form in self._forms:
             position = tail.find(form[:1], max(len(tail) - len(form) + 1, 0))
-            while position >= 0 and len(tail) - position > most:
+            while 0 <= position < len(tail) - most:
                 if form.startswith(tail[position:]):
                     most = len(tail) - position
                     break
                 position = tail.find(form[:1], position + 1)
         return most
-
-
-def forms_of(secret: str) -> set[bytes]:
-    """The ways in which a secret is likely to be printed."""
-    raw = secret.encode()
-    forms = {raw, raw.hex().encode(), _percent(raw), _percent(raw).replace(b"%20", b"+")}
-    forms.add(json.dumps(secret)[1:-1].encode())
-    forms.add(json.dumps(secret, ensure_ascii=False)[1:-1].encode())
-    forms.add(raw.replace(b"'", b"'\\''"))
-    forms |= _base64_forms(raw)
-    forms |= {line.strip() for line in raw.splitlines() if len(line.strip()) >= 2 * SHORTEST}
-    return {form for form in forms if len(form) >= SHORTEST}
-
-
-def _base64_forms(raw: bytes) -> set[bytes]:
-    """As part of a longer text a secret may begin at any of three places in a group of base64."""
-    forms = set()
-    for before in range(3):
-        whole = base64.b64encode(b"\0" * before + raw)
-        start = (before * 8 + 5) // 6
-        end = (before + len(raw)) * 8 // 6
-        forms.add(whole[start:end])
-        forms.add(whole[start:end].replace(b"+", b"-").replace(b"/", b"_"))
-    return forms
-
-
-def _percent(raw: bytes) -> bytes:
-    safe = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
-    return b"".join(bytes((byte,)) if byte in safe else b"%%%02X" % byte for byte in raw)

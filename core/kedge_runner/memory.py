@@ -10,24 +10,20 @@ def out_of_memory_kills() -> int:
             lines = file.read().splitlines()
     except OSError:
         return 0
+    kills = 0
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if "memory" in controllers.split(","):
-            return _counter(f"/sys/fs/cgroup/memory{path}/memory.oom_control")
-        if not controllers:
-            count = _counter(f"/sys/fs/cgroup{path}/memory.events")
-            if count:
-                return count
-    return 0
+            kills += _counter(f"/sys/fs/cgroup/memory{path}/memory.oom_control")
+        elif not controllers:
+            kills += _counter(f"/sys/fs/cgroup{path}/memory.events")
+    return kills
 
 
 def _counter(path: str) -> int:
     try:
         with open(path, encoding="utf-8") as file:
-            for line in file:
-                name, _, value = line.partition(" ")
-                if name == "oom_kill":
-                    return int(value)
-    except OSError:
-        pass
-    return 0
+            counts = dict(line.split() for line in file)
+        return int(counts.get("oom_kill", 0))
+    except (OSError, ValueError):
+        return 0
