@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
 
 from pydantic import StringConstraints
@@ -10,6 +10,8 @@ from starlette.routing import Route
 
 from kedge.api import bodies
 from kedge.api.envelope import ok
+from kedge.api.operations import answers
+from kedge.api.shapes import ApiTokenShape, NewApiTokenShape
 from kedge.db.clock import now_ms, to_iso
 from kedge.db.queries import tokens as queries
 from kedge.db.tables import ApiToken
@@ -27,12 +29,14 @@ class NewApiToken(bodies.Strict):
     can_write: bool = True
 
 
+@answers(list[ApiTokenShape])
 async def list_tokens(request: Request) -> Response:
     """The account's tokens, by name only."""
     found = await bodies.services(request).db.read(queries.api_tokens, request.state.account_id)
     return ok([_describe(token) for token in found])
 
 
+@answers(NewApiTokenShape)
 async def create(request: Request) -> Response:
     """Make a token. Its value is in this answer and nowhere else."""
     body = await bodies.read(request, NewApiToken)
@@ -46,9 +50,11 @@ async def create(request: Request) -> Response:
         created_on=now_ms(),
     )
     await bodies.services(request).db.write(queries.add, token)
-    return ok({**_describe(token), "value": value})
+    made: NewApiTokenShape = {**_describe(token), "value": value}
+    return ok(made)
 
 
+@answers(None)
 async def revoke(request: Request) -> Response:
     """Make a token good for nothing."""
     services = bodies.services(request)
@@ -58,7 +64,7 @@ async def revoke(request: Request) -> Response:
     return ok(None)
 
 
-def _describe(token: ApiToken) -> dict[str, Any]:
+def _describe(token: ApiToken) -> ApiTokenShape:
     return {
         "id": token.id,
         "name": token.name,

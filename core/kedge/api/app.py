@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, Router
 
 from kedge.api import (
     api_tokens,
@@ -54,12 +54,18 @@ def create_app(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> St
     app = Starlette(
         routes=[
             *runner.routes,
-            Mount(ACCOUNT, routes=ACCOUNT_ROUTES, middleware=[Middleware(AccountAccess)]),
+            Mount(
+                ACCOUNT,
+                app=Router(ACCOUNT_ROUTES, redirect_slashes=False),
+                middleware=[Middleware(AccountAccess)],
+            ),
             *health.routes,
             *extra_routes,
         ],
         middleware=[Middleware(RequestLog)],
         exception_handlers=HANDLERS,
     )
+    # A redirect would tell nameless callers which addresses there are, and names the Host they sent.
+    app.router.redirect_slashes = False
     app.state.services = services
     return app

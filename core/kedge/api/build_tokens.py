@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
 
 from pydantic import StringConstraints
@@ -11,6 +11,8 @@ from starlette.routing import Route
 
 from kedge.api import bodies
 from kedge.api.envelope import ok
+from kedge.api.operations import answers
+from kedge.api.shapes import BuildTokenShape
 from kedge.db.clock import now_ms
 from kedge.db.queries import tokens as queries
 from kedge.db.tables import BuildToken
@@ -30,12 +32,14 @@ class NewBuildToken(bodies.Strict):
     cloudflare_token_id: Annotated[str, StringConstraints(max_length=255)] = ""
 
 
+@answers(list[BuildTokenShape])
 async def list_tokens(request: Request) -> Response:
     """The account's build tokens, without their secrets."""
     found = await bodies.services(request).db.read(queries.build_tokens, request.state.account_id)
     return ok([_describe(token) for token in found])
 
 
+@answers(BuildTokenShape)
 async def create(request: Request) -> Response:
     """Keep a token, encrypted."""
     body = await bodies.read(request, NewBuildToken)
@@ -53,6 +57,7 @@ async def create(request: Request) -> Response:
     return ok(_describe(token))
 
 
+@answers(None)
 async def delete(request: Request) -> Response:
     """Forget a token."""
     services = bodies.services(request)
@@ -61,7 +66,7 @@ async def delete(request: Request) -> Response:
     return ok(None)
 
 
-def _describe(token: BuildToken) -> dict[str, Any]:
+def _describe(token: BuildToken) -> BuildTokenShape:
     return {
         "build_token_uuid": token.uuid,
         "build_token_name": token.name,

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
 from kedge.api import bodies, triggers
 from kedge.api.envelope import ok, page_info
+from kedge.api.operations import answers
+from kedge.api.shapes import (
+    BuildShape,
+    BuildsShape,
+    CancelledShape,
+    ExtraShape,
+    FailureShape,
+    LimitsShape,
+    MetadataShape,
+    QueuedShape,
+    WaitShape,
+)
 from kedge.builds.states import Status
 from kedge.contracts.failures import ADVICE, Failure
 from kedge.db.clock import to_iso
@@ -23,16 +35,25 @@ if TYPE_CHECKING:
 
     from kedge.db.queries.queue import Before
 
+VERSIONS = "version_ids"
+TAGS = "external_script_ids"
 MOST_IDS = 20
 MOST_PER_PAGE = 200
 MOST_QUEUED = 1000
+FILTERS = {
+    "worker": "The name or tag of a worker.",
+    "branch": "The name of a branch.",
+    "status": f"One of {', '.join(Status)}.",
+}
 
 
+@answers(BuildShape)
 async def get(request: Request) -> Response:
     """One build."""
     return ok(await show_build(request, request.path_params["build_uuid"]))
 
 
+@answers(list[BuildShape], query=FILTERS, paged=True)
 async def list_all(request: Request) -> Response:
     """Builds of the account, newest first; `?worker=`, `?branch=` and `?status=` narrow them."""
     status = request.query_params.get("status")
@@ -46,36 +67,50 @@ async def list_all(request: Request) -> Response:
     return await _page(request, wanted)
 
 
+@answers(list[BuildShape], paged=True)
 async def list_of_worker(request: Request) -> Response:
     """Builds of a worker, newest first."""
     return await _page(request, BuildFilter(worker=request.path_params["worker"]))
 
 
+@answers(BuildsShape, query={VERSIONS: "Ids of versions between commas."}, required=frozenset({VERSIONS}))
 async def of_versions(request: Request) -> Response:
     """The builds behind `?version_ids=`, at most 20 of them."""
-    ids = _ids(request, "version_ids")
+    ids = _ids(request, VERSIONS)
     db = bodies.services(request).db
     found = await db.read(queries.builds_of_versions, request.state.account_id, ids)
     return ok({"builds": {version: describe(request, view) for version, view in found.items()}})
 
 
+@answers(
+    BuildsShape,
+    query={"external_script_ids": "Tags between commas."},
+    required=frozenset({"external_script_ids"}),
+)
 async def latest(request: Request) -> Response:
     """The newest build of each of `?external_script_ids=`, at most 20 of them."""
-    ids = _ids(request, "external_script_ids")
+    ids = _ids(request, TAGS)
     db = bodies.services(request).db
     found = await db.read(queries.latest_builds, request.state.account_id, ids)
     return ok({"builds": {tag: describe(request, view) for tag, view in found.items()}})
 
 
+@answers(CancelledShape)
 async def cancel(request: Request) -> Response:
     """End a build, waiting or running. 409 if it has stopped."""
     services = bodies.services(request)
     build_uuid = request.path_params["build_uuid"]
     await services.control.cancel(request.state.account_id, build_uuid)
     build = await show_build(request, build_uuid)
-    return ok({name: build[name] for name in ("build_uuid", "build_outcome", "stopped_on")})
+    cancelled: CancelledShape = {
+        "build_uuid": build["build_uuid"],
+        "build_outcome": build["build_outcome"],
+        "stopped_on": build["stopped_on"],
+    }
+    return ok(cancelled)
 
 
+@answers(BuildShape)
 async def retry(request: Request) -> Response:
     """Queue a stopped build for another attempt. 409 if it has not stopped."""
     services = bodies.services(request)
@@ -84,12 +119,13 @@ async def retry(request: Request) -> Response:
     return ok(await show_build(request, build_uuid))
 
 
+@answers(list[QueuedShape], paged=True)
 async def show_queue(request: Request) -> Response:
     """Builds that wait, in the order in which they will start, each with the reason."""
     page, per_page = bodies.paging(request, default=MOST_PER_PAGE, most=MOST_QUEUED)
     waiting = await bodies.services(request).db.read(queue.waiting, request.state.account_id)
     first = (page - 1) * per_page
-    shown = [
+    shown: list[QueuedShape] = [
         {
             "position": place + 1,
             "build_uuid": one.build_uuid,
@@ -106,12 +142,13 @@ async def show_queue(request: Request) -> Response:
     return ok(shown, result_info=info)
 
 
+@answers(LimitsShape)
 async def limits(_request: Request) -> Response:
     """There is no limit on build minutes here."""
     return ok({"has_reached_build_minutes_limit": False, "build_minutes_refresh_on": None})
 
 
-async def show_build(request: Request, build_uuid: str) -> dict[str, Any]:
+async def show_build(request: Request, build_uuid: str) -> BuildShape:
     """One build of the caller's account as JSON. Raises `NotFound`."""
     db = bodies.services(request).db
     return describe(request, await db.read(queries.get_build, request.state.account_id, build_uuid))
@@ -137,7 +174,7 @@ def _ids(request: Request, name: str) -> list[str]:
     return ids
 
 
-def describe(request: Request, view: BuildView) -> dict[str, Any]:
+def describe(request: Request, view: BuildView) -> BuildShape:
     """A build as the API shows it; what is Kedge's own stands under `kedge`."""
     build = view.build
     return {
@@ -158,30 +195,30 @@ def describe(request: Request, view: BuildView) -> dict[str, Any]:
     }
 
 
-def _metadata(view: BuildView) -> dict[str, Any]:
+def _metadata(view: BuildView) -> MetadataShape:
     build, snapshot = view.build, view.build.snapshot
-    frozen = (
-        "build_command",
-        "deploy_command",
-        "root_directory",
-        "build_token_uuid",
-        "build_token_name",
-        "environment_variables",
-        "repo_name",
-        "provider_account_name",
-        "provider_type",
-    )
     return {
         "build_trigger_source": build.source,
         "branch": build.branch,
         "commit_hash": build.commit_hash,
         "commit_message": build.commit_message,
         "author": build.author,
-        **{name: snapshot.get(name) for name in frozen},
+        "build_command": snapshot["build_command"],
+        "deploy_command": snapshot["deploy_command"],
+        "root_directory": snapshot["root_directory"],
+        "build_token_uuid": snapshot["build_token_uuid"],
+        "build_token_name": snapshot["build_token_name"],
+        "environment_variables": {
+            key: {"is_secret": known["is_secret"], "created_on": to_iso(known["created_on"]), "value": None}
+            for key, known in snapshot["environment_variables"].items()
+        },
+        "repo_name": snapshot["repo_name"],
+        "provider_account_name": snapshot["provider_account_name"],
+        "provider_type": snapshot["provider_type"],
     }
 
 
-def _extra(request: Request, view: BuildView) -> dict[str, Any]:
+def _extra(request: Request, view: BuildView) -> ExtraShape:
     build = view.build
     public_url = bodies.services(request).public_url
     return {
@@ -210,7 +247,7 @@ def _extra(request: Request, view: BuildView) -> dict[str, Any]:
     }
 
 
-def _wait(view: BuildView, before: Before) -> dict[str, Any]:
+def _wait(view: BuildView, before: Before) -> WaitShape:
     reason = _reason(view.build.wait_reason, before.count)
     return {"position": before.count + 1, "reason": reason, "before": before.nearest}
 
@@ -222,7 +259,7 @@ def _reason(noted: str | None, before: int) -> str:
     return f"it is behind {before} other{'s' if before > 1 else ''}" if before else "it is about to start"
 
 
-def _failure(failure: str | None, message: str | None) -> dict[str, Any] | None:
+def _failure(failure: str | None, message: str | None) -> FailureShape | None:
     if failure is None:
         return None
     return {"class": failure, "message": message, "advice": ADVICE[Failure(failure)]}

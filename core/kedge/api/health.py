@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import cache
 from typing import TYPE_CHECKING
 
+import orjson
 import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from kedge.api.openapi import document
@@ -15,7 +18,6 @@ from kedge.api.openapi import document
 if TYPE_CHECKING:
     from sqlmodel import Session
     from starlette.requests import Request
-    from starlette.responses import Response
 
     from kedge.api.services import Services
 
@@ -40,7 +42,12 @@ async def ready(request: Request) -> Response:
 
 async def openapi(_request: Request) -> Response:
     """The API as OpenAPI 3.1."""
-    return JSONResponse(document())
+    return Response(await asyncio.to_thread(_document), media_type="application/json")
+
+
+@cache
+def _document() -> bytes:
+    return orjson.dumps(document())
 
 
 def _ask(session: Session) -> None:

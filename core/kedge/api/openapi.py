@@ -1,20 +1,29 @@
-"""The API as an OpenAPI document, made from the routes and from the models of their bodies."""
+"""The API as an OpenAPI document, made from the routes, their bodies and their answers."""
 
 from __future__ import annotations
 
 import inspect
 import re
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
-from kedge.errors import InvalidInput, NotFound, Unauthorized
+from kedge.api.operations import Operation, operation_of
+from kedge.errors import Conflict, Forbidden, InvalidInput, NotFound, RateLimited, TooLarge, Unauthorized
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from starlette.routing import Route
 
+Way = Literal["validation", "serialization"]
+
 PARAMETER = re.compile(r"{(\w+)(?::(\w+))?}")
+#: where an endpoint hands the type of its body to a reader
+BODY = re.compile(r"read(?:_body)?\(request, (\w+)|(\w+)\.validate_json\(")
+REFERENCE = "#/components/schemas/"
 ENVELOPE = {
     "type": "object",
     "required": ["success", "errors", "messages", "result"],
@@ -30,91 +39,137 @@ ENVELOPE = {
         },
         "messages": {"type": "array", "items": {}},
         "result": {},
-        "result_info": {"type": "object"},
     },
 }
+PAGE_NUMBERS = ("page", "per_page", "count", "total_count", "total_pages", "next_page")
+PAGE_INFO = {
+    "type": "object",
+    "required": list(PAGE_NUMBERS),
+    "properties": {name: {"type": "integer"} for name in PAGE_NUMBERS},
+}
 OPEN = frozenset({"/healthz", "/readyz", "/openapi.json"})
+#: what any route that wants a token may answer instead
+REFUSALS = (InvalidInput, Unauthorized, Forbidden, NotFound, Conflict, TooLarge, RateLimited)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One method of one address."""
+
+    path: str
+    method: str
+    endpoint: Any
+    operation: Operation
+    body: TypeAdapter[Any] | None
+
+    @property
+    def name(self) -> str:
+        """Stable, and unique in the document."""
+        address = PARAMETER.sub(r"\1", self.path).removeprefix("/client/v4/accounts/account")
+        return re.sub(r"\W+", "_", f"{self.method}{address}").strip("_").lower()
 
 
 @cache
 def document() -> dict[str, Any]:
     """OpenAPI 3.1; the same for the same code."""
-    from kedge.api import app, health, runner  # noqa: PLC0415  (these import this module)
-
+    entries = list(_entries())
+    types: list[tuple[str, Way, TypeAdapter[Any]]] = []
+    for entry in entries:
+        types.append((entry.name, "serialization", TypeAdapter(entry.operation.result)))
+        if entry.body is not None:
+            types.append((entry.name, "validation", entry.body))
+    found, shared = TypeAdapter.json_schemas(types, ref_template=REFERENCE + "{model}")
     paths: dict[str, dict[str, Any]] = {}
-    schemas: dict[str, Any] = {"Envelope": ENVELOPE}
-    for prefix, routes in (("", health.routes), ("", runner.routes), (app.ACCOUNT, app.ACCOUNT_ROUTES)):
-        for route in routes:
-            path = PARAMETER.sub(r"{\1}", prefix + route.path)
-            for method in sorted((route.methods or set()) - {"HEAD"}):
-                operation = _operation(route, prefix + route.path, method, schemas)
-                paths.setdefault(path, {})[method.lower()] = operation
+    for entry in entries:
+        body = found.get((entry.name, "validation"))
+        described = _describe(entry, result=found[entry.name, "serialization"], body=body)
+        paths.setdefault(PARAMETER.sub(r"{\1}", entry.path), {})[entry.method.lower()] = described
+    schemas = {**shared.get("$defs", {}), "Envelope": ENVELOPE, "PageInfo": PAGE_INFO}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Kedge", "version": "4"},
         "paths": dict(sorted(paths.items())),
         "components": {
-            "schemas": schemas,
+            "schemas": dict(sorted(schemas.items())),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{"token": []}],
     }
 
 
-def _operation(route: Route, path: str, method: str, schemas: dict[str, Any]) -> dict[str, Any]:
-    endpoint = route.endpoint
-    text = inspect.getdoc(endpoint) or ""
-    summary, _, description = text.partition("\n\n")
-    operation: dict[str, Any] = {
-        "operationId": f"{endpoint.__module__.rpartition('.')[2]}_{endpoint.__name__}_{_slug(path, method)}",
+def _entries() -> Iterator[Entry]:
+    from kedge.api import app, health, runner  # noqa: PLC0415  (these import this module)
+
+    for prefix, routes in (("", health.routes), ("", runner.routes), (app.ACCOUNT, app.ACCOUNT_ROUTES)):
+        for route in routes:
+            yield from _entries_of(prefix, route)
+
+
+def _entries_of(prefix: str, route: Route) -> Iterator[Entry]:
+    for method in sorted((route.methods or set()) - {"HEAD"}):
+        yield Entry(
+            path=prefix + route.path,
+            method=method,
+            endpoint=route.endpoint,
+            operation=operation_of(route.endpoint),
+            body=_body(route.endpoint),
+        )
+
+
+def _body(endpoint: Any) -> TypeAdapter[Any] | None:
+    """What an endpoint reads: the model or adapter that its source hands to the reader."""
+    found = BODY.search(inspect.getsource(endpoint))
+    named = vars(inspect.getmodule(endpoint)).get(found[1] or found[2]) if found else None
+    if isinstance(named, TypeAdapter):
+        return named
+    return TypeAdapter(named) if inspect.isclass(named) and issubclass(named, BaseModel) else None
+
+
+def _describe(entry: Entry, *, result: dict[str, Any], body: dict[str, Any] | None) -> dict[str, Any]:
+    summary, _, description = (inspect.getdoc(entry.endpoint) or "").partition("\n\n")
+    described: dict[str, Any] = {
+        "operationId": entry.name,
+        "tags": [entry.endpoint.__module__.rpartition(".")[2]],
         "summary": " ".join(summary.split()),
-        "parameters": [
-            {
-                "name": name,
-                "in": "path",
-                "required": True,
-                "schema": {"type": "integer" if kind == "int" else "string"},
-            }
-            for name, kind in PARAMETER.findall(path)
-        ],
-        "responses": _responses(path),
+        "parameters": [*_path_parameters(entry.path), *_query_parameters(entry.operation)],
+        "responses": _responses(entry, result),
     }
     if description:
-        operation["description"] = description
-    if path in OPEN:
-        operation["security"] = []
-    model = _body_model(endpoint)
-    if model is not None:
-        operation["requestBody"] = _request_body(model, schemas)
-    return operation
+        described["description"] = " ".join(description.split())
+    if entry.path in OPEN:
+        described["security"] = []
+    if body is not None:
+        described["requestBody"] = {"required": True, "content": _json(body)}
+    return described
 
 
-def _slug(path: str, method: str) -> str:
-    return re.sub(r"\W+", "_", f"{method}{PARAMETER.sub('', path)}").strip("_").lower()
+def _path_parameters(path: str) -> Iterator[dict[str, Any]]:
+    for name, kind in PARAMETER.findall(path):
+        schema = {"type": "integer" if kind == "int" else "string"}
+        yield {"name": name, "in": "path", "required": True, "schema": schema}
 
 
-def _responses(path: str) -> dict[str, Any]:
-    schema = {} if path in OPEN else {"$ref": "#/components/schemas/Envelope"}
-    content = {"application/json": {"schema": schema}}
-    responses = {"200": {"description": "It went well.", "content": content}}
-    if path not in OPEN:
-        for error in (InvalidInput, Unauthorized, NotFound):
-            meaning = (inspect.getdoc(error) or "").partition("\n")[0]
-            responses[str(error.status)] = {"description": meaning, "content": content}
+def _query_parameters(operation: Operation) -> Iterator[dict[str, Any]]:
+    for name, meaning in operation.query.items():
+        schema = {"type": "integer", "minimum": 1} if name in PAGE_NUMBERS else {"type": "string"}
+        required = name in operation.required
+        yield {"name": name, "in": "query", "required": required, "description": meaning, "schema": schema}
+
+
+def _responses(entry: Entry, result: dict[str, Any]) -> dict[str, Any]:
+    if entry.path in OPEN:
+        return {"200": {"description": "It went well.", "content": _json({"type": "object"})}}
+    properties = {"result": result}
+    if entry.operation.paged:
+        properties["result_info"] = {"$ref": f"{REFERENCE}PageInfo"}
+    envelope = {"$ref": f"{REFERENCE}Envelope"}
+    good = {"allOf": [envelope, {"type": "object", "properties": properties}]}
+    responses: dict[str, Any] = {"200": {"description": "It went well.", "content": _json(good)}}
+    for error in REFUSALS:
+        meaning = (inspect.getdoc(error) or "").partition("\n")[0]
+        responses[str(error.status)] = {"description": meaning, "content": _json(envelope)}
     return responses
 
 
-def _body_model(endpoint: Any) -> type[BaseModel] | None:
-    """The model that an endpoint reads, found where it is handed to the reader."""
-    module = inspect.getmodule(endpoint)
-    found = re.search(r"read(?:_body)?\(request, (\w+)", inspect.getsource(endpoint))
-    model = getattr(module, found[1], None) if found else None
-    return model if inspect.isclass(model) and issubclass(model, BaseModel) else None
-
-
-def _request_body(model: type[BaseModel], schemas: dict[str, Any]) -> dict[str, Any]:
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas.update(schema.pop("$defs", {}))
-    schemas[model.__name__] = schema
-    reference = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {"required": True, "content": {"application/json": {"schema": reference}}}
+def _json(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}

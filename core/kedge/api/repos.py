@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
 
 from pydantic import StringConstraints
@@ -10,6 +10,8 @@ from starlette.routing import Route
 
 from kedge.api import bodies
 from kedge.api.envelope import ok
+from kedge.api.operations import answers
+from kedge.api.shapes import ConnectedShape, ConnectionShape
 from kedge.contracts.forge import Repo
 from kedge.db.clock import now_ms, to_iso
 from kedge.db.queries import repos as queries
@@ -33,6 +35,7 @@ class NewConnection(bodies.Strict):
     repo_name: Name | None = None
 
 
+@answers(ConnectedShape)
 async def connect(request: Request) -> Response:
     """Connect a repository; one that is connected already stays as it is. A hosted one is made."""
     body = await bodies.read(request, NewConnection)
@@ -59,9 +62,11 @@ async def connect(request: Request) -> Response:
         modified_on=now,
     )
     stored = await services.db.write(queries.upsert_connection, connection)
-    return ok({**describe(stored), "kedge": {"url": url}})
+    connected: ConnectedShape = {**describe(stored), "kedge": {"url": url}}
+    return ok(connected)
 
 
+@answers(None)
 async def disconnect(request: Request) -> Response:
     """Disconnect a repository: builds stop coming, what is deployed goes on."""
     uuid = request.path_params["uuid"]
@@ -79,7 +84,7 @@ def _own_name(request: Request, owner: str) -> str:
     return name
 
 
-def describe(connection: RepoConnection) -> dict[str, Any]:
+def describe(connection: RepoConnection) -> ConnectionShape:
     """A connection as the API shows it."""
     return {
         "repo_connection_uuid": connection.uuid,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -10,7 +10,9 @@ from starlette.routing import Route
 
 from kedge.api import bodies, repos
 from kedge.api.envelope import ok
+from kedge.api.operations import answers
 from kedge.api.rules import BranchName, BranchRules, PathRules, SomeBranchRules  # noqa: TC001  (as pydantic)
+from kedge.api.shapes import BuildShape, TriggerShape
 from kedge.db.clock import now_ms, to_iso
 from kedge.db.queries import triggers as queries
 from kedge.db.tables import Trigger
@@ -81,6 +83,7 @@ class ManualBuild(bodies.Strict):
         return self
 
 
+@answers(list[TriggerShape])
 async def list_triggers(request: Request) -> Response:
     """The triggers of a worker, oldest first."""
     found = await bodies.services(request).db.read(
@@ -89,6 +92,7 @@ async def list_triggers(request: Request) -> Response:
     return ok([describe(trigger, connection) for trigger, connection in found])
 
 
+@answers(TriggerShape)
 async def create(request: Request) -> Response:
     """Make a trigger."""
     body = await bodies.read(request, NewTrigger)
@@ -107,6 +111,7 @@ async def create(request: Request) -> Response:
     return ok(describe(trigger, connection))
 
 
+@answers(TriggerShape)
 async def change(request: Request) -> Response:
     """Change a trigger; the next build uses it as it is then."""
     body = await bodies.read(request, TriggerChange)
@@ -123,6 +128,7 @@ async def change(request: Request) -> Response:
     return ok(describe(trigger, connection))
 
 
+@answers(None)
 async def delete(request: Request) -> Response:
     """Remove a trigger and cancel its unfinished builds."""
     services = bodies.services(request)
@@ -132,6 +138,7 @@ async def delete(request: Request) -> Response:
     return ok(None)
 
 
+@answers(BuildShape)
 async def build_now(request: Request) -> Response:
     """Queue a build of a branch or a commit, whatever the trigger's rules say."""
     from kedge.api.builds import show_build  # noqa: PLC0415  (the two show each other)
@@ -147,6 +154,7 @@ async def build_now(request: Request) -> Response:
     return ok(await show_build(request, build_uuid))
 
 
+@answers(None)
 async def purge_cache(request: Request) -> Response:
     """Forget what earlier builds have cached."""
     services = bodies.services(request)
@@ -154,7 +162,7 @@ async def purge_cache(request: Request) -> Response:
     return ok(None)
 
 
-def describe(trigger: Trigger, connection: RepoConnection | None) -> dict[str, Any]:
+def describe(trigger: Trigger, connection: RepoConnection | None) -> TriggerShape:
     """A trigger as the API shows it."""
     return {
         "trigger_uuid": trigger.uuid,

@@ -11,6 +11,8 @@ from starlette.routing import Route
 
 from kedge.api import bodies
 from kedge.api.envelope import ok
+from kedge.api.operations import answers
+from kedge.api.shapes import VariableShape
 from kedge.db.clock import now_ms, to_iso
 from kedge.db.queries import triggers as queries
 
@@ -86,12 +88,14 @@ class Candidates(RootModel[dict[Key, Value]]):
     """Values of secrets that may be the ones stored."""
 
 
+@answers(dict[str, VariableShape])
 async def get(request: Request) -> Response:
     """The variables of a trigger; the value of a secret is null."""
     rows = await bodies.services(request).db.read(queries.variables, *_trigger(request))
     return ok(await asyncio.to_thread(_describe, bodies.services(request).secrets, rows))
 
 
+@answers(dict[str, VariableShape])
 async def change(request: Request) -> Response:
     """Set variables; those not named stay."""
     given = (await bodies.read(request, Variables)).by_key()
@@ -101,6 +105,7 @@ async def change(request: Request) -> Response:
     return ok(await asyncio.to_thread(_describe, services.secrets, rows))
 
 
+@answers(None)
 async def delete(request: Request) -> Response:
     """Remove a variable."""
     services = bodies.services(request)
@@ -108,6 +113,7 @@ async def delete(request: Request) -> Response:
     return ok(None)
 
 
+@answers(dict[str, bool])
 async def compare(request: Request) -> Response:
     """Which of the given values are those of the trigger's secrets; for tools that must not set them anew."""
     candidates = (await bodies.read(request, Candidates)).root
@@ -127,7 +133,7 @@ def _encrypt(secrets: SecretBox, given: dict[str, VariableBody]) -> dict[str, tu
     return {key: (one.is_secret, secrets.encrypt(one.value)) for key, one in given.items()}
 
 
-def _describe(secrets: SecretBox, rows: list[TriggerVariable]) -> dict[str, Any]:
+def _describe(secrets: SecretBox, rows: list[TriggerVariable]) -> dict[str, VariableShape]:
     return {
         row.key: {
             "is_secret": row.is_secret,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from starlette.routing import Route
 
 from kedge.api import bodies
 from kedge.api.envelope import ok
+from kedge.api.operations import answers
 from kedge.api.removal import remove_worker
+from kedge.api.shapes import Removed, ServiceEnvironment, ServiceShape, WorkerShape
 from kedge.config.workers import WorkerName  # noqa: TC001  (pydantic reads it when it runs)
 from kedge.db.clock import now_ms, to_iso
 from kedge.db.queries import workers as queries
@@ -34,18 +36,21 @@ class WorkerChange(bodies.Strict):
     name: WorkerName
 
 
+@answers(list[WorkerShape])
 async def list_workers(request: Request) -> Response:
     """Every worker of the account, by name."""
     found = await bodies.services(request).db.read(queries.list_workers, request.state.account_id)
     return ok([describe(worker) for worker in found])
 
 
+@answers(list[WorkerShape])
 async def list_scripts(request: Request) -> Response:
     """The same by the older name, under which a script's id is its name."""
     found = await bodies.services(request).db.read(queries.list_workers, request.state.account_id)
     return ok([describe_script(worker) for worker in found])
 
 
+@answers(WorkerShape)
 async def create(request: Request) -> Response:
     """Make a worker. 409 if the name is taken."""
     body = await bodies.read(request, NewWorker)
@@ -61,11 +66,13 @@ async def create(request: Request) -> Response:
     return ok(describe(worker))
 
 
+@answers(WorkerShape)
 async def get(request: Request) -> Response:
     """One worker, by its name or tag."""
     return ok(describe(await _find(request)))
 
 
+@answers(WorkerShape)
 async def rename(request: Request) -> Response:
     """Give a worker another name. Its tag, versions and builds stay."""
     body = await bodies.read(request, WorkerChange)
@@ -76,17 +83,20 @@ async def rename(request: Request) -> Response:
     return ok(describe(worker))
 
 
+@answers(Removed)
 async def delete(request: Request) -> Response:
     """Remove a worker with its triggers, builds, logs, versions and deployments. The repository stays."""
     services = bodies.services(request)
     return ok({"id": await remove_worker(services, request.state.account_id, request.path_params["worker"])})
 
 
+@answers(ServiceShape)
 async def service(request: Request) -> Response:
     """What tools look up before they deploy: the tag behind a name."""
     worker = await _find(request)
-    environment = {"environment": "production", "script": describe_script(worker)}
-    return ok({"id": worker.name, "default_environment": environment})
+    environment: ServiceEnvironment = {"environment": "production", "script": describe_script(worker)}
+    found: ServiceShape = {"id": worker.name, "default_environment": environment}
+    return ok(found)
 
 
 async def _find(request: Request) -> Worker:
@@ -99,7 +109,7 @@ def _lookup(session: Session, account_id: str, worker: str) -> Worker:
     return find_worker(session, account_id, worker)
 
 
-def describe(worker: Worker) -> dict[str, Any]:
+def describe(worker: Worker) -> WorkerShape:
     """A worker as the API shows it."""
     return {
         "id": worker.id,
@@ -110,7 +120,7 @@ def describe(worker: Worker) -> dict[str, Any]:
     }
 
 
-def describe_script(worker: Worker) -> dict[str, Any]:
+def describe_script(worker: Worker) -> WorkerShape:
     """A worker as older routes show it."""
     return {**describe(worker), "id": worker.name}
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from tests.core.api.routes import check_shape
 
 from kedge.config import Settings
 from kedge.contracts.forge import Repo
@@ -81,6 +82,7 @@ class Caller:
         envelope = response.json()
         assert envelope["success"] is True
         assert envelope["errors"] == []
+        check_shape(method, path, envelope)
         return envelope["result"]
 
     async def refusal(self, method: str, path: str, body: Any = None, **more: Any) -> tuple[int, int, str]:

@@ -6,8 +6,13 @@ import re
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from pydantic import TypeAdapter
+from starlette.routing import Match
 
 from kedge.api.app import ACCOUNT_ROUTES
+from kedge.api.operations import operation_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -109,6 +114,16 @@ def _fill(value: Any, objects: Mapping[str, str]) -> Any:
     if isinstance(value, list):
         return [_fill(one, objects) for one in value]
     return value
+
+
+def check_shape(method: str, path: str, envelope: dict[str, Any]) -> None:
+    """Hold an answer to what the route says of it, and to nothing more."""
+    scope = {"type": "http", "method": method, "path": unquote(path.partition("?")[0]), "root_path": ""}
+    [route] = [route for route in ACCOUNT_ROUTES if route.matches(scope)[0] is Match.FULL][:1]
+    operation = operation_of(route.endpoint)
+    result = envelope["result"]
+    assert TypeAdapter(operation.result).validate_python(result, strict=True) == result
+    assert ("result_info" in envelope) == operation.paged or operation.result is Any
 
 
 async def make_objects(world: World, caller: Caller, worker: str) -> dict[str, str]:

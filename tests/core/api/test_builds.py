@@ -280,7 +280,9 @@ async def test_there_is_no_limit_on_minutes(me: Caller) -> None:
     }
 
 
-@pytest.mark.parametrize("uuid", ["00000000-0000-4000-8000-000000000000", "x", "%2e%2e", "x" * 2000, "$(id)", "é"])
+@pytest.mark.parametrize(
+    "uuid", ["00000000-0000-4000-8000-000000000000", "x", "%2e%2e", "x" * 2000, "$(id)", "é"]
+)
 async def test_an_unknown_build_is_not_found(me: Caller, uuid: str) -> None:
     assert (await me.refusal("GET", f"/builds/builds/{uuid}"))[:2] == (404, 12000)
 

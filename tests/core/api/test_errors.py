@@ -23,6 +23,13 @@ async def test_an_unknown_address_is_answered_in_the_envelope(world: World, path
     assert envelope["errors"] == [{"code": 12000, "message": "there is nothing at this address"}]
 
 
+@pytest.mark.parametrize("path", ["/healthz/", "/client/v4/accounts/default/tokens/", "/api/builds/x/job/"])
+async def test_no_address_redirects_to_another(world: World, me: Caller, path: str) -> None:
+    response = await world.client.get(path, headers={"Authorization": f"Bearer {me.token}"})
+
+    assert response.status_code == 404
+
+
 async def test_a_wrong_method_is_answered_with_those_that_there_are(me: Caller, world: World) -> None:
     inside = await me.call("PUT", "/workers/workers")
     outside = await world.client.post("/healthz")

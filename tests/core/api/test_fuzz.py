@@ -96,6 +96,8 @@ async def test_any_name_of_an_object_is_answered(
     kind = data.draw(st.sampled_from(sorted(call.objects)))
     raw = data.draw(st.binary(min_size=1, max_size=40) | st.text(min_size=1).map(str.encode))
     named = quote_from_bytes(raw, safe="")
+    # these two a client resolves before it calls
+    assume(named not in {".", ".."})
     method, path, body = call.filled({**objects, kind: named})
     response = await me.call(method, path, body)
 

@@ -1,0 +1,227 @@
+"""What the API answers with: types that hold the code to the documented shapes, and become OpenAPI."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# pydantic takes no other before Python 3.12
+from typing_extensions import TypedDict
+
+
+class WorkerShape(TypedDict):
+    """A worker. `tag` is what other objects call `external_script_id`."""
+
+    id: str
+    name: str
+    tag: str
+    created_on: str | None
+    modified_on: str | None
+
+
+class ServiceEnvironment(TypedDict):
+    """The one environment that a worker has."""
+
+    environment: str
+    script: WorkerShape
+
+
+class ServiceShape(TypedDict):
+    """A worker as deploying tools look it up."""
+
+    id: str
+    default_environment: ServiceEnvironment
+
+
+class Removed(TypedDict):
+    """What was removed."""
+
+    id: str
+
+
+class ConnectionShape(TypedDict):
+    """A repository that an account may build."""
+
+    repo_connection_uuid: str
+    repo_id: str
+    repo_name: str
+    provider_type: str
+    provider_account_id: str
+    provider_account_name: str
+    created_on: str | None
+    modified_on: str | None
+    deleted_on: str | None
+
+
+class RepositoryPlace(TypedDict):
+    """Where a repository is."""
+
+    url: str
+
+
+class ConnectedShape(ConnectionShape):
+    """A connection that was just made."""
+
+    kedge: RepositoryPlace
+
+
+class TriggerShape(TypedDict):
+    """Which pushes build a worker, and how."""
+
+    trigger_uuid: str
+    external_script_id: str
+    trigger_name: str
+    build_command: str
+    deploy_command: str
+    root_directory: str
+    branch_includes: list[str]
+    branch_excludes: list[str]
+    path_includes: list[str]
+    path_excludes: list[str]
+    build_caching_enabled: bool
+    build_token_uuid: str | None
+    created_on: str | None
+    modified_on: str | None
+    deleted_on: str | None
+    repo_connection: ConnectionShape | None
+
+
+class VariableShape(TypedDict):
+    """A build variable; the value of a secret is null."""
+
+    is_secret: bool
+    value: str | None
+    created_on: str | None
+
+
+class BuildTokenShape(TypedDict):
+    """A credential that builds deploy with."""
+
+    build_token_uuid: str
+    build_token_name: str
+    cloudflare_token_id: str
+    owner_type: str
+
+
+class ApiTokenShape(TypedDict):
+    """A token of this API."""
+
+    id: str
+    name: str
+    can_write: bool
+    created_on: str | None
+    revoked_on: str | None
+
+
+class NewApiTokenShape(ApiTokenShape):
+    """A token of this API, the only time that its value is shown."""
+
+    value: str
+
+
+class MetadataShape(TypedDict):
+    """What a build was made of, as it was then."""
+
+    build_trigger_source: str
+    branch: str
+    commit_hash: str
+    commit_message: str
+    author: str
+    build_command: str
+    deploy_command: str
+    root_directory: str
+    build_token_uuid: str | None
+    build_token_name: str | None
+    environment_variables: dict[str, VariableShape]
+    repo_name: str
+    provider_account_name: str
+    provider_type: str
+
+
+class AttemptShape(TypedDict):
+    """One try at a build."""
+
+    number: int
+    node: str
+    compute: str
+    location: str
+    started_on: str | None
+    ended_on: str | None
+
+
+FailureShape = TypedDict("FailureShape", {"class": str, "message": str | None, "advice": str})
+FailureShape.__doc__ = "Why a build failed, and what to do."
+
+
+class WaitShape(TypedDict):
+    """Why a build waits, and behind whom."""
+
+    position: int
+    reason: str
+    before: list[str]
+
+
+class ExtraShape(TypedDict):
+    """What Kedge knows of a build beyond Workers Builds."""
+
+    worker: str
+    attempt: int
+    attempts: list[AttemptShape]
+    is_production: bool
+    exit_code: int | None
+    failure: FailureShape | None
+    message: str | None
+    phases: list[dict[str, Any]]
+    wait: WaitShape | None
+    url: str | None
+    version_id: str | None
+    log_url: str
+
+
+class BuildShape(TypedDict):
+    """One commit of one worker, from queued to stopped. Attempts and URLs: of a single one only."""
+
+    build_uuid: str
+    status: str
+    build_outcome: str | None
+    created_on: str | None
+    initializing_on: str | None
+    running_on: str | None
+    stopped_on: str | None
+    modified_on: str | None
+    preview_url: str | None
+    deploy_hook: None
+    pull_request: None
+    trigger: TriggerShape
+    build_trigger_metadata: MetadataShape
+    kedge: ExtraShape
+
+
+class BuildsShape(TypedDict):
+    """Builds by what was asked for."""
+
+    builds: dict[str, BuildShape]
+
+
+class CancelledShape(TypedDict):
+    """A build that was cancelled. One that still comes to its end has no outcome yet."""
+
+    build_uuid: str
+    build_outcome: str | None
+    stopped_on: str | None
+
+
+class QueuedShape(WaitShape):
+    """A build in the queue."""
+
+    build_uuid: str
+    worker: str
+    branch: str
+    is_production: bool
+    created_on: str | None
+
+
+class LimitsShape(TypedDict):
+    """Limits on build minutes."""
+
+    has_reached_build_minutes_limit: bool
+    build_minutes_refresh_on: str | None

@@ -1,0 +1,111 @@
+"""The OpenAPI document: complete, sound, and the same each time. `conftest` holds every answer to it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.core.api.routes import BODIES, every_call
+
+from kedge.api import runner
+from kedge.api.openapi import document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.core.api.conftest import World
+
+ACCOUNT = "/client/v4/accounts/{account}"
+METHODS = {"get", "put", "post", "patch", "delete"}
+
+
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document()["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def walk(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object within."""
+    if isinstance(value, dict):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from walk(inner)
+
+
+async def test_the_document_is_served_to_anybody(world: World) -> None:
+    response = await world.client.get("/openapi.json")
+
+    assert response.headers["content-type"] == "application/json"
+    assert response.json() == document()
+    assert response.json()["openapi"] == "3.1.0"
+
+
+def test_every_route_is_in_it_and_nothing_else() -> None:
+    wanted = {(ACCOUNT + call.template, call.method.lower()) for call in every_call()}
+    for route in runner.routes:
+        path = re.sub(r":\w+}", "}", route.path)
+        wanted |= {(path, method.lower()) for method in route.methods or () if method != "HEAD"}
+    wanted |= {(path, "get") for path in ("/healthz", "/readyz", "/openapi.json")}
+
+    assert {(path, method) for path, method, _ in operations()} == wanted
+
+
+def test_every_reference_leads_somewhere() -> None:
+    schemas = document()["components"]["schemas"]
+    references = {found["$ref"] for found in walk(document()) if isinstance(found.get("$ref"), str)}
+
+    assert len(references) > 30
+    assert {f"#/components/schemas/{name}" for name in schemas} >= references
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), list(operations()), ids=lambda one: str(one)[-60:])
+def test_every_operation_is_sound(path: str, method: str, operation: dict[str, Any]) -> None:
+    assert method in METHODS
+    assert operation["summary"].endswith((".", ";"))
+    assert "200" in operation["responses"]
+    assert all(answer["description"] for answer in operation["responses"].values())
+    named = [one["name"] for one in operation["parameters"] if one["in"] == "path"]
+    assert named == re.findall(r"{(\w+)}", path)
+    assert all(one["required"] for one in operation["parameters"] if one["in"] == "path")
+    assert len({(one["name"], one["in"]) for one in operation["parameters"]}) == len(operation["parameters"])
+    assert "requestBody" not in operation or method in {"post", "put", "patch"}
+
+
+def test_every_operation_has_a_name_of_its_own() -> None:
+    names = [operation["operationId"] for _, _, operation in operations()]
+
+    assert len(set(names)) == len(names)
+
+
+def test_every_body_is_described() -> None:
+    for (method, template), body in BODIES.items():
+        operation = document()["paths"][ACCOUNT + template][method.lower()]
+        assert ("requestBody" in operation) == (body is not None), f"{method} {template}"
+    report = document()["paths"]["/api/builds/{build_uuid}/status"]["put"]
+    assert report["requestBody"]["content"]["application/json"]["schema"]
+
+
+def test_only_health_and_the_document_want_no_token() -> None:
+    free = {path for path, _, operation in operations() if operation.get("security") == []}
+
+    assert free == {"/healthz", "/readyz", "/openapi.json"}
+
+
+def test_it_is_the_same_in_every_process() -> None:
+    program = "import orjson, sys; from kedge.api.openapi import document; print(orjson.dumps(document()))"
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+
+    assert runs[0] == runs[1]
