@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import socket
 import typing
 from pathlib import Path
 
@@ -34,9 +35,18 @@ def configuration() -> str:
     lines = ["# Configuration", "", CONFIGURATION, ""]
     lines += ["| key | environment | default | what it is |", "|---|---|---|---|"]
     for setting in describe_settings():
-        default = str(setting.default).replace("|", "\\|").replace(str(Path.home()), "~")
+        default = _default(setting.default)
         lines.append(f"| `{setting.key}` | `{setting.variable}` | `{default}` | {setting.description} |")
     return "\n".join(lines)
+
+
+def _default(value: object) -> str:
+    """`value` as it is on any machine."""
+    if value == socket.gethostname():
+        return "(the machine's name)"
+    if isinstance(value, Path) and value.is_relative_to(Path.home()):
+        return f"~/{value.relative_to(Path.home())}"
+    return str(value).replace("|", "\\|")
 
 
 def hooks() -> str:

@@ -41,9 +41,9 @@ def set_tags(**tags: Any) -> None:
 
 
 def get_tags() -> dict[str, Any]:
-    """The tags of the present context."""
+    """A copy of the tags of the present context."""
     context = _current.get()
-    return {} if context is None else dict(context.tags)
+    return {} if context is None else copy.deepcopy(dict(context.tags))
 
 
 def set_log_level(level: str) -> None:

@@ -25,7 +25,7 @@ def with_log_tags(source: Any = None, **tags: Any) -> Any:
     As a decorator of a method the source is the one given, else the context's, else the class's name; the
     method's name is written as `$logger.method`, that of the first such call as `$logger.rootMethod`.
     """
-    if callable(source):
+    if source is not None and not isinstance(source, str):
         return WithLogTags(None, {})(source)
     return WithLogTags(source, tags)
 
@@ -50,8 +50,12 @@ class WithLogTags:
 
     def __call__(self, function: F) -> F:
         """Run every call of `function` in a context of its own."""
-        if isinstance(function, type):
-            raise TypeError("with_log_tags decorates functions and methods, not classes")
+        if isinstance(function, type) or not callable(function):
+            raise TypeError("with_log_tags decorates functions and methods, and goes below @classmethod")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                "with_log_tags cannot follow a generator; use it in a with block where it is read"
+            )
         if inspect.iscoroutinefunction(function):
 
             @wraps(function)
@@ -79,6 +83,7 @@ class WithLogTags:
 
 def _class_name(function: Callable[..., Any], args: tuple[Any, ...]) -> str | None:
     """The name of the class that a method was called on."""
-    if args and "." in function.__qualname__ and hasattr(type(args[0]), function.__name__):
-        return type(args[0]).__name__
-    return None
+    if not args or "." not in function.__qualname__:
+        return None
+    owner = args[0] if isinstance(args[0], type) else type(args[0])
+    return owner.__name__ if hasattr(owner, function.__name__) else None

@@ -33,18 +33,17 @@ def _describe(error: BaseException, *, seen: set[int], depth: int) -> str:
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return list(error.exceptions)
+    members = list(error.exceptions) if isinstance(error, BaseExceptionGroup) else []
     if error.__cause__ is not None:
-        return [error.__cause__]
+        return [*members, error.__cause__]
     if error.__context__ is not None and not error.__suppress_context__:
-        return [error.__context__]
-    return []
+        return [*members, error.__context__]
+    return members
 
 
 def to_json(value: Any) -> str:
     """`value` as JSON; what cannot be written, circles included, is named as such."""
     try:
         return json.dumps(value, default=str, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError):
+    except Exception:  # noqa: BLE001  (a value's own __str__ may raise anything)
         return UNSERIALIZABLE

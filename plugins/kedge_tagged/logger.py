@@ -87,7 +87,7 @@ class TaggedLogger:
 
     def exception(self, *messages: Any) -> None:
         """Write at level error, with the error that is being handled."""
-        self._write("error", (*messages, sys.exception() if hasattr(sys, "exception") else sys.exc_info()[1]))
+        self._write("error", (*messages, sys.exception()))
 
     def _write(self, level: str, messages: tuple[Any, ...]) -> None:
         context = current()
@@ -99,7 +99,7 @@ class TaggedLogger:
             "level": level,
             "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "tags": {**_logger_tags(self._source, explicit), **self.get_tags()},
-            **self._fields,
+            **{name: value for name, value in self._fields.items() if name != "message"},
         }
         self._target.msg(_line(record))
 
@@ -110,7 +110,7 @@ class TaggedLogger:
 
 
 def get_logger(source: str | None = None, **options: Any) -> TaggedLogger:
-    """A logger. `source` names what writes, unless the context does."""
+    """A logger. `source` names what writes; without it the context's source does."""
     return TaggedLogger(source, **options)
 
 
@@ -136,5 +136,11 @@ def _text(message: Any) -> str:
 def _line(record: dict[str, Any]) -> str:
     try:
         return json.dumps(record, default=str, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError):
-        return json.dumps({**record, "tags": UNSERIALIZABLE, "fields": UNSERIALIZABLE}, default=repr)
+    except Exception:  # noqa: BLE001  (a value's own __str__ may raise anything)
+        if isinstance(record["tags"], dict):
+            record["tags"] = {name: _writable(value) for name, value in record["tags"].items()}
+        return json.dumps({name: _writable(value) for name, value in record.items()}, default=str)
+
+
+def _writable(value: Any) -> Any:
+    return UNSERIALIZABLE if to_json(value) == UNSERIALIZABLE else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from typing import TYPE_CHECKING, Any, Literal
@@ -61,7 +62,10 @@ def _json() -> list[Any]:
 
 
 def _dumps(value: Any, **_: Any) -> str:
-    return orjson.dumps(value, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        return orjson.dumps(value, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # half a character, a huge number or a circle: the line is worth more than its form
+        return json.dumps({name: one if isinstance(one, str) else repr(one) for name, one in value.items()})
 
 
 def _route_foreign(shared: list[Any], renderer: list[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,11 +10,19 @@ if TYPE_CHECKING:
 
 SUSPICIOUS = ("token", "password", "secret", "authorization", "cookie", "credential")
 HIDDEN = "[redacted]"
+DEEPEST = 8
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """A processor: hide every value whose name says that it is secret."""
-    for name in event:
-        if any(word in name.lower() for word in SUSPICIOUS):
-            event[name] = HIDDEN
+    """A processor: hide every value whose name says that it is secret, in tables too."""
+    for name, value in event.items():
+        event[name] = _redacted(name, value)
     return event
+
+
+def _redacted(name: object, value: object, depth: int = 0) -> object:
+    if any(word in str(name).lower() for word in SUSPICIOUS):
+        return HIDDEN
+    if isinstance(value, Mapping) and depth < DEEPEST:
+        return {inner: _redacted(inner, one, depth + 1) for inner, one in value.items()}
+    return value
