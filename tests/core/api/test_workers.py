@@ -9,12 +9,15 @@ import pytest
 from sqlmodel import func, select
 from tests.core.api.routes import make_objects
 
+from kedge.contracts.forge import Delivery
 from kedge.contracts.log_store import LogKey
 from kedge.db.tables import Attempt, Build, Trigger, TriggerVariable, Version, Worker
 
 if TYPE_CHECKING:
     from sqlmodel import Session
     from tests.core.api.conftest import Caller, World
+
+    from kedge.contracts.forge import Push
 
 
 async def test_a_worker_is_found_by_its_name_and_by_its_tag(me: Caller) -> None:
@@ -89,6 +92,40 @@ async def test_a_removed_worker_takes_everything_of_its_own_along(world: World, 
     assert (await me.refusal("GET", f"/builds/builds/{made['build_uuid']}"))[0] == 404
     assert await me.result("GET", f"/builds/builds/{kept['build_uuid']}")
     assert not any(one.build_uuid == made["build_uuid"] for one in await world.compute.list())
+
+
+async def test_a_worker_is_removed_whatever_its_builds_are_doing(world: World, me: Caller) -> None:
+    project = await me.make_project()
+    running = await world.build(me, project)
+    await world.report(running, await world.started(running), status="initializing")
+    world.compute.hold()
+    starting = [await world.build(me, project) for _ in range(5)]
+    for uuid in starting:
+        await world.started(uuid)
+    for _ in range(3):
+        await world.build(me, project)
+
+    answers = await asyncio.gather(*(me.call("DELETE", "/workers/workers/hello") for _ in range(3)))
+
+    assert 200 in {answer.status_code for answer in answers}
+    assert {answer.status_code for answer in answers} <= {200, 404}
+    assert await world.db.read(_count, Build) == 0
+    assert await world.compute.list() == []
+    assert await me.result("GET", "/builds/queue") == []
+
+
+async def test_a_push_during_removal_leaves_nothing_behind(world: World, me: Caller) -> None:
+    project = await me.make_project()
+    pushes = [world.forge.commit(project.repo) for _ in range(20)]
+
+    async def push(one: Push) -> None:
+        delivery = Delivery(forge="fake", delivery_id=one.commit_hash, pushes=(one,))
+        await world.parts.host.receive(delivery)
+
+    await asyncio.gather(*map(push, pushes), me.result("DELETE", "/workers/workers/hello"))
+
+    assert await world.db.read(_count, Build) == 0
+    assert await me.result("GET", "/builds/queue") == []
 
 
 async def test_the_repository_of_a_removed_worker_is_there_for_the_next(world: World, me: Caller) -> None:

@@ -94,11 +94,10 @@ def builds_of_versions(session: Session, account_id: str, version_ids: Sequence[
 
 def latest_builds(session: Session, account_id: str, tags: Sequence[str]) -> dict[str, BuildView]:
     """The newest build of each worker, by tag."""
-    newest = (
-        select(func.max(Build.id))
-        .where(Build.account_id == account_id, col(Build.worker_id).in_(tags))
-        .group_by(col(Build.worker_id))
-    )
+    # One look at the index for each worker; grouping would read every build of theirs.
+    newest = select(
+        select(func.max(Build.id)).where(Build.worker_id == Worker.id).correlate(Worker).scalar_subquery()
+    ).where(Worker.account_id == account_id, col(Worker.id).in_(tags))
     rows = session.exec(_query().where(col(Build.id).in_(newest)))
     return {row[0].worker_id: _view(row) for row in rows}
 
