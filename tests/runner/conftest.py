@@ -39,13 +39,12 @@ class Call:
     body: bytes
 
 
-#: what a fault makes of a call: "drop" it unread, "lose" the answer, or answer with a status
-Fault = "Callable[[Call], str | int | None]"
-
-
 @dataclass
 class FakeKedge:
-    """Answers runners. `fault` is asked before every call."""
+    """Answers runners.
+
+    `fault` is asked before every call: "drop" it as if it never came, "lose" its answer, or a status.
+    """
 
     folder: Path
     build_uuid: str = field(default_factory=lambda: str(uuid4()))
@@ -82,7 +81,7 @@ class FakeKedge:
             daemon_threads = True
             request_queue_size = 64
 
-            def handle_error(self, *_: object) -> None:
+            def handle_error(self, request: Any, client_address: Any) -> None:
                 """Runners that are killed are no news."""
 
         self.server = Server(("127.0.0.1", self.port), _handler(self))
@@ -145,9 +144,9 @@ def _error(code: int, message: str, result: Any = None) -> _Failure:
 def _handler(kedge: FakeKedge) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
+        wbufsize = 1 << 16  # head and body in one packet
 
-        def _serve(self) -> None:
+        def serve(self) -> None:
             server = kedge.server
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             call = Call(method=self.command, path=self.path, body=body)
@@ -172,11 +171,11 @@ def _handler(kedge: FakeKedge) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_PUT = do_POST = _serve
-
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (named by the base class)
             """Be quiet."""
 
+    for method in ("GET", "PUT", "POST"):
+        setattr(Handler, f"do_{method}", Handler.serve)
     return Handler
 
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
-def test_a_build_shows_its_phases_in_order(runners, kedge):
+    from tests.runner.conftest import FakeKedge, Runners
+
+
+def test_a_build_shows_its_phases_in_order(runners: Runners, kedge: FakeKedge) -> None:
     verdict = runners.run(build_command="echo built", deploy_command="echo deployed")
 
     assert verdict["outcome"] == "success"
@@ -24,7 +32,7 @@ def test_a_build_shows_its_phases_in_order(runners, kedge):
     ]
 
 
-def test_every_phase_tells_when_it_began_and_how_it_ended(runners, kedge):
+def test_every_phase_tells_when_it_began_and_how_it_ended(runners: Runners, kedge: FakeKedge) -> None:
     verdict = runners.run(build_command="exit 3")
 
     phases = {phase["name"]: phase["outcome"] for phase in verdict["phases"]}
@@ -34,7 +42,7 @@ def test_every_phase_tells_when_it_began_and_how_it_ended(runners, kedge):
     assert started == sorted(started)
 
 
-def test_the_report_counts_the_chunks_and_comes_after_the_last_of_them(runners, kedge):
+def test_the_report_counts_the_chunks_and_comes_after_the_last_of_them(runners: Runners, kedge: FakeKedge) -> None:
     verdict = runners.run(build_command="echo x")
 
     assert verdict["chunks"] == len(kedge.chunks)
@@ -51,7 +59,7 @@ def test_the_report_counts_the_chunks_and_comes_after_the_last_of_them(runners, 
         ("sh -c 'kill -9 $$'", 137, "killed"),
     ],
 )
-def test_a_failing_command_is_the_users_failure_and_says_why(runners, kedge, command, code, words):
+def test_a_failing_command_is_the_users_failure_and_says_why(runners: Runners, kedge: FakeKedge, command: str, code: int, words: str) -> None:
     verdict = runners.run(build_command=command, deploy_command="echo never")
 
     assert (verdict["outcome"], verdict["failure"], verdict["exit_code"]) == ("fail", "user", code)
@@ -60,13 +68,13 @@ def test_a_failing_command_is_the_users_failure_and_says_why(runners, kedge, com
     assert "never" not in kedge.log.replace("echo never", "")
 
 
-def test_commands_run_in_the_root_directory(runners, kedge):
+def test_commands_run_in_the_root_directory(runners: Runners, kedge: FakeKedge) -> None:
     assert runners.run(root_directory="/site", build_command="cat index.html")["outcome"] == "success"
     assert "\nhello\n" in kedge.log
 
 
 @pytest.mark.parametrize("root", ["../..", "/..", "a/../../..", "link", "nowhere", "x\0y", "site/index.html"])
-def test_a_root_directory_outside_of_the_repository_is_refused(runners, kedge, source, commit_all, root):
+def test_a_root_directory_outside_of_the_repository_is_refused(runners: Runners, kedge: FakeKedge, source: Path, commit_all: Callable[[Path], str], root: str) -> None:
     (source / "link").symlink_to("/etc")
     kedge.job["commit_hash"] = commit_all(source)
 
@@ -76,7 +84,7 @@ def test_a_root_directory_outside_of_the_repository_is_refused(runners, kedge, s
     assert "Executing" not in kedge.log
 
 
-def test_a_command_sees_what_ci_sets_and_nothing_of_the_node(runners, kedge, commit):
+def test_a_command_sees_what_ci_sets_and_nothing_of_the_node(runners: Runners, kedge: FakeKedge, commit: str) -> None:
     kedge.job |= {"variables": {"MINE": "yes", "LANG": "de_DE"}, "build_command": "env", "branch": "feat/x"}
 
     assert runners.start(SECRET_OF_THE_NODE="x").wait(30) == 0
@@ -98,7 +106,7 @@ def test_a_command_sees_what_ci_sets_and_nothing_of_the_node(runners, kedge, com
     assert seen["HOME"].startswith(str(runners.workspace))
 
 
-def test_only_the_deploy_command_learns_how_to_deploy(runners, kedge):
+def test_only_the_deploy_command_learns_how_to_deploy(runners: Runners, kedge: FakeKedge) -> None:
     runners.run(
         build_command="echo in build: ${KEDGE_TOKEN-none}",
         deploy_command='echo in deploy: $KEDGE_URL $KEDGE_ACCOUNT $KEDGE_WORKER ${KEDGE_PREVIEW_ALIAS-none}; test "$KEDGE_TOKEN" = kdd_deploy-token',
@@ -108,13 +116,13 @@ def test_only_the_deploy_command_learns_how_to_deploy(runners, kedge):
     assert "in deploy: http://127.0.0.1:1 default hello none" in kedge.log
 
 
-def test_a_preview_build_is_told_its_alias(runners, kedge):
+def test_a_preview_build_is_told_its_alias(runners: Runners, kedge: FakeKedge) -> None:
     runners.run(is_production=False, preview_alias="feat-x", deploy_command="echo $KEDGE_PREVIEW_ALIAS.")
 
     assert "feat-x." in kedge.log
 
 
-def test_hostile_names_are_only_text(runners, kedge):
+def test_hostile_names_are_only_text(runners: Runners, kedge: FakeKedge) -> None:
     branch = "--upload-pack=touch pwned;$(touch pwned)\n../`touch pwned`"
 
     verdict = runners.run(branch=branch, build_command="ls; echo ok")
@@ -123,14 +131,14 @@ def test_hostile_names_are_only_text(runners, kedge):
     assert "pwned" not in "".join(path.name for path in runners.workspace.rglob("*"))
 
 
-def test_the_runner_shows_its_token_to_nobody(runners, kedge):
+def test_the_runner_shows_its_token_to_nobody(runners: Runners, kedge: FakeKedge) -> None:
     runners.run(build_command="cat /proc/$PPID/environ /proc/$PPID/cmdline | tr '\\0' '\\n'; echo seen")
 
     assert "kdr_" not in kedge.log
     assert "seen" in kedge.log
 
 
-def test_a_workspace_that_cannot_be_written_is_an_internal_failure(runners, kedge):
+def test_a_workspace_that_cannot_be_written_is_an_internal_failure(runners: Runners, kedge: FakeKedge) -> None:
     runners.workspace.mkdir()
     (runners.workspace / "home").write_text("in the way")
 
