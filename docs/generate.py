@@ -76,7 +76,7 @@ def _class(cls: type) -> list[str]:
     if getattr(cls, "__dataclass_fields__", None):
         fields = inspect.get_annotations(cls)
         lines += [*(f"- `{name}: {annotation}`" for name, annotation in fields.items()), ""]
-    if typing.is_protocol(cls) if hasattr(typing, "is_protocol") else getattr(cls, "_is_protocol", False):
+    if getattr(cls, "_is_protocol", False):
         for name, member in vars(cls).items():
             if inspect.isfunction(member) and not name.startswith("__"):
                 lines += [f"#### `{name}{_arguments(member)}`", "", str(inspect.getdoc(member)), ""]

@@ -33,7 +33,9 @@ def _describe(error: BaseException, *, seen: set[int], depth: int) -> str:
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    members = list(error.exceptions) if isinstance(error, BaseExceptionGroup) else []
+    members: list[BaseException] = []
+    if isinstance(error, BaseExceptionGroup):
+        members += error.exceptions
     if error.__cause__ is not None:
         return [*members, error.__cause__]
     if error.__context__ is not None and not error.__suppress_context__:

@@ -81,6 +81,10 @@ class TaggedLogger:
         """Write at level warn."""
         self._write("warn", messages)
 
+    def warning(self, *messages: Any) -> None:
+        """Write at level warn, by the name that Python's own loggers give it."""
+        self._write("warn", messages)
+
     def error(self, *messages: Any) -> None:
         """Write at level error."""
         self._write("error", messages)

@@ -15,6 +15,8 @@ from kedge.observe.redaction import redact
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from structlog.typing import EventDict
+
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 #: what foreign libraries have to say below this is of no use to an operator
 FOREIGN_LEVEL = logging.WARNING
@@ -33,7 +35,7 @@ def configure(
     """
     readable = format == "console" or (format == "auto" and sys.stderr.isatty())
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
+        _bind(tags),
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         *processors,
@@ -46,8 +48,18 @@ def configure(
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    structlog.contextvars.bind_contextvars(**tags)
     _route_foreign(shared, renderer)
+
+
+def _bind(tags: dict[str, str]) -> Callable[..., Any]:
+    """Merge the context's tags. Threads without a context, a library's too, get `tags` as well."""
+
+    def merge(logger: Any, method: str, event: EventDict) -> EventDict:
+        context = structlog.contextvars.get_contextvars()
+        structlog.contextvars.bind_contextvars(**{k: v for k, v in tags.items() if k not in context})
+        return structlog.contextvars.merge_contextvars(logger, method, event)
+
+    return merge
 
 
 def _console() -> list[Any]:
