@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from pydantic import StringConstraints, model_validator
 from starlette.routing import Route
 
-from kedge.api import bodies, triggers
+from kedge.api import bodies
+from kedge.api.build_view import describe, show_build, wait_reason
 from kedge.api.envelope import ok, page_info
 from kedge.api.operations import answers
-from kedge.api.shapes import (
-    BuildShape,
-    BuildsShape,
-    CancelledShape,
-    ExtraShape,
-    FailureShape,
-    LimitsShape,
-    MetadataShape,
-    QueuedShape,
-    WaitShape,
-)
+from kedge.api.rules import BranchName  # noqa: TC001  (pydantic reads it when it runs)
+from kedge.api.shapes import BuildShape, BuildsShape, CancelledShape, LimitsShape, QueuedShape
 from kedge.builds.states import Status
-from kedge.contracts.failures import ADVICE, Failure
 from kedge.db.clock import to_iso
 from kedge.db.queries import builds as queries
 from kedge.db.queries import queue
-from kedge.db.queries.builds import BuildFilter, BuildView
+from kedge.db.queries.builds import BuildFilter
 from kedge.errors import InvalidInput
-from kedge.workers.urls import WorkerUrls
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
-
-    from kedge.db.queries.queue import Before
 
 VERSIONS = "version_ids"
 TAGS = "external_script_ids"
@@ -45,6 +34,21 @@ FILTERS = {
     "branch": "The name of a branch.",
     "status": f"One of {', '.join(Status)}.",
 }
+
+Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")]
+
+
+class ManualBuild(bodies.Strict):
+    """What to build: a branch's newest commit, or one commit."""
+
+    branch: BranchName | None = None
+    commit_hash: Commit | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> ManualBuild:
+        if self.branch is None and self.commit_hash is None:
+            raise ValueError("say what to build: a branch or a commit_hash")
+        return self
 
 
 @answers(BuildShape)
@@ -119,6 +123,19 @@ async def retry(request: Request) -> Response:
     return ok(await show_build(request, build_uuid))
 
 
+@answers(BuildShape)
+async def build_now(request: Request) -> Response:
+    """Queue a build of a branch or a commit, whatever the trigger's rules say."""
+    body = await bodies.read(request, ManualBuild)
+    build_uuid = await bodies.services(request).intake.build_now(
+        request.state.account_id,
+        request.path_params["uuid"],
+        branch=body.branch,
+        commit_hash=body.commit_hash,
+    )
+    return ok(await show_build(request, build_uuid))
+
+
 @answers(list[QueuedShape], paged=True)
 async def show_queue(request: Request) -> Response:
     """Builds that wait, in the order in which they will start, each with the reason."""
@@ -133,7 +150,7 @@ async def show_queue(request: Request) -> Response:
             "branch": one.branch,
             "is_production": one.is_production,
             "created_on": to_iso(one.created_on),
-            "reason": _reason(one.wait_reason, place),
+            "reason": wait_reason(one.wait_reason, place),
             "before": [other.build_uuid for other in waiting[max(place - queue.NEAREST, 0) : place]],
         }
         for place, one in enumerate(waiting[first : first + per_page], first)
@@ -146,12 +163,6 @@ async def show_queue(request: Request) -> Response:
 async def limits(_request: Request) -> Response:
     """There is no limit on build minutes here."""
     return ok({"has_reached_build_minutes_limit": False, "build_minutes_refresh_on": None})
-
-
-async def show_build(request: Request, build_uuid: str) -> BuildShape:
-    """One build of the caller's account as JSON. Raises `NotFound`."""
-    db = bodies.services(request).db
-    return describe(request, await db.read(queries.get_build, request.state.account_id, build_uuid))
 
 
 async def _page(request: Request, wanted: BuildFilter) -> Response:
@@ -174,102 +185,6 @@ def _ids(request: Request, name: str) -> list[str]:
     return ids
 
 
-def describe(request: Request, view: BuildView) -> BuildShape:
-    """A build as the API shows it; what is Kedge's own stands under `kedge`."""
-    build = view.build
-    return {
-        "build_uuid": build.build_uuid,
-        "status": build.status,
-        "build_outcome": build.outcome,
-        "created_on": to_iso(build.created_on),
-        "initializing_on": to_iso(build.initializing_on),
-        "running_on": to_iso(build.running_on),
-        "stopped_on": to_iso(build.stopped_on),
-        "modified_on": to_iso(build.modified_on),
-        "preview_url": _urls(request).version(view.worker, view.version.id) if view.version else None,
-        "deploy_hook": None,
-        "pull_request": None,
-        "trigger": triggers.describe(view.trigger, view.connection),
-        "build_trigger_metadata": _metadata(view),
-        "kedge": _extra(request, view),
-    }
-
-
-def _metadata(view: BuildView) -> MetadataShape:
-    build, snapshot = view.build, view.build.snapshot
-    return {
-        "build_trigger_source": build.source,
-        "branch": build.branch,
-        "commit_hash": build.commit_hash,
-        "commit_message": build.commit_message,
-        "author": build.author,
-        "build_command": snapshot["build_command"],
-        "deploy_command": snapshot["deploy_command"],
-        "root_directory": snapshot["root_directory"],
-        "build_token_uuid": snapshot["build_token_uuid"],
-        "build_token_name": snapshot["build_token_name"],
-        "environment_variables": {
-            key: {"is_secret": known["is_secret"], "created_on": to_iso(known["created_on"]), "value": None}
-            for key, known in snapshot["environment_variables"].items()
-        },
-        "repo_name": snapshot["repo_name"],
-        "provider_account_name": snapshot["provider_account_name"],
-        "provider_type": snapshot["provider_type"],
-    }
-
-
-def _extra(request: Request, view: BuildView) -> ExtraShape:
-    build = view.build
-    public_url = bodies.services(request).public_url
-    return {
-        "worker": view.worker,
-        "attempt": build.attempt,
-        "attempts": [
-            {
-                "number": attempt.number,
-                "node": attempt.node,
-                "compute": attempt.compute,
-                "location": attempt.location,
-                "started_on": to_iso(attempt.started_on),
-                "ended_on": to_iso(attempt.ended_on),
-            }
-            for attempt in view.attempts
-        ],
-        "is_production": build.is_production,
-        "exit_code": build.exit_code,
-        "failure": _failure(build.failure, build.failure_message),
-        "message": build.failure_message,
-        "phases": build.phases or [],
-        "wait": None if view.before is None else _wait(view, view.before),
-        "url": _urls(request).production(view.worker) if view.version else None,
-        "version_id": view.version.id if view.version else build.version_id,
-        "log_url": f"{public_url}{request.scope.get('root_path', '')}/builds/builds/{build.build_uuid}/logs",
-    }
-
-
-def _wait(view: BuildView, before: Before) -> WaitShape:
-    reason = _reason(view.build.wait_reason, before.count)
-    return {"position": before.count + 1, "reason": reason, "before": before.nearest}
-
-
-def _reason(noted: str | None, before: int) -> str:
-    """Why a build waits: what the scheduler noted, which looks only at those whose turn comes next."""
-    if noted is not None:
-        return noted
-    return f"it is behind {before} other{'s' if before > 1 else ''}" if before else "it is about to start"
-
-
-def _failure(failure: str | None, message: str | None) -> FailureShape | None:
-    if failure is None:
-        return None
-    return {"class": failure, "message": message, "advice": ADVICE[Failure(failure)]}
-
-
-def _urls(request: Request) -> WorkerUrls:
-    services = bodies.services(request)
-    return WorkerUrls(public_url=services.public_url, domain=services.settings.server.domain)
-
-
 routes = [
     Route("/builds", list_all, methods=["GET"]),
     Route("/builds/queue", show_queue, methods=["GET"]),
@@ -279,5 +194,6 @@ routes = [
     Route("/builds/builds/{build_uuid}", get, methods=["GET"]),
     Route("/builds/builds/{build_uuid}/cancel", cancel, methods=["PUT"]),
     Route("/builds/builds/{build_uuid}/retry", retry, methods=["PUT"]),
+    Route("/builds/triggers/{uuid}/builds", build_now, methods=["POST"]),
     Route("/builds/workers/{worker}/builds", list_of_worker, methods=["GET"]),
 ]

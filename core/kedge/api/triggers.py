@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints
 from starlette.routing import Route
 
 from kedge.api import bodies, repos
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
-from kedge.api.rules import BranchName, BranchRules, PathRules, SomeBranchRules  # noqa: TC001  (as pydantic)
-from kedge.api.shapes import BuildShape, TriggerShape
+from kedge.api.rules import BranchRules, PathRules, SomeBranchRules  # noqa: TC001  (as pydantic)
+from kedge.api.shapes import TriggerShape
 from kedge.db.clock import now_ms, to_iso
 from kedge.db.queries import triggers as queries
 from kedge.db.tables import Trigger
@@ -33,7 +33,6 @@ def _folder(path: str) -> str:
 
 Command = Annotated[str, StringConstraints(max_length=8192, pattern=r"^[^\x00]*$")]
 Folder = Annotated[str, StringConstraints(max_length=1024), AfterValidator(_folder)]
-Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
 
@@ -68,19 +67,6 @@ class TriggerChange(bodies.Strict):
     path_includes: PathRules | None = None
     path_excludes: PathRules | None = None
     build_caching_enabled: bool | None = None
-
-
-class ManualBuild(bodies.Strict):
-    """What to build: a branch's newest commit, or one commit."""
-
-    branch: BranchName | None = None
-    commit_hash: Commit | None = None
-
-    @model_validator(mode="after")
-    def _something(self) -> ManualBuild:
-        if self.branch is None and self.commit_hash is None:
-            raise ValueError("say what to build: a branch or a commit_hash")
-        return self
 
 
 @answers(list[TriggerShape])
@@ -138,22 +124,6 @@ async def delete(request: Request) -> Response:
     return ok(None)
 
 
-@answers(BuildShape)
-async def build_now(request: Request) -> Response:
-    """Queue a build of a branch or a commit, whatever the trigger's rules say."""
-    from kedge.api.builds import show_build  # noqa: PLC0415  (the two show each other)
-
-    body = await bodies.read(request, ManualBuild)
-    services = bodies.services(request)
-    build_uuid = await services.intake.build_now(
-        request.state.account_id,
-        request.path_params["uuid"],
-        branch=body.branch,
-        commit_hash=body.commit_hash,
-    )
-    return ok(await show_build(request, build_uuid))
-
-
 @answers(None)
 async def purge_cache(request: Request) -> Response:
     """Forget what earlier builds have cached."""
@@ -189,6 +159,5 @@ routes = [
     Route("/builds/triggers", create, methods=["POST"]),
     Route("/builds/triggers/{uuid}", change, methods=["PATCH"]),
     Route("/builds/triggers/{uuid}", delete, methods=["DELETE"]),
-    Route("/builds/triggers/{uuid}/builds", build_now, methods=["POST"]),
     Route("/builds/triggers/{uuid}/purge_build_cache", purge_cache, methods=["POST"]),
 ]
