@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,10 +40,24 @@ def _paths_match(trigger: Trigger, push: Push) -> bool:
 
 
 def _any(patterns: Sequence[str], text: str) -> bool:
-    return any(_glob(pattern).fullmatch(text) for pattern in patterns)
+    return any(matches(pattern, text) for pattern in patterns)
 
 
-@lru_cache(maxsize=1024)
-def _glob(pattern: str) -> re.Pattern[str]:
-    """`*` matches any run of characters, `/` included; nothing else is special."""
-    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")), re.DOTALL)
+def matches(pattern: str, text: str) -> bool:
+    """`*` stands for any run of characters, `/` included; nothing else is special.
+
+    Takes time in proportion to the text, whatever the pattern: patterns are written by users.
+    """
+    head, *rest = pattern.split("*")
+    if not rest:
+        return text == head
+    *middle, tail = rest
+    if not text.startswith(head):
+        return False
+    place = len(head)
+    for part in middle:
+        place = text.find(part, place)
+        if place < 0:
+            return False
+        place += len(part)
+    return len(text) - place >= len(tail) and text.endswith(tail)

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
-import pytest
+import re
 
-from kedge.builds.matching import matches_branch, skip_reason
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kedge.builds.matching import matches, matches_branch, skip_reason
 from kedge.contracts.forge import Push, Repo
 from kedge.db.tables import Trigger
 
@@ -81,3 +85,17 @@ def test_a_push_too_large_to_judge_by_its_paths_builds() -> None:
 def test_a_commit_message_can_say_not_to_build(mark: str) -> None:
     assert skip_reason(trigger(), push("a", message=f"{mark} typo")) is not None
     assert skip_reason(trigger(), push("a", message=f"a change\n\n{mark} quoted below")) is None
+
+
+@given(
+    pattern=st.lists(st.sampled_from(["*", "a", "b", "/", "."]), max_size=8).map("".join),
+    text=st.text("ab/.", max_size=12),
+)
+def test_patterns_mean_what_the_same_regular_expression_means(pattern: str, text: str) -> None:
+    regular = ".*".join(re.escape(part) for part in pattern.split("*"))
+
+    assert matches(pattern, text) is (re.fullmatch(regular, text, re.DOTALL) is not None)
+
+
+def test_no_pattern_takes_long_however_nasty() -> None:
+    assert not matches("*a" * 60 + "b", "a" * 100_000)
