@@ -24,6 +24,7 @@ def forms_of(secret: str) -> set[bytes]:
         return set()
     forms = {percent(raw), percent(raw).replace(b"%20", b"+"), percent(raw, b"/"), percent(raw, lower=True)}
     forms |= {dumps(text)[1:-1].encode(), _json_as_it_is(raw), raw.replace(b"'", b"'\\''"), _escaped(raw)}
+    forms.add(raw.replace(b"'", b"'\"'\"'"))
     forms |= {raw.hex().encode(), raw.hex().upper().encode(), raw.replace(b"\n", b"\r\n")}
     forms |= _base64_forms(raw)
     forms = {form for form in forms if len(form) >= SHORTEST_FORM}

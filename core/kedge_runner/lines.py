@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 LONGEST = 1024 * 1024
+#: a character that begins within a line's limit may end after it
+MORE = 3
 
 
 class LineCap:
@@ -21,8 +23,9 @@ class LineCap:
         """The next part."""
         parts = []
         while len(data) > self._longest:
-            parts.append(self._feed(data[: self._longest]))
-            data = data[self._longest :]
+            part = whole_characters(data[: self._longest]) or data[: self._longest]
+            parts.append(self._feed(part))
+            data = data[len(part) :]
         return b"".join([*parts, self._feed(data)]) if parts else self._feed(data)
 
     def finish(self) -> bytes:
@@ -41,7 +44,7 @@ class LineCap:
             last = max(data.rfind(b"\n"), data.rfind(b"\r"))
             self._length = self._length + len(data) if last < 0 else len(data) - last - 1
             return data
-        kept = b"" if self._left_out else whole_characters(first[: self._longest - self._length])
+        kept = b"" if self._left_out else self._within(first)
         self._left_out += len(first) - len(kept)
         self._length += len(kept)
         if end < 0:
@@ -49,6 +52,14 @@ class LineCap:
         marker = self.finish()
         self._length = 0
         return kept + marker + self._feed(data[end:])
+
+    def _within(self, data: bytes) -> bytes:
+        """As much as the line may still hold: wherever the parts were cut, the same bytes of a line."""
+        end = max(self._longest - self._length, 0)
+        most = self._longest + MORE - self._length
+        while end < min(len(data), most) and 0x80 <= data[end] < 0xC0:
+            end += 1
+        return data[:end]
 
 
 def _first_end(data: bytes) -> int:

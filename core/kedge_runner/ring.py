@@ -41,6 +41,8 @@ class Ring:
 
     def get(self, size: int) -> bytes:
         """Remove and return the next bytes, at most `size`, at least one if there are any."""
+        if not len(self):
+            return b""
         position = self._read % self._capacity
         data = os.pread(self._file, min(size, len(self), self._capacity - position), position)
         self._read += len(data)
