@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -158,8 +159,9 @@ def test_the_demo_works_twice_in_one_folder(node: RunningNode, tmp_path: Path) -
 def test_workers_of_the_servers_own_config_are_there_when_it_has_started(tmp_path: Path) -> None:
     node = RunningNode(tmp_path, '[workers.site]\nbuild = "echo hi"\nvariables = { A = "1" }\n').start()
     try:
-        while "applied" not in node.said():
+        while "trigger site/preview" not in node.said():
             assert "not applied" not in node.said()
+            time.sleep(0.01)
         triggers = node.server.get("/builds/workers/site/triggers")
     finally:
         node.stop()

@@ -10,6 +10,8 @@ from kedge.cli.workers import create_worker
 from kedge.testing.node import latest_build
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kedge.testing.node import Repository, RunningNode
 
 LINES = [f"line {number:05}" for number in range(30_000)]
@@ -17,15 +19,16 @@ BUILD = "python3 -c \"for n in range(30000): print(f'line {n:05}')\""
 
 
 @pytest.fixture
-def client(node: RunningNode, repository: Repository) -> httpx.Client:
+def client(node: RunningNode, repository: Repository) -> Iterator[httpx.Client]:
     create_worker(node.server, "app", build=BUILD, deploy="", root="/", branch="main", previews=False)
     node.push(repository, "app")
     uuid = latest_build(node.server)["build_uuid"]
-    return httpx.Client(
+    with httpx.Client(
         base_url=f"{node.server.base}/builds/builds/{uuid}/",
         headers={"Authorization": f"Bearer {node.server.token}"},
         trust_env=False,
-    )
+    ) as client:
+        yield client
 
 
 def printed(text: str) -> list[str]:
