@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sqlmodel import col, select
@@ -30,12 +32,16 @@ class Control:
         self._objects = objects
 
     async def cancel(self, account_id: str, build_uuid: str) -> None:
-        """End a build at whatever stage it is; returns once it has stopped.
+        """End a build at whatever stage it is; returns once it has stopped, or is about to after a while.
 
         Raises `NotFound` for a foreign or unknown build, `Conflict` for one that has stopped.
         """
         await self._services.db.read(own_build, account_id, build_uuid)
         await self._objects.get(BuildBuddy, build_uuid).cancel()
+        # One that is just being handed to compute is ended by whoever does that.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._services.settings.builds.stop_grace):
+                await self._services.logs.wait_for_stop(build_uuid)
 
     async def retry(self, account_id: str, build_uuid: str) -> None:
         """Queue a stopped build for another attempt, with the trigger's settings of now.

@@ -107,6 +107,15 @@ class BuildLogs:
         state = self.state_at_hand(build_uuid)
         return await self._db.read(_state, build_uuid) if state is None else state
 
+    async def wait_for_stop(self, build_uuid: str) -> None:
+        """Return once the build has stopped. Raises `NotFound`."""
+        topic = self.topics.get(build_uuid)
+        while True:
+            changed = topic.changed()
+            if (await self.state(build_uuid)).stopped:
+                return
+            await asyncio.wait((changed,))
+
     async def tail(self, build_uuid: str, lines: int) -> Cursor:
         """The cursor from which the last `lines` lines of the latest attempt follow."""
         state = await self.state(build_uuid)
