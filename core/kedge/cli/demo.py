@@ -180,10 +180,15 @@ def running_node(data_dir: Path) -> Iterator[Server]:
     if shutil.which("git") is None:
         raise CommandFailed("git is missing: apt-get install git")
     port = USUAL_PORT if _is_free(USUAL_PORT) else 0
+    data_dir.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "kedge", "up", "--listen", f"127.0.0.1:{port}"]
-    process = subprocess.Popen(
-        [*command, "--data-dir", str(data_dir), "--json"], stdout=subprocess.PIPE, text=True
-    )
+    with (data_dir / "node.log").open("a") as said:
+        process = subprocess.Popen(
+            [*command, "--data-dir", str(data_dir), "--json"],
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+        )
     try:
         yield _server(process, data_dir)
     finally:
@@ -194,7 +199,7 @@ def running_node(data_dir: Path) -> Iterator[Server]:
 def _server(process: subprocess.Popen[str], data_dir: Path) -> Server:
     line = process.stdout.readline() if process.stdout else ""
     if not line:
-        raise CommandFailed("Kedge did not start; what it said is above")
+        raise CommandFailed(f"Kedge did not start; {data_dir / 'node.log'} says why")
     ready: dict[str, Any] = jsonlib.loads(line)
     return find_server(ready["url"], None, "default", data_dir)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,6 +37,9 @@ def up(
     settings, registry = load_and_register(config, os.environ, overrides, placements=STRATEGIES)
 
     def ready(url: str) -> None:
+        # What is there now stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
         sys.stdout.write(_ready_line(settings, url, as_json=json))
         sys.stdout.flush()
 
