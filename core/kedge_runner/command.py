@@ -22,7 +22,7 @@ READ_BYTES = 256 * 1024
 F_SETPIPE_SZ = 1031
 #: once the command has ended, its children's output is waited for while there is no longer silence than this
 LINGER = 0.2
-#: and no longer than this in all
+#: and no longer than this in all, room or not: what the command itself printed is in the pipe by then
 LONGEST_LINGER = 2.0
 #: how soon it is looked again whether there is room for output
 ROOM_SECONDS = 0.05
@@ -111,13 +111,11 @@ class _Reading:
         while self._open and time.monotonic() < gives_up:
             self._watch.check()
             had_room = self._watch.sender.has_room()
-            ready = self._wait(timeout=LINGER if had_room else ROOM_SECONDS)
+            ready = self._wait(timeout=LINGER)
             if self._output in ready:
                 self._read()
             elif had_room and not ready:
                 return
-            elif not had_room:
-                gives_up += ROOM_SECONDS
 
     def rest(self) -> None:
         """Read what is left in the pipe, now that nobody writes to it any more."""

@@ -65,7 +65,9 @@ def find_files(folder: str) -> list[tuple[str, str]]:
 
 
 def _walk(root: str, within: str) -> Iterator[tuple[str, str]]:
-    for entry in os.scandir(os.path.join(root, within)):
+    with os.scandir(os.path.join(root, within)) as found:
+        entries = list(found)
+    for entry in entries:
         name = f"{within}/{entry.name}" if within else entry.name
         if entry.name in LEFT_OUT:
             continue
