@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
     from kedge.client import Server
 
+LOG = b"event: log\n"
 
-async def events(server: Server, build_uuid: str) -> AsyncIterator[tuple[float, str, bytes]]:
-    """Yield (arrival, event, data) until the stream ends. Arrival is wall-clock seconds."""
+
+async def blocks(server: Server, build_uuid: str) -> AsyncIterator[tuple[float, bytes]]:
+    """Yield (arrival, event as sent) until the stream ends. Arrival is wall-clock seconds."""
     address = urlsplit(server.url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port, limit=1 << 24)
     path = f"{urlsplit(server.base).path}/builds/builds/{build_uuid}/logs"
@@ -27,16 +29,9 @@ async def events(server: Server, build_uuid: str) -> AsyncIterator[tuple[float, 
     assert b" 200 " in head.split(b"\r\n")[0], head
     try:
         while True:
-            block = await reader.readuntil(b"\n\n")
-            now = time.time()
-            fields = dict(
-                line.split(b": ", 1)
-                for line in block.split(b"\n")
-                if b": " in line and not line.startswith(b":")
-            )
-            name = fields.get(b"event", b"").decode()
-            yield now, name, fields.get(b"data", b"")
-            if name == "end":
+            block = (await reader.readuntil(b"\n\n")).rpartition(b"\r\n")[2]
+            yield time.time(), block
+            if block.startswith(b"event: end"):
                 return
     finally:
         writer.close()
@@ -44,17 +39,47 @@ async def events(server: Server, build_uuid: str) -> AsyncIterator[tuple[float, 
 
 async def first_log(server: Server, build_uuid: str) -> float:
     """When the first piece of log arrived."""
-    async for arrival, name, _ in events(server, build_uuid):
-        if name == "log":
+    async for arrival, block in blocks(server, build_uuid):
+        if block.startswith(LOG):
             return arrival
     raise RuntimeError("the log stayed empty")
 
 
-async def stamped_delays(server: Server, build_uuid: str, marker: str) -> list[float]:
-    """Milliseconds from print to arrival of lines `marker <seconds since 1970>`."""
-    delays: list[float] = []
-    async for arrival, name, data in events(server, build_uuid):
-        if name == "log":
-            lines = json.loads(data)["text"].splitlines()
-            delays += [(arrival - float(line.split()[1])) * 1000 for line in lines if line.startswith(marker)]
-    return delays
+class Stamps:
+    """Finds lines `marker <seconds since 1970>`, reading each event once however many followers get it."""
+
+    def __init__(self, marker: str) -> None:
+        self._marker = marker
+        self._rest = ""
+        self._missing = 0
+        self._all_follow = 0.0
+        self._found: dict[bytes, list[float]] = {}
+
+    async def delays(self, server: Server, build_uuid: str, followers: int) -> list[float]:
+        """Milliseconds from print to arrival at each of so many followers, once all of them follow."""
+        self._missing = followers
+        each = await asyncio.gather(*(self._follow(server, build_uuid) for _ in range(followers)))
+        return [
+            (arrival - stamp) * 1000 for one in each for arrival, stamp in one if stamp > self._all_follow
+        ]
+
+    async def _follow(self, server: Server, build_uuid: str) -> list[tuple[float, float]]:
+        found: list[tuple[float, float]] = []
+        follows = False
+        async for arrival, block in blocks(server, build_uuid):
+            if not follows:
+                follows = True
+                self._missing -= 1
+                self._all_follow = arrival
+            if block.startswith(LOG):
+                found += [(arrival, stamp) for stamp in self._stamps(block)]
+        assert not self._missing, "the build was over before all followed it"
+        return found
+
+    def _stamps(self, block: bytes) -> list[float]:
+        _, cursor, data = block.split(b"\n", 2)
+        if cursor not in self._found:
+            text = self._rest + json.loads(data.removeprefix(b"data: "))["text"]
+            *lines, self._rest = text.split("\n")
+            self._found[cursor] = [float(line.split()[1]) for line in lines if line.startswith(self._marker)]
+        return self._found[cursor]

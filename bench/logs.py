@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bench.figures import Figure, p50, p95
-from bench.follower import stamped_delays
+from bench.follower import Stamps
 from bench.node import build_now, get_build, memory, running_node, wait_until_idle
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ for _ in range(50):
 CROWD = """\
 import time
 begin = time.time()
-for step in range(250):
+for step in range(500):
     print("stamp", time.time())
     print("\\n".join(f"line {number} of a build that prints a lot" for number in range(199)), flush=True)
     time.sleep(max(0, begin + (step + 1) * 0.02 - time.time()))
@@ -109,7 +109,7 @@ def _store(node: Node, text: Path) -> tuple[list[Figure], str]:
     trigger = node.trigger("big", build=f"cat {text}")
     wait_until_idle(node.server)
     node.reset_peak_memory()
-    watch = RunnerWatch(node.pid)
+    watch = RunnerWatch()
     build = build_now(node.server, trigger)
     wait_until_idle(node.server)
     runner_peak = watch.stop()
@@ -144,11 +144,9 @@ def _store(node: Node, text: Path) -> tuple[list[Figure], str]:
 
 
 class RunnerWatch:
-    """Watches the peak memory of the runners of a node."""
+    """Watches the peak memory of all runners."""
 
-    def __init__(self, node: int) -> None:
-        self._known = set(_pythons())
-        self._node = node
+    def __init__(self) -> None:
         self._peak = 0.0
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch)
@@ -162,21 +160,18 @@ class RunnerWatch:
 
     def _watch(self) -> None:
         while not self._end.wait(0.02):
-            for pid in _pythons():
-                # A warm runner was there before; only what grows while the build runs is one that works.
-                if pid != self._node:
-                    self._peak = max(self._peak, memory(pid, "VmHWM"))
+            self._peak = max([self._peak, *(memory(pid, "VmHWM") for pid in _runners())])
 
 
-def _pythons() -> list[int]:
+def _runners() -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
-                command = (entry / "cmdline").read_bytes()
+                name = (entry / "comm").read_text()
             except OSError:
                 continue
-            if b"kedge_runner" in command or b"fork_server" in command:
+            if name.startswith("kedge-runner"):
                 found.append(int(entry.name))
     return found
 
@@ -271,12 +266,6 @@ def _delays(node: Node, name: str, command: str, followers: int) -> list[float]:
     trigger = node.trigger(name, build="true")
     node.server.patch(f"/builds/triggers/{trigger}", {"build_command": command})
     build = build_now(node.server, trigger)
-
-    async def follow() -> list[list[float]]:
-        return await asyncio.gather(
-            *(stamped_delays(node.server, build["build_uuid"], "stamp") for _ in range(followers))
-        )
-
-    delays = [delay for each in asyncio.run(follow()) for delay in each[2:]]
+    delays = asyncio.run(Stamps("stamp").delays(node.server, build["build_uuid"], followers))
     assert delays, "no stamped line arrived"
     return delays

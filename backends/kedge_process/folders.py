@@ -7,10 +7,12 @@ A folder is there whole or not at all: it is made and removed under another name
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import re
 import shutil
+import struct
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,127}", re.ASCII)
 NEW = ".new-"
 OLD = ".old-"
 KEPT = "kept"
+GET_FLAGS, SET_FLAGS, SPREAD = 0x80086601, 0x40086602, 0x00020000
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
@@ -61,6 +64,7 @@ class Folders:
     def open(self) -> list[Tenant]:
         """Make the root ready, clear what a killed Kedge left half done, return who has a folder."""
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _spread(self.root)
         tenants = []
         for entry in sorted(self.root.iterdir()):
             if entry.name.startswith((NEW, OLD)):
@@ -97,6 +101,21 @@ class Folders:
             (self.root / name).rename(aside)
             if not self._keep:
                 remove_tree(aside)
+
+
+def _spread(root: Path) -> None:
+    """Have ext4 put each new folder in `root` elsewhere on the disk; other file systems say no.
+
+    For minutes after a file was removed ext4 steps over its inode whenever it needs one nearby. Workspaces
+    side by side come and go so fast that half of a small build's time was lost in that.
+    """
+    with suppress(OSError):
+        fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            (flags,) = struct.unpack("l", fcntl.ioctl(fd, GET_FLAGS, bytes(struct.calcsize("l"))))
+            fcntl.ioctl(fd, SET_FLAGS, struct.pack("l", flags | SPREAD))
+        finally:
+            os.close(fd)
 
 
 def _read_tenant(folder: Path) -> Tenant | None:

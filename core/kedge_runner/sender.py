@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 1024 * 1024
 #: a line that comes this soon after a chunk waits for others
 CLOSE = 0.01
+#: a line's beginning waits so long for its end, for many programs print them one after the other
+UNFINISHED = 0.004
 #: however steadily lines come, a chunk goes out every `INTERVAL` only, once `BURST` of them went out sooner
-INTERVAL = 0.075
+INTERVAL = 0.05
 BURST = 8
 HEARTBEAT_SECONDS = 10.0
 #: bytes printed this far apart do not share a chunk, for a chunk has one time
@@ -51,6 +53,8 @@ class Sender:
         self._added = self._sent = 0
         self._carry = b""
         self._half_a_character = False
+        #: until when more of the last line is waited for
+        self._unfinished_until = 0.0
         self._full_since = 0.0
         self._wants_room = False
         self._closing = False
@@ -74,6 +78,7 @@ class Sender:
         with self._lock:
             if not self._marks or now - self._marks[-1][1] >= TIME_GRAIN_MS:
                 self._marks.append((self._added, now))
+            self._unfinished_until = 0.0 if data.endswith(b"\n") else time.monotonic() + UNFINISHED
             self._spool.write(data)
             self._added += len(data)
             if len(self._spool) >= self._rings_at:
@@ -149,7 +154,7 @@ class Sender:
             return 0.0
         self._tokens = min(self._tokens + (now - self._refilled) / INTERVAL, BURST)
         self._refilled = now
-        return max(self._last + CLOSE - now, (1 - self._tokens) * INTERVAL)
+        return max(self._last + CLOSE - now, (1 - self._tokens) * INTERVAL, self._unfinished_until - now)
 
     def _cut(self) -> tuple[int, bytes]:
         data = self._carry + self._spool.take(CHUNK_BYTES - len(self._carry))
