@@ -37,6 +37,8 @@ def main() -> None:
     try:
         run = _import_runner(plan)
     except Exception as error:  # noqa: BLE001  (whatever is wrong with the runner, its user has to read it)
+        # a socket that is closed before all is read takes its last words with it
+        kedge.recv(MOST)
         _say(kedge, {"refused": f"{type(error).__name__}: {error}"})
         return
     gc.collect()
