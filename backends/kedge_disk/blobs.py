@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Iterator
     from datetime import timedelta
 
-    from kedge import Host
+    from kedge import Host, PresignedRequest
 
 KEY = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", re.ASCII)
 LONGEST_KEY = 512
@@ -47,6 +47,7 @@ class DiskBlobs:
 
     name: ClassVar[str] = "disk"
     Settings: ClassVar[type[BaseModel]] = DiskBlobSettings
+    shared: ClassVar[bool] = False
 
     def __init__(self, settings: DiskBlobSettings, host: Host) -> None:
         """Keep the folders' names."""
@@ -57,6 +58,11 @@ class DiskBlobs:
     async def open(self) -> None:
         """Make the folders and clear out what a killed process left half written."""
         await asyncio.to_thread(self._open)
+
+    @property
+    def excludes(self) -> bool:
+        """Links are made once: the file system sees to it."""
+        return True
 
     def _open(self) -> None:
         shutil.rmtree(self._incoming, ignore_errors=True)
@@ -130,8 +136,17 @@ class DiskBlobs:
         with suppress(FileNotFoundError):
             await asyncio.to_thread(path.unlink)
 
-    async def presign(self, key: str, method: Literal["GET", "PUT"], *, expires: timedelta) -> str | None:
+    async def presign(
+        self,
+        key: str,
+        method: Literal["GET", "PUT"],
+        *,
+        expires: timedelta,
+        size: int | None = None,
+        md5: bytes | None = None,
+    ) -> PresignedRequest | None:
         """Files have no URL."""
+        self._path(key)
         return None
 
     async def close(self) -> None:

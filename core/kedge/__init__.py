@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kedge.contracts.blobs import BlobInfo, BlobStore
+from kedge.contracts.blobs import BlobInfo, BlobStore, PresignedRequest
 from kedge.contracts.compute import (
     Compute,
     ComputeRequest,
@@ -21,6 +21,7 @@ from kedge.contracts.host import Host, Principal
 from kedge.contracts.log_store import LogChunk, LogExtent, LogKey, LogStore
 from kedge.contracts.placement import Candidate, Placement, PlacementRequest
 from kedge.errors import (
+    BlobDamaged,
     BlobNotFound,
     CapacityUnavailable,
     ComputeError,
@@ -36,15 +37,19 @@ from kedge.errors import (
     RateLimited,
     StaleAttempt,
     StartRefused,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
     TooLarge,
     Unauthorized,
 )
 from kedge.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from kedge.config import Duration, Size
+    from kedge.config import Duration, SecretRef, Size
 
 __all__ = [
+    "BlobDamaged",
     "BlobInfo",
     "BlobNotFound",
     "BlobStore",
@@ -81,6 +86,7 @@ __all__ = [
     "Placement",
     "PlacementRequest",
     "PluginError",
+    "PresignedRequest",
     "Principal",
     "Push",
     "PushReceived",
@@ -88,9 +94,13 @@ __all__ = [
     "Repo",
     "RequestServed",
     "Scope",
+    "SecretRef",
     "Size",
     "StaleAttempt",
     "StartRefused",
+    "StoreError",
+    "StoreRefused",
+    "StoreUnavailable",
     "TooLarge",
     "Unauthorized",
     "hookimpl",
@@ -99,8 +109,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # Only settings models need these, and pydantic is slow to import: whoever needs it pays for it.
-    if name in {"Duration", "Size"}:
-        from kedge.config import units  # noqa: PLC0415
+    if name in {"Duration", "SecretRef", "Size"}:
+        from kedge import config  # noqa: PLC0415
 
-        return getattr(units, name)
+        return getattr(config, name)
     raise AttributeError(f"module 'kedge' has no attribute {name!r}")

@@ -14,6 +14,10 @@ KedgeError
 │   └── LogGap             a log chunk was skipped; `expected` is the number to send next
 ├── TooLarge               over a limit on size
 ├── RateLimited            over a limit on rate
+├── StoreError
+│   ├── StoreRefused       permanent: the bucket, the rights or the clock have to be set right
+│   ├── StoreUnavailable   for now: the store is gone, overloaded or full
+│   └── BlobDamaged        the bytes are not the ones that were stored
 └── ComputeError
     ├── StartRefused       permanent: starting again gives the same answer
     └── CapacityUnavailable  for now: the same start may work later
@@ -124,6 +128,31 @@ class RateLimited(KedgeError):
 
     code = 12051
     status = 429
+
+
+class StoreError(KedgeError):
+    """A place that keeps blobs could not do what it was asked."""
+
+    code = 12080
+
+
+class StoreRefused(StoreError):
+    """The store answers, and says no; an operator has to mend what the message names."""
+
+    code = 12081
+
+
+class StoreUnavailable(StoreError):
+    """The store is gone, overloaded or full; the same call may work later."""
+
+    code = 12082
+    status = 503
+
+
+class BlobDamaged(StoreError):
+    """The bytes are not the ones that were stored, or not the ones that were sent."""
+
+    code = 12083
 
 
 class ComputeError(KedgeError):

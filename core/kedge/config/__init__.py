@@ -3,7 +3,7 @@
 from kedge.config.describe import SettingDoc, describe_settings
 from kedge.config.load import Draft, load, read
 from kedge.config.mistakes import Mistake, choices, mistakes_of, nearest
-from kedge.config.references import resolve_secret
+from kedge.config.references import SecretRef, resolve_secret
 from kedge.config.settings import (
     BlobSettings,
     BuildSettings,
@@ -32,6 +32,7 @@ __all__ = [
     "Mistake",
     "NodeSettings",
     "PlacementSettings",
+    "SecretRef",
     "ServerSettings",
     "SettingDoc",
     "Settings",

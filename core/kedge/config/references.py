@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import AfterValidator
 
 from kedge.errors import ConfigError
 
@@ -23,6 +25,16 @@ LARGEST_SECRET = 64 * 1024
 def is_reference(text: str) -> bool:
     """Whether `text` has the form of a reference to a secret."""
     return REFERENCE.fullmatch(text) is not None
+
+
+def _reference(text: str) -> str:
+    if not is_reference(text):
+        raise ValueError(NO_REFERENCE)
+    return text
+
+
+#: where a secret is, as a setting; `Host.secret` gives what it stands for
+SecretRef = Annotated[str, AfterValidator(_reference)]
 
 
 def resolve_secret(ref: str, base_dir: Path, environ: Mapping[str, str] | None = None) -> str:

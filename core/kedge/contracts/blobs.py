@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta  # noqa: TC003  (part of the public signatures)
 from pathlib import Path  # noqa: TC003
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator
+    from collections.abc import AsyncIterable, AsyncIterator, Mapping
 
     from pydantic import BaseModel
 
@@ -24,24 +24,54 @@ class BlobInfo:
     modified_on: datetime
 
 
+@dataclass(frozen=True, kw_only=True)
+class PresignedRequest:
+    """A request that whoever holds it may make once or often until it expires, with no other credential.
+
+    `headers` are part of what was signed: send every one of them exactly as it stands. The URL is a
+    secret; it does not show in a `repr`.
+    """
+
+    method: Literal["GET", "PUT"]
+    url: str = field(repr=False)
+    headers: Mapping[str, str]
+
+
 @runtime_checkable
 class BlobStore(Protocol):
     """Immutable-ish byte strings by key. Registered as a class by `kedge_register_blobs`.
 
     A key is 1 to 512 characters of `a-z A-Z 0-9 . _ - /`, with no empty, `.` or `..` part and none of
     more than 200; anything else raises `InvalidInput`. All methods may be called concurrently; a reader
-    sees a blob whole or not at all.
+    sees a blob whole or not at all. Memory does not grow with the size of a blob.
+
+    Passing faults are tried again with growing pauses. Then every method raises `StoreUnavailable` (gone,
+    overloaded, full: the same call may work later) or `StoreRefused` (bucket, rights, clock: an operator
+    has to mend it).
     """
 
     name: ClassVar[str]
     Settings: ClassVar[type[BaseModel]]
+    #: whether every node sees these blobs; False for files of one node
+    shared: ClassVar[bool]
 
     def __init__(self, settings: Any, host: Host) -> None:
         """Keep `settings`; do no work yet."""
         ...
 
     async def open(self) -> None:
-        """Make ready. Called once, before anything else."""
+        """Make ready. Called once, before anything else. Raises `StoreRefused` for what cannot work.
+
+        A store that is only away for now does not keep a node from starting.
+        """
+        ...
+
+    @property
+    def excludes(self) -> bool:
+        """Whether `if_absent` holds between nodes. If not, it holds within this process alone.
+
+        Known once open. A store without conditional writes says so in the node's log.
+        """
         ...
 
     async def put(
@@ -50,12 +80,19 @@ class BlobStore(Protocol):
         """Store `data` whole under `key`, or nothing at all if it fails or is cancelled.
 
         A `Path` is a local file, read and left as it is. Replaces what was there, unless `if_absent`:
-        then raises `Conflict` if the key exists, and of several concurrent calls exactly one wins.
+        then raises `Conflict` if the key exists, and of several concurrent calls exactly one wins (see
+        `excludes`). What arrives is checked against a checksum of what was sent: `BlobDamaged` if they
+        still differ after trying again.
         """
         ...
 
     def get(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """Yield bytes `start` to `end` (exclusive; `None`: to the end). Raises `BlobNotFound`."""
+        """Yield bytes `start` to `end` (exclusive; `None`: to the end). Raises `BlobNotFound`.
+
+        A blob read whole is checked against the checksum it was stored with, and any part for being as
+        long as it should be. `BlobDamaged` may come after bytes were yielded, but before the end: what was
+        read to its end is right. `Conflict` if a large blob is replaced while it is read.
+        """
         ...
 
     async def stat(self, key: str) -> BlobInfo:
@@ -70,8 +107,20 @@ class BlobStore(Protocol):
         """Remove a blob. A missing one is no error."""
         ...
 
-    async def presign(self, key: str, method: Literal["GET", "PUT"], *, expires: timedelta) -> str | None:
-        """Return a URL that gives access to this key alone for a while, or `None` if the store cannot."""
+    async def presign(
+        self,
+        key: str,
+        method: Literal["GET", "PUT"],
+        *,
+        expires: timedelta,
+        size: int | None = None,
+        md5: bytes | None = None,
+    ) -> PresignedRequest | None:
+        """Return a request that gives access to this key alone for a while, or `None` if the store cannot.
+
+        A `PUT` may be bound to a `size` and to the MD5 of its bytes: the store refuses any other body.
+        Where there is `None`, let the bytes pass through `put` and `get`. Files of a disk have no URL.
+        """
         ...
 
     async def close(self) -> None:

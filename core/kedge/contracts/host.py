@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
+    from kedge.contracts.blobs import BlobStore
     from kedge.contracts.forge import Delivery, Repo
 
 
@@ -48,6 +49,15 @@ class Host(Protocol):
     @property
     def public_url(self) -> str:
         """Where users reach the API, with no slash at the end. Known once the node listens."""
+        ...
+
+    @property
+    def blobs(self) -> BlobStore:
+        """The chosen blob store; it opens before, and closes after, every other backend."""
+        ...
+
+    def secret(self, ref: str) -> str:
+        """What `env:NAME` or `file:PATH` in the settings stands for. Raises `ConfigError`, with no value."""
         ...
 
     async def authenticate(self, token: str) -> Principal:

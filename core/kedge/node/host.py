@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlmodel import col, select
 
 from kedge.builds.topics import BuildState, Frame
+from kedge.config import resolve_secret
 from kedge.db.queries import deployments, lifecycle
 from kedge.db.tables import Account, Build, PreviewAlias, RepoConnection, Trigger, Version, Worker
 from kedge.errors import NotFound
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from kedge.builds.intake import Intake
     from kedge.builds.logs import BuildLogs
     from kedge.config import Settings
+    from kedge.contracts.blobs import BlobStore
     from kedge.contracts.forge import Delivery, Repo
     from kedge.contracts.host import Principal
     from kedge.db.engine import Database
@@ -31,6 +33,7 @@ class NodeHost:
     """Implements `kedge.Host`. The node fills in what does not exist yet when plugins are made."""
 
     access: Access
+    blobs: BlobStore
     intake: Intake
     logs: BuildLogs
 
@@ -54,6 +57,10 @@ class NodeHost:
     def data_dir(self) -> Path:
         """The folder of this node."""
         return self._settings.server.data_dir
+
+    def secret(self, ref: str) -> str:
+        """What `env:NAME` or `file:PATH` in the settings stands for."""
+        return resolve_secret(ref, self._settings.base_dir)
 
     async def authenticate(self, token: str) -> Principal:
         """Who `token` speaks for. Raises `Unauthorized`."""

@@ -57,8 +57,8 @@ class Parts:
         self.host = NodeHost(settings, db)
         self.host.public_url = public_url
         self.socket_path = runner_socket(settings.server.data_dir)
+        self.blobs = self.host.blobs = registry.build_blobs(settings, self.host)
         self.compute = registry.build_compute(settings, self.host)
-        self.blobs = registry.build_blobs(settings, self.host)
         self.log_store = registry.build_log_store(settings, self.host)
         self.forges = registry.build_forges(settings, self.host)
         self.background = Background()

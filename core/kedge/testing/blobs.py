@@ -6,7 +6,7 @@ import asyncio
 import re
 from abc import abstractmethod
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kedge.contracts.blobs import BlobInfo
 
 MEGABYTE = 1024 * 1024
+METHODS: tuple[Literal["GET", "PUT"], ...] = ("GET", "PUT")
 GOOD_KEYS = (
     "a",
     "...",
@@ -297,11 +298,26 @@ class BlobStoreSuite:
             await store.stat("a/b")
         assert await keys(store) == []
 
-    @pytest.mark.parametrize("method", ["GET", "PUT"])
-    async def test_a_presigned_url_is_one_or_none(self, store: BlobStore, method: str) -> None:
+    async def test_a_presigned_request_is_one_or_none(self, store: BlobStore) -> None:
         await store.put("a/b", b"")
-        url = await store.presign("a/b", "GET" if method == "GET" else "PUT", expires=timedelta(minutes=1))
-        assert url is None or re.match(r"https?://", url)
+        for method in METHODS:
+            request = await store.presign("a/b", method, expires=timedelta(minutes=1))
+            if request is not None:
+                assert request.method == method
+                assert re.match(r"https?://", request.url)
+                assert request.url not in repr(request)
+
+    @pytest.mark.parametrize("key", ["", "../a", "a//b"])
+    async def test_a_hostile_key_is_not_presigned(self, store: BlobStore, key: str) -> None:
+        for method in METHODS:
+            with pytest.raises(InvalidInput):
+                await store.presign(key, method, expires=timedelta(minutes=1))
+
+    async def test_who_has_no_urls_has_none_at_all(self, store: BlobStore) -> None:
+        lifetime = timedelta(minutes=1)
+        requests = [await store.presign("a", method, expires=lifetime) for method in METHODS]
+        bound = await store.presign("a", "PUT", expires=lifetime, size=1, md5=bytes(16))
+        assert len({request is None for request in (*requests, bound)}) == 1
 
     async def test_a_reopened_store_holds_the_same(self, store: BlobStore) -> None:
         for key in ("a", "a/b"):

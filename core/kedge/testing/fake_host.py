@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from kedge.config import resolve_secret
 from kedge.contracts.host import Principal
 from kedge.errors import NotFound, Unauthorized
+from kedge.testing.memory import MemoryBlobs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
     from pathlib import Path
 
+    from kedge.contracts.blobs import BlobStore
     from kedge.contracts.forge import Delivery, Push, Repo
 
 
@@ -81,8 +84,13 @@ class FakeHost:
         public_url: str = "http://127.0.0.1:8787",
         node: str = "test",
         location: str = "local",
+        blobs: BlobStore | None = None,
     ) -> None:
-        """Keep files under `data_dir`; `public_url` may be set later, when a port is known."""
+        """Keep files under `data_dir`; `public_url` may be set later, when a port is known.
+
+        `blobs` are in memory if not given.
+        """
+        self.blobs: BlobStore = MemoryBlobs() if blobs is None else blobs
         self.node = node
         self.location = location
         self.data_dir = data_dir
@@ -126,6 +134,10 @@ class FakeHost:
         while len(self.deliveries) < count:
             await self._received.wait()
         return self.deliveries
+
+    def secret(self, ref: str) -> str:
+        """Look a secret up in the environment, or in a file below the data dir."""
+        return resolve_secret(ref, self.data_dir)
 
     async def authenticate(self, token: str) -> Principal:
         """Look the token up."""

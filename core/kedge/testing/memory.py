@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator
     from datetime import timedelta
 
+    from kedge.contracts.blobs import PresignedRequest
     from kedge.contracts.host import Host
 
 PART_BYTES = 1024 * 1024
@@ -56,6 +57,8 @@ class MemoryBlobs(Failing):
 
     name: ClassVar[str] = "memory"
     Settings: ClassVar[type[BaseModel]] = MemorySettings
+    shared: ClassVar[bool] = False
+    excludes: bool = True
 
     def __init__(
         self, settings: Any = None, host: Host | None = None, *, shelf: dict[str, _Blob] | None = None
@@ -106,7 +109,15 @@ class MemoryBlobs(Failing):
         self._check(key)
         self.shelf.pop(key, None)
 
-    async def presign(self, key: str, method: Literal["GET", "PUT"], *, expires: timedelta) -> str | None:
+    async def presign(
+        self,
+        key: str,
+        method: Literal["GET", "PUT"],
+        *,
+        expires: timedelta,
+        size: int | None = None,
+        md5: bytes | None = None,
+    ) -> PresignedRequest | None:
         """Memory has no URL."""
         self._check(key)
         return None
