@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import bindparam
 from sqlmodel import col, select
 
 from kedge.contracts.forge import Repo
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
 
     from kedge.builds.services import BuildServices
     from kedge.db.tables import Build
+
+
+NAMES = (
+    select(Account.name, Worker.name, RepoConnection)
+    .join(Worker, col(Worker.account_id) == Account.id)
+    .join(Trigger, col(Trigger.worker_id) == Worker.id)
+    .join(RepoConnection, col(RepoConnection.uuid) == Trigger.repo_connection_uuid)
+    .where(col(Trigger.uuid) == bindparam("trigger"))
+)
+VARIABLES = select(TriggerVariable).where(col(TriggerVariable.trigger_uuid) == bindparam("trigger"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,16 +81,9 @@ async def make_job(services: BuildServices, build_uuid: str, attempt: int, token
 
 def _read(session: Session, build_uuid: str, number: int) -> JobRows:
     build, _ = lifecycle.live(session, build_uuid, number)
-    account, worker, repo = session.exec(
-        select(Account.name, Worker.name, RepoConnection)
-        .join(Worker, col(Worker.account_id) == Account.id)
-        .join(Trigger, col(Trigger.worker_id) == Worker.id)
-        .join(RepoConnection, col(RepoConnection.uuid) == Trigger.repo_connection_uuid)
-        .where(Trigger.uuid == build.trigger_uuid)
-    ).one()
-    variables = session.exec(
-        select(TriggerVariable).where(TriggerVariable.trigger_uuid == build.trigger_uuid)
-    )
+    values = {"trigger": build.trigger_uuid}
+    account, worker, repo = session.execute(NAMES, values).one()
+    variables = session.execute(VARIABLES, values).scalars()
     return JobRows(
         build=build,
         account=account,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import bindparam
 from sqlmodel import col, select
 
 from kedge.builds.buddy import BuildBuddy
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from kedge.contracts.log_store import LogExtent
     from kedge.db.queries.lifecycle import Verdict
     from kedge.objects import Objects
+
+
+ATTEMPT_OF_TOKEN = select(Attempt).where(col(Attempt.token_hash) == bindparam("hash"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +87,7 @@ class Runners:
 
 
 def _find(session: Session, token_hash: str) -> LogKey:
-    attempt = session.exec(select(Attempt).where(col(Attempt.token_hash) == token_hash)).one_or_none()
+    attempt = session.execute(ATTEMPT_OF_TOKEN, {"hash": token_hash}).scalar_one_or_none()
     if attempt is None:
         raise Unauthorized("the token is not known")
     if attempt.ended_on is not None:

@@ -20,6 +20,7 @@ from kedge.observe.log import configure
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
     from kedge.config import Settings
     from kedge.registry import Registry
@@ -37,12 +38,12 @@ class Node:
         self.registry = registry
         self.url = ""
         self._ready = ready
-        self._server: uvicorn.Server | None = None
+        self._server: _Server | None = None
 
     def stop(self) -> None:
-        """Ask a running node to stop."""
+        """Ask a running node to stop. For its own event loop."""
         if self._server is not None:
-            self._server.should_exit = True
+            self._server.stop()
 
     async def run(self) -> None:
         """Start everything, serve, and stop everything in reverse. Running builds go on without the node."""
@@ -108,10 +109,24 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, *, started: Callable[[], None]) -> None:
         super().__init__(config)
         self._started_callback = started
+        self._asked_to_stop = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._started_callback()
+
+    async def main_loop(self) -> None:
+        # uvicorn's own looks ten times a second whether it should stop; an idle node sleeps.
+        await self.on_tick(0)
+        await self._asked_to_stop.wait()
+
+    def stop(self) -> None:
+        self.should_exit = True
+        self._asked_to_stop.set()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._asked_to_stop.set()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

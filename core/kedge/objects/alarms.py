@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy import delete, func, or_, update
+from sqlalchemy import Integer, bindparam, delete, func, or_, update
 from sqlmodel import col, select
 
 from kedge.db.clock import now_ms
@@ -21,6 +21,33 @@ if TYPE_CHECKING:
     from kedge.db.engine import Database
 
 log = structlog.get_logger("alarms")
+
+NEXT_DUE = select(func.min(ObjectAlarm.due_on), func.min(ObjectAlarm.ringing_until))
+_DUE = col(ObjectAlarm.due_on) <= bindparam("now")
+_RINGING_UNTIL = col(ObjectAlarm.ringing_until)
+DUE = (
+    select(ObjectAlarm)
+    .where(or_(_DUE & _RINGING_UNTIL.is_(None), bindparam("now") >= _RINGING_UNTIL))
+    .order_by(col(ObjectAlarm.due_on))
+    .limit(bindparam("most", type_=Integer))
+    .with_for_update(skip_locked=True)
+)
+_RUNG = (
+    col(ObjectAlarm.class_name) == bindparam("class"),
+    col(ObjectAlarm.object_id) == bindparam("object"),
+    col(ObjectAlarm.ringing_for) == bindparam("moment"),
+)
+DELETE_RUNG = (
+    delete(ObjectAlarm)
+    .where(*_RUNG, col(ObjectAlarm.due_on).is_(None))
+    .execution_options(synchronize_session=False)
+)
+KEEP_RUNG = (
+    update(ObjectAlarm)
+    .where(*_RUNG)
+    .values(ringing_for=None, ringing_until=None, retries=0)
+    .execution_options(synchronize_session=False)
+)
 
 SWEEP_SECONDS = 1.0
 FIRST_BACKOFF_MS = 2_000
@@ -115,25 +142,13 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
 
 
 def _next_due(session: Session) -> int | None:
-    due, lost = session.exec(select(func.min(ObjectAlarm.due_on), func.min(ObjectAlarm.ringing_until))).one()
+    due, lost = session.execute(NEXT_DUE).one()
     return min((moment for moment in (due, lost) if moment is not None), default=None)
 
 
 def _claim(session: Session, now: int, most: int) -> list[Ringing]:
     """Alarms that are due and do not ring, and those whose ringing was lost."""
-    ringing_until = col(ObjectAlarm.ringing_until)
-    rows = session.exec(
-        select(ObjectAlarm)
-        .where(
-            or_(
-                (col(ObjectAlarm.due_on) <= now) & ringing_until.is_(None),
-                ringing_until <= now,
-            )
-        )
-        .order_by(col(ObjectAlarm.due_on))
-        .limit(most)
-        .with_for_update(skip_locked=True)
-    ).all()
+    rows = session.execute(DUE, {"now": now, "most": most}).scalars().all()
     claimed = []
     for row in rows:
         row.ringing_for = row.ringing_for or row.due_on or now
@@ -152,12 +167,9 @@ def _claim(session: Session, now: int, most: int) -> list[Ringing]:
 
 
 def _settle(session: Session, alarm: Ringing) -> None:
-    key = {"class_name": alarm.class_name, "object_id": alarm.object_id}
-    rung = {"ringing_for": alarm.ringing_for}
-    session.execute(delete(ObjectAlarm).filter_by(**key, **rung).where(col(ObjectAlarm.due_on).is_(None)))
-    session.execute(
-        update(ObjectAlarm).filter_by(**key, **rung).values(ringing_for=None, ringing_until=None, retries=0)
-    )
+    values = {"class": alarm.class_name, "object": alarm.object_id, "moment": alarm.ringing_for}
+    session.execute(DELETE_RUNG, values)
+    session.execute(KEEP_RUNG, values)
 
 
 def _settle_failed(session: Session, alarm: Ringing, now: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, text, update
+from sqlalchemy import bindparam, delete, text, update
 from sqlmodel import col, select
 
 from kedge.db.engine import after_commit
@@ -17,6 +17,24 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
 
+_THIS_ALARM = (
+    col(ObjectAlarm.class_name) == bindparam("class"),
+    col(ObjectAlarm.object_id) == bindparam("object"),
+)
+FIND_ALARM = select(ObjectAlarm.due_on).where(*_THIS_ALARM)
+DELETE_ALARM = (
+    delete(ObjectAlarm)
+    .where(*_THIS_ALARM, col(ObjectAlarm.ringing_until).is_(None))
+    .execution_options(synchronize_session=False)
+)
+UNSET_RINGING_ALARM = (
+    update(ObjectAlarm)
+    .where(*_THIS_ALARM, col(ObjectAlarm.ringing_until).is_not(None))
+    .values(due_on=None, retries=0)
+    .execution_options(synchronize_session=False)
+)
+
+
 class ObjectStorage:
     """The storage of one object. Valid only inside the transaction that it was made for."""
 
@@ -26,6 +44,7 @@ class ObjectStorage:
         """`alarm_set` is called after the commit with the moment an alarm was set to."""
         self.session = session
         self._key = {"class_name": class_name, "object_id": object_id}
+        self._alarm = {"class": class_name, "object": object_id}
         self._alarm_set = alarm_set
 
     def lock(self) -> None:
@@ -64,8 +83,7 @@ class ObjectStorage:
 
     def get_alarm(self) -> int | None:
         """When the alarm is set to ring (milliseconds), or `None`; one that rings now is not set."""
-        row = self.session.get(ObjectAlarm, self._key, populate_existing=True)
-        return None if row is None else row.due_on
+        return self.session.execute(FIND_ALARM, self._alarm).scalar_one_or_none()
 
     def set_alarm(self, due_on: int) -> None:
         """Set the alarm, replacing the one that was set."""
@@ -79,12 +97,5 @@ class ObjectStorage:
 
     def delete_alarm(self) -> None:
         """Unset the alarm; one that rings now goes on ringing."""
-        self.session.execute(
-            delete(ObjectAlarm).filter_by(**self._key).where(col(ObjectAlarm.ringing_until).is_(None))
-        )
-        self.session.execute(
-            update(ObjectAlarm)
-            .filter_by(**self._key)
-            .where(col(ObjectAlarm.ringing_until).is_not(None))
-            .values(due_on=None, retries=0)
-        )
+        self.session.execute(DELETE_ALARM, self._alarm)
+        self.session.execute(UNSET_RINGING_ALARM, self._alarm)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func
+from sqlalchemy import bindparam, func
 from sqlmodel import col, select
 
 from kedge.db.queries import queue
@@ -44,23 +44,37 @@ class BuildFilter:
     status: str | None = None
 
 
+_VIEWS: Any = (
+    select(Build, Trigger, RepoConnection, Worker.name)
+    .join(Trigger, col(Trigger.uuid) == Build.trigger_uuid)
+    .join(RepoConnection, col(RepoConnection.uuid) == Trigger.repo_connection_uuid)
+    .join(Worker, col(Worker.id) == Build.worker_id)
+)
+VIEW = _VIEWS.where(
+    col(Build.account_id) == bindparam("account"), col(Build.build_uuid) == bindparam("build")
+)
+ATTEMPTS = select(Attempt).where(col(Attempt.build_id) == bindparam("id")).order_by(col(Attempt.number))
+NEWEST_VERSION = (
+    select(Version)
+    .where(col(Version.build_uuid) == bindparam("build"))
+    .order_by(col(Version.number).desc())
+    .limit(1)
+)
+
+
 def get_build(session: Session, account_id: str, build_uuid: str) -> BuildView:
     """One build with its attempts, version and place in the queue. Raises `NotFound`."""
-    row = session.exec(
-        _query().where(Build.account_id == account_id, Build.build_uuid == build_uuid)
-    ).one_or_none()
+    row = session.execute(VIEW, {"account": account_id, "build": build_uuid}).one_or_none()
     if row is None:
         raise NotFound(f"there is no build {build_uuid[:80]!r}")
     build: Build = row[0]
-    attempts = select(Attempt).where(Attempt.build_id == build.id).order_by(col(Attempt.number))
-    versions = select(Version).where(Version.build_uuid == build_uuid).order_by(col(Version.number).desc())
     before = None
     if build.status == "queued" and build.claimed_on is None:
         before = queue.before(session, build)
     return _view(
         row,
-        attempts=list(session.exec(attempts)),
-        version=session.exec(versions).first(),
+        attempts=list(session.execute(ATTEMPTS, {"id": build.id}).scalars()),
+        version=session.execute(NEWEST_VERSION, {"build": build_uuid}).scalar_one_or_none(),
         before=before,
     )
 
@@ -77,15 +91,14 @@ def list_builds(
     if wanted.status is not None:
         conditions.append(col(Build.status) == wanted.status)
     total = session.exec(select(func.count()).select_from(Build).where(*conditions)).one()
-    query = _query().where(*conditions).order_by(col(Build.id).desc()).limit(limit).offset(offset)
+    query = _VIEWS.where(*conditions).order_by(col(Build.id).desc()).limit(limit).offset(offset)
     return [_view(row) for row in session.exec(query)], total
 
 
 def builds_of_versions(session: Session, account_id: str, version_ids: Sequence[str]) -> dict[str, BuildView]:
     """The builds that made versions, by version."""
     rows = session.exec(
-        _query()
-        .add_columns(col(Version.id))
+        _VIEWS.add_columns(col(Version.id))
         .join(Version, col(Version.build_uuid) == Build.build_uuid)
         .where(Build.account_id == account_id, col(Version.id).in_(version_ids))
     )
@@ -98,17 +111,8 @@ def latest_builds(session: Session, account_id: str, tags: Sequence[str]) -> dic
     newest = select(
         select(func.max(Build.id)).where(Build.worker_id == Worker.id).correlate(Worker).scalar_subquery()
     ).where(Worker.account_id == account_id, col(Worker.id).in_(tags))
-    rows = session.exec(_query().where(col(Build.id).in_(newest)))
+    rows = session.exec(_VIEWS.where(col(Build.id).in_(newest)))
     return {row[0].worker_id: _view(row) for row in rows}
-
-
-def _query() -> Any:
-    return (
-        select(Build, Trigger, RepoConnection, Worker.name)
-        .join(Trigger, col(Trigger.uuid) == Build.trigger_uuid)
-        .join(RepoConnection, col(RepoConnection.uuid) == Trigger.repo_connection_uuid)
-        .join(Worker, col(Worker.id) == Build.worker_id)
-    )
 
 
 def _view(row: Any, **more: Any) -> BuildView:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, literal, select, tuple_
+from sqlalchemy import bindparam, func, literal, select, tuple_
 from sqlmodel import col
 
 from kedge.db.tables import Account, Attempt, Build, Worker
@@ -15,6 +15,42 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
 NEAREST = 20
+
+
+_WAITING: Any = (
+    select(
+        col(Build.id).label("build_id"),
+        col(Build.build_uuid),
+        col(Build.account_id),
+        col(Account.name).label("account"),
+        col(Worker.name).label("worker"),
+        col(Build.is_production),
+        col(Build.attempt),
+        col(Build.wait_reason),
+        col(Build.branch),
+        col(Build.created_on),
+    )
+    .join(Account, col(Account.id) == Build.account_id)
+    .join(Worker, col(Worker.id) == Build.worker_id)
+)
+_QUEUED = (col(Build.status) == "queued", col(Build.claimed_on).is_(None))
+_PLACE = func.row_number().over(
+    partition_by=col(Build.account_id), order_by=(col(Build.is_production).desc(), col(Build.id))
+)
+_RANKED = (
+    select(col(Build.id).label("build_id"), _PLACE.label("place"))
+    .where(*_QUEUED, col(Build.not_before) <= bindparam("now"))
+    .subquery()
+)
+NEXT_IN_LINE = _WAITING.join(_RANKED, _RANKED.c.build_id == Build.id).where(
+    _RANKED.c.place <= bindparam("per_account")
+)
+WAITING_OF = _WAITING.where(col(Build.account_id) == bindparam("account"), *_QUEUED).order_by(
+    col(Build.is_production).desc(), col(Build.id)
+)
+RUNNING = select(col(Attempt.account_id), col(Attempt.compute), col(Attempt.location)).where(
+    col(Attempt.ended_on).is_(None)
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,28 +79,14 @@ class Load:
 
 def next_in_line(session: Session, now: int, *, per_account: int) -> list[Waiting]:
     """The first `per_account` builds of each account that may start now: production first, then oldest."""
-    place = func.row_number().over(
-        partition_by=col(Build.account_id), order_by=(col(Build.is_production).desc(), col(Build.id))
-    )
-    ranked = (
-        select(col(Build.id).label("build_id"), place.label("place"))
-        .where(col(Build.status) == "queued", col(Build.claimed_on).is_(None))
-        .where(col(Build.not_before) <= now)
-        .subquery()
-    )
-    query = _waiting().join(ranked, ranked.c.build_id == Build.id).where(ranked.c.place <= per_account)
-    return [Waiting(**row) for row in session.execute(query).mappings()]
+    rows = session.execute(NEXT_IN_LINE, {"now": now, "per_account": per_account})
+    return [Waiting(**row) for row in rows.mappings()]
 
 
 def waiting(session: Session, account_id: str) -> list[Waiting]:
     """Every build of an account that waits for its turn, in the order in which they will get it."""
-    query = (
-        _waiting()
-        .where(col(Build.account_id) == account_id)
-        .where(col(Build.status) == "queued", col(Build.claimed_on).is_(None))
-        .order_by(col(Build.is_production).desc(), col(Build.id))
-    )
-    return [Waiting(**row) for row in session.execute(query).mappings()]
+    rows = session.execute(WAITING_OF, {"account": account_id})
+    return [Waiting(**row) for row in rows.mappings()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +101,7 @@ def before(session: Session, build: Build) -> Before:
     """What comes before `build`, which waits."""
     earlier = [
         col(Build.account_id) == build.account_id,
-        col(Build.status) == "queued",
-        col(Build.claimed_on).is_(None),
+        *_QUEUED,
         tuple_(~col(Build.is_production), col(Build.id)) < tuple_(literal(not build.is_production), build.id),
     ]
     count = session.execute(select(func.count()).select_from(Build).where(*earlier)).scalar_one()
@@ -91,31 +112,8 @@ def before(session: Session, build: Build) -> Before:
 
 def load(session: Session) -> Load:
     """Count the attempts that run or are being started."""
-    rows = session.execute(
-        select(col(Attempt.account_id), col(Attempt.compute), col(Attempt.location)).where(
-            col(Attempt.ended_on).is_(None)
-        )
-    ).all()
+    rows = session.execute(RUNNING).all()
     return Load(
         by_account=Counter(row.account_id for row in rows),
         by_place=Counter((row.compute, row.location) for row in rows),
-    )
-
-
-def _waiting() -> Any:
-    return (
-        select(
-            col(Build.id).label("build_id"),
-            col(Build.build_uuid),
-            col(Build.account_id),
-            col(Account.name).label("account"),
-            col(Worker.name).label("worker"),
-            col(Build.is_production),
-            col(Build.attempt),
-            col(Build.wait_reason),
-            col(Build.branch),
-            col(Build.created_on),
-        )
-        .join(Account, col(Account.id) == Build.account_id)
-        .join(Worker, col(Worker.id) == Build.worker_id)
     )
