@@ -48,6 +48,17 @@ class Server:
         """The result of a GET."""
         return self.request("GET", path, params=params)
 
+    def all(self, path: str, *, per_page: int, **params: Any) -> list[Any]:
+        """Every item of a list that comes in pages."""
+        items: list[Any] = []
+        page = 1
+        while page:
+            params |= {"page": page, "per_page": per_page}
+            envelope = self._envelope("GET", path, params=params)
+            items += envelope["result"]
+            page = envelope["result_info"]["next_page"]
+        return items
+
     def post(self, path: str, body: Any = None) -> Any:
         """The result of a POST."""
         return self.request("POST", path, json=body)
@@ -66,9 +77,12 @@ class Server:
 
     def request(self, method: str, path: str, **kwargs: Any) -> Any:
         """The `result` of the envelope. Raises `ClientError` with the server's own words."""
+        return self._envelope(method, path, **kwargs)["result"]
+
+    def _envelope(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
         with self._client() as client:
             response = client.request(method, f"{self.base}{path}", **kwargs)
-        return _result(response)
+        return _envelope(response)
 
     def events(self, path: str, **params: Any) -> Generator[ServerSentEvent, None, None]:
         """The events of a stream. One that breaks is taken up again where it broke, for a minute.
@@ -99,7 +113,7 @@ class Server:
         ):
             if source.response.status_code != 200:
                 source.response.read()
-                _result(source.response)
+                _envelope(source.response)
             yield from source.iter_sse()
 
     @contextmanager
@@ -120,9 +134,9 @@ class Server:
             ) from error
 
 
-def _result(response: httpx.Response) -> Any:
+def _envelope(response: httpx.Response) -> dict[str, Any]:
     try:
-        envelope = response.json()
+        envelope: dict[str, Any] = response.json()
     except ValueError:
         raise ClientError(
             f"{response.url} answered {response.status_code} and no JSON: is it a Kedge?"
@@ -130,7 +144,7 @@ def _result(response: httpx.Response) -> Any:
     if not envelope.get("success"):
         errors = envelope.get("errors") or [{"message": f"status {response.status_code}"}]
         raise ClientError("\n".join(f"{error['message']}" for error in errors))
-    return envelope["result"]
+    return envelope
 
 
 def find_server(url: str | None, token: str | None, account: str, data_dir: Path | None) -> Server:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import StringConstraints, model_validator
+from pydantic import BeforeValidator, StringConstraints, model_validator
+from pydantic.json_schema import SkipJsonSchema
 from starlette.routing import Route
 
 from kedge.api import bodies
@@ -38,11 +39,20 @@ FILTERS = {
 Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")]
 
 
+def _refuse_seed(_given: Any) -> None:
+    raise ValueError(
+        "Kedge builds commits as they are in the repository and lays no other files beside them: commit what "
+        "it would have brought, and build that branch or commit"
+    )
+
+
 class ManualBuild(bodies.Strict):
     """What to build: a branch's newest commit, or one commit."""
 
     branch: BranchName | None = None
     commit_hash: Commit | None = None
+    #: of Workers Builds' API; refused by name rather than as a field that nobody knows
+    seed_repo: Annotated[SkipJsonSchema[Any], BeforeValidator(_refuse_seed)] = None
 
     @model_validator(mode="after")
     def _something(self) -> ManualBuild:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 from starlette.routing import Route
 
 from kedge.api import bodies
@@ -28,7 +28,7 @@ class Share(bodies.Strict):
     percentage: float
 
 
-class DeploymentBody(BaseModel):
+class DeploymentBody(bodies.Strict):
     """A version that shall serve."""
 
     strategy: Literal["percentage"] = "percentage"

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from kedge.api import bodies, repos
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
-from kedge.api.rules import BranchRules, PathRules, SomeBranchRules  # noqa: TC001  (as pydantic)
+from kedge.api.rules import CONTROL, BranchRules, PathRules, SomeBranchRules
 from kedge.api.shapes import TriggerShape
 from kedge.db.clock import now_ms, to_iso
 from kedge.db.queries import triggers as queries
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 
 def _folder(path: str) -> str:
-    parts = [part for part in path.split("/") if part]
-    if ".." in parts or "\0" in path:
+    parts = [part for part in path.split("/") if part not in {"", "."}]
+    if ".." in parts or CONTROL.search(path):
         raise ValueError("must be a folder within the repository, such as / or /site")
     return "/" + "/".join(parts)
 

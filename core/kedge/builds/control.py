@@ -53,12 +53,19 @@ class Control:
         self._services.wake_scheduler()
 
     async def cancel_trigger(self, account_id: str, trigger_uuid: str) -> None:
-        """End every unfinished build of a trigger."""
-        for build_uuid in await self._services.db.read(_unfinished, account_id, trigger_uuid):
-            try:
-                await self.cancel(account_id, build_uuid)
-            except Conflict:
-                continue
+        """End every unfinished build of a trigger, all at once; those that wait before those that run.
+
+        One that cannot be ended keeps none of the others from it, and is raised in the end.
+        """
+        unfinished = await self._services.db.read(_unfinished, account_id, trigger_uuid)
+        ends = (self._cancel_unless_stopped(account_id, build_uuid) for build_uuid in unfinished)
+        for end in await asyncio.gather(*ends, return_exceptions=True):
+            if isinstance(end, BaseException):
+                raise end
+
+    async def _cancel_unless_stopped(self, account_id: str, build_uuid: str) -> None:
+        with suppress(Conflict):
+            await self.cancel(account_id, build_uuid)
 
 
 def own_build(session: Session, account_id: str, build_uuid: str) -> Build:
@@ -80,7 +87,10 @@ def _retry(session: Session, account_id: str, build_uuid: str) -> int:
 
 
 def _unfinished(session: Session, account_id: str, trigger_uuid: str) -> list[str]:
-    query = select(Build.build_uuid).where(
-        Build.account_id == account_id, Build.trigger_uuid == trigger_uuid, col(Build.status) != "stopped"
+    query = (
+        select(Build.build_uuid)
+        .where(Build.account_id == account_id, Build.trigger_uuid == trigger_uuid)
+        .where(col(Build.status) != "stopped")
+        .order_by(col(Build.claimed_on).is_not(None), col(Build.id))
     )
     return list(session.exec(query))

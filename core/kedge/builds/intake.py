@@ -15,7 +15,7 @@ from kedge.db.queries import intake as queries
 from kedge.db.queries import lifecycle
 from kedge.db.queries.lifecycle import Verdict
 from kedge.db.tables import Build
-from kedge.errors import InvalidInput
+from kedge.errors import Conflict, InvalidInput
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -71,7 +71,7 @@ class Intake:
     ) -> str:
         """Queue a build of a branch's newest commit, or of one commit, whatever the trigger's rules say.
 
-        Raises `NotFound` for an unknown trigger, branch or commit.
+        Raises `NotFound` for an unknown trigger, branch or commit, `Conflict` for a disconnected repository.
         """
         revision = commit_hash or branch
         if revision is None:
@@ -79,7 +79,7 @@ class Intake:
         target = await self._services.db.read(queries.target, account_id, trigger_uuid)
         repo = target.repo
         push = await self._services.forges[repo.forge].resolve(repo, revision)
-        queued = await self._services.db.write(_store_one, push, target, source)
+        queued = await self._services.db.write(_store_one, push, account_id, trigger_uuid, source)
         await self._announce(queued)
         return queued.build_uuids[0]
 
@@ -122,7 +122,11 @@ def _store(session: Session, delivery: Delivery) -> Queued:
     return queued
 
 
-def _store_one(session: Session, push: Push, target: Target, source: str) -> Queued:
+def _store_one(session: Session, push: Push, account_id: str, trigger_uuid: str, source: str) -> Queued:
+    # Looked up again: while the forge was asked the trigger may have been removed or changed.
+    target = queries.target(session, account_id, trigger_uuid)
+    if target.repo != push.repo:
+        raise Conflict("the trigger was given another repository just now: ask for the build again")
     queued = Queued()
     build_uuid = _queue(session, queued, _new_build(push, target, source, f"{source}-{uuid4()}"), None)
     queued.by_push.append((push, [build_uuid]))

@@ -7,6 +7,9 @@ from kedge.cli.output import ago, print_json, print_table
 from kedge.cli.with_server import with_server
 from kedge.client import Server
 
+#: the most that the server gives at once
+PER_PAGE = 1000
+
 
 @with_server
 def queue(
@@ -14,7 +17,7 @@ def queue(
     json: Json = False,
 ) -> None:
     """Show the builds that wait, in the order in which they will start."""
-    waiting = server.get("/builds/queue")
+    waiting = server.all("/builds/queue", per_page=PER_PAGE)
     if json:
         print_json(waiting)
         return

@@ -7,6 +7,7 @@ import re
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +16,8 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
+    ValidationInfo,
+    field_validator,
 )
 
 from kedge.config.sources import Sources
@@ -143,12 +146,24 @@ class ServerSettings(Table):
         default_factory=default_data_dir,
         description="Folder for database, logs, repositories and keys. Also KEDGE_DATA_DIR.",
     )
-    public_url: Annotated[str, AfterValidator(_public_url)] | None = Field(
-        default=None, description="Where users reach Kedge, if not at the address it listens on."
-    )
     domain: Annotated[str, AfterValidator(_domain)] = Field(
         default="localhost", description="Workers are served at NAME.domain."
     )
+    public_url: Annotated[str, AfterValidator(_public_url)] | None = Field(
+        default=None, description="Where users reach Kedge, if not at the address it listens on."
+    )
+
+    @field_validator("public_url")
+    @classmethod
+    def _outside_the_domain(cls, url: str | None, info: ValidationInfo) -> str | None:
+        domain = info.data.get("domain")
+        host = urlsplit(url or "").hostname or ""
+        if domain is not None and host.rstrip(".").endswith(f".{domain}"):
+            raise ValueError(
+                f"lies below server.domain ({domain}), where every host is a worker's and none is Kedge's: "
+                f"use {domain} itself or a host outside of it, or give server.domain a domain of its own"
+            )
+        return url
 
 
 class NodeSettings(Table):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -13,6 +14,8 @@ from kedge.db.queries.triggers import MOST_TRIGGERS
 
 if TYPE_CHECKING:
     from tests.core.api.conftest import Caller, Project, World
+
+    from kedge.contracts.forge import Push
 
 
 @pytest.fixture
@@ -64,7 +67,7 @@ async def test_the_number_of_triggers_of_a_worker_is_bounded(me: Caller, project
 
 async def test_a_change_leaves_what_it_does_not_name(me: Caller, project: Project) -> None:
     path = f"/builds/triggers/{project.trigger}"
-    changed = await me.result("PATCH", path, {"build_command": "make -j", "root_directory": "site//a/"})
+    changed = await me.result("PATCH", path, {"build_command": "make -j", "root_directory": "./site//a/"})
 
     assert (changed["build_command"], changed["root_directory"]) == ("make -j", "/site/a")
     assert changed["deploy_command"] == TRIGGER["deploy_command"]
@@ -119,6 +122,7 @@ async def test_a_rule_that_could_never_match_is_refused_with_the_reason(
         ({"branch_includes": ["x"] * 101}, "branch_includes"),
         ({"root_directory": "../x"}, "root_directory"),
         ({"root_directory": "a\x00"}, "root_directory"),
+        ({"root_directory": "a\nb"}, "root_directory"),
         ({"build_command": "a\x00b"}, "build_command"),
         ({"build_command": 7}, "build_command"),
         ({"trigger_name": ""}, "trigger_name"),
@@ -176,7 +180,7 @@ async def test_a_branch_or_a_commit_is_built_by_hand(
         ({"commit_hash": "--upload-pack=abcdef1"}, 400),
         ({"commit_hash": "abcdef1; rm -rf /"}, 400),
         ({"commit_hash": "HEAD"}, 400),
-        ({"branch": "main", "seed_repo": {}}, 400),
+        ({"branch": "main", "no_such_field": 1}, 400),
     ],
 )
 async def test_what_cannot_be_built_by_hand_is_refused(
@@ -185,6 +189,92 @@ async def test_what_cannot_be_built_by_hand_is_refused(
     path = f"/builds/triggers/{project.trigger}/builds"
 
     assert (await me.refusal("POST", path, body))[0] == status
+
+
+async def test_files_to_lay_beside_the_commit_are_refused_with_what_to_do(
+    world: World, me: Caller, project: Project
+) -> None:
+    world.forge.commit(project.repo)
+    body = {"branch": "main", "seed_repo": {"provider": "github", "owner": "o", "repository": "r"}}
+    refusal = await me.refusal("POST", f"/builds/triggers/{project.trigger}/builds", body)
+
+    assert refusal[:2] == (400, 12002)
+    assert refusal[2].startswith("seed_repo: Kedge builds commits as they are")
+    assert await me.result("GET", "/builds") == []
+
+
+async def test_a_trigger_that_is_removed_while_the_forge_is_asked_queues_nothing(
+    world: World, me: Caller, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push = world.forge.commit(project.repo)
+
+    async def resolve_slowly(*_: Any) -> Push:
+        await me.result("DELETE", f"/builds/triggers/{project.trigger}")
+        return push
+
+    monkeypatch.setattr(world.forge, "resolve", resolve_slowly)
+    refusal = await me.refusal("POST", f"/builds/triggers/{project.trigger}/builds", {"branch": "main"})
+
+    assert refusal[:2] == (404, 12000)
+    assert await me.result("GET", "/builds") == []
+
+
+async def test_a_trigger_that_gets_another_repository_meanwhile_builds_none_of_the_old_one(
+    world: World, me: Caller, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push = world.forge.commit(project.repo)
+
+    async def resolve_slowly(*_: Any) -> Push:
+        body = {"provider_type": "fake", "repo_id": "other"}
+        other = await me.result("PUT", "/builds/repos/connections", body)
+        change = {"repo_connection_uuid": other["repo_connection_uuid"]}
+        await me.result("PATCH", f"/builds/triggers/{project.trigger}", change)
+        return push
+
+    monkeypatch.setattr(world.forge, "resolve", resolve_slowly)
+    refusal = await me.refusal("POST", f"/builds/triggers/{project.trigger}/builds", {"branch": "main"})
+
+    assert refusal[:2] == (409, 12049)
+    assert await me.result("GET", "/builds") == []
+
+
+async def test_a_disconnected_repository_is_not_built_by_hand_and_not_retried(
+    world: World, me: Caller, project: Project
+) -> None:
+    build = await world.build(me, project)
+    await me.result("PUT", f"/builds/builds/{build}/cancel")
+    await me.result("DELETE", f"/builds/repos/connections/{project.connection}")
+
+    by_hand = await me.refusal("POST", f"/builds/triggers/{project.trigger}/builds", {"branch": "main"})
+    again = await me.refusal("PUT", f"/builds/builds/{build}/retry")
+
+    assert by_hand[:2] == again[:2] == (409, 12049)
+    assert "default/hello is disconnected: connect it again" in by_hand[2]
+    assert by_hand[2] == again[2]
+    assert (await me.result("GET", f"/builds/builds/{build}"))["status"] == "stopped"
+    await me.result("PUT", "/builds/repos/connections", {"provider_type": "fake", "repo_id": "hello"})
+    await me.result("PUT", f"/builds/builds/{build}/retry")
+
+
+async def test_the_builds_of_a_removed_trigger_are_cancelled_at_once_not_one_after_another(
+    world: World, me: Caller, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = [await world.build(me, project) for _ in range(3)]
+    for build in running:
+        await world.started(build)
+    everybody = asyncio.Barrier(len(running))
+    stop = world.compute.stop
+
+    async def stop_together(compute_id: str, *, grace: float) -> None:
+        async with asyncio.timeout(10):
+            await everybody.wait()
+        await stop(compute_id, grace=grace)
+
+    monkeypatch.setattr(world.compute, "stop", stop_together)
+    await me.result("DELETE", f"/builds/triggers/{project.trigger}")
+
+    builds = await me.result("GET", "/builds")
+    assert [build["build_outcome"] for build in builds] == ["cancelled"] * 3
 
 
 async def test_a_removed_trigger_takes_its_unfinished_builds_along(

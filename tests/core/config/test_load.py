@@ -200,6 +200,7 @@ def test_a_file_that_cannot_be_read_is_one_mistake(tmp_path: Path) -> None:
         ("server", 'listen = "http://a:1"'),
         ("server", 'public_url = "kedge.example.com"'),
         ("server", 'public_url = "https://a/?x"'),
+        ("server", 'public_url = "http://kedge.localhost:8787"'),
         ("server", 'domain = "Example.com"'),
         ("server", 'domain = "a b"'),
         ("server", 'data_dir = "a\\u0000b"'),
@@ -221,6 +222,26 @@ def test_a_value_that_cannot_work_is_refused(tmp_path: Path, table: str, bad: st
     key = f"{table}.{bad.partition(' ')[0]}"
     (mistake,) = mistakes_in(path)
     assert mistake.startswith(f"{path}:2: {key}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://workers.example.com", "https://kedge.example.com/x", "https://notworkers.example.com"],
+)
+def test_kedge_is_reached_outside_of_the_domain_of_the_workers(tmp_path: Path, url: str) -> None:
+    path = write(tmp_path, f'[server]\npublic_url = "{url}"\ndomain = "workers.example.com"\n')
+
+    assert load(path, {}, {}).server.public_url == url
+
+
+@pytest.mark.parametrize(
+    "url", ["https://kedge.workers.example.com", "https://KEDGE.Workers.example.com.:8443/x"]
+)
+def test_kedge_is_not_reached_below_the_domain_of_the_workers(tmp_path: Path, url: str) -> None:
+    path = write(tmp_path, f'[server]\npublic_url = "{url}"\ndomain = "workers.example.com"\n')
+    [mistake] = mistakes_in(path)
+
+    assert mistake.startswith(f"{path}:2: server.public_url: lies below server.domain (workers.example.com)")
 
 
 def test_a_draft_has_settings_even_with_mistakes(tmp_path: Path) -> None:

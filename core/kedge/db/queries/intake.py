@@ -10,7 +10,7 @@ from sqlmodel import col, select
 from kedge.contracts.forge import Delivery as DeliveryValue
 from kedge.contracts.forge import Push, Repo
 from kedge.db.tables import Build, BuildToken, Delivery, RepoConnection, Trigger, TriggerVariable
-from kedge.errors import NotFound
+from kedge.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -94,7 +94,7 @@ def targets(session: Session, repo: Repo) -> list[Target]:
 
 
 def target(session: Session, account_id: str, trigger_uuid: str) -> Target:
-    """One trigger of an account. Raises `NotFound`."""
+    """One trigger of an account. Raises `NotFound`, or `Conflict` if its repository is disconnected."""
     row = session.exec(
         select(Trigger, RepoConnection)
         .join(RepoConnection, col(RepoConnection.uuid) == Trigger.repo_connection_uuid)
@@ -102,8 +102,15 @@ def target(session: Session, account_id: str, trigger_uuid: str) -> Target:
         .where(col(Trigger.deleted_on).is_(None))
     ).one_or_none()
     if row is None:
-        raise NotFound(f"there is no trigger {trigger_uuid}")
-    return _complete(session, [(row[0], row[1])])[0]
+        raise NotFound(f"there is no trigger {trigger_uuid[:80]!r}: it may have been removed")
+    trigger, connection = row
+    if connection.deleted_on is not None:
+        name = f"{connection.provider_account_name}/{connection.repo_name}"
+        raise Conflict(
+            f"the repository {name} is disconnected: connect it again (PUT /builds/repos/connections), "
+            "or give the trigger another repo_connection_uuid"
+        )
+    return _complete(session, [(trigger, connection)])[0]
 
 
 def waiting_builds(session: Session, trigger_uuid: str, branch: str) -> list[Build]:
