@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import re
 import shutil
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from kedge import BlobInfo, BlobNotFound, Conflict, InvalidInput
+from kedge import BlobInfo, BlobNotFound, Conflict, check_blob_key
 from kedge_disk.threads import in_thread
 
 if TYPE_CHECKING:
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 
     from kedge import Host, PresignedRequest
 
-KEY = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", re.ASCII)
-LONGEST_KEY = 512
-LONGEST_PART = 200
 #: stands behind the name of every folder, so that `a` and `a/b` can both be keys
 FOLDER = "+"
 READ_BYTES = 1024 * 1024
@@ -153,11 +149,8 @@ class DiskBlobs:
         """Nothing is held open."""
 
     def _path(self, key: str) -> Path:
-        if len(key) > LONGEST_KEY or not KEY.fullmatch(key):
-            raise InvalidInput(f"{key[:80]!r} is no key of a blob")
+        check_blob_key(key)
         *folders, name = key.split("/")
-        if max(map(len, (*folders, name))) > LONGEST_PART:
-            raise InvalidInput(f"{key[:80]!r} has a part of more than {LONGEST_PART} characters")
         return self._root.joinpath(*[folder + FOLDER for folder in folders], name)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kedge.contracts.blobs import BlobInfo, BlobStore, PresignedRequest
+from kedge.contracts.blobs import BlobInfo, BlobStore, PresignedRequest, check_blob_key
 from kedge.contracts.compute import (
     Compute,
     ComputeRequest,
@@ -103,6 +103,7 @@ __all__ = [
     "StoreUnavailable",
     "TooLarge",
     "Unauthorized",
+    "check_blob_key",
     "hookimpl",
 ]
 

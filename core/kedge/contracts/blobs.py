@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta  # noqa: TC003  (part of the public signatures)
 from pathlib import Path  # noqa: TC003
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from kedge.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Mapping
@@ -15,13 +18,27 @@ if TYPE_CHECKING:
     from kedge.contracts.host import Host
 
 
+KEY = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", re.ASCII)
+LONGEST_KEY = 512
+LONGEST_PART = 200
+
+
+def check_blob_key(key: str) -> None:
+    """Raise `InvalidInput` for what is no key of a blob. For those who write a `BlobStore`."""
+    if len(key) > LONGEST_KEY or not KEY.fullmatch(key):
+        raise InvalidInput(f"{key[:80]!r} is no key of a blob")
+    if max(map(len, key.split("/"))) > LONGEST_PART:
+        raise InvalidInput(f"{key[:80]!r} has a part of more than {LONGEST_PART} characters")
+
+
 @dataclass(frozen=True, kw_only=True)
 class BlobInfo:
     """What is known of a stored blob."""
 
     key: str
     size: int
-    modified_on: datetime
+    #: by the store's clock, to the second; two that differ in this alone are equal
+    modified_on: datetime = field(compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)

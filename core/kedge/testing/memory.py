@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from kedge.contracts.blobs import BlobInfo
+from kedge.contracts.blobs import BlobInfo, check_blob_key
 from kedge.contracts.log_store import LogChunk, LogExtent, LogKey
 from kedge.errors import BlobNotFound, Conflict, InvalidInput, LogGap
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from kedge.contracts.host import Host
 
 PART_BYTES = 1024 * 1024
-BLOB_KEY = re.compile(r"(?=.{1,512}\Z)(?:(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._-]{1,200}(?:/(?!\Z)|\Z))+", re.ASCII)
 BUILD_UUID = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
 
 
@@ -126,8 +125,7 @@ class MemoryBlobs(Failing):
         """Nothing is held open."""
 
     def _check(self, key: str) -> None:
-        if not BLOB_KEY.fullmatch(key):
-            raise InvalidInput(f"{key[:80]!r} is no key of a blob")
+        check_blob_key(key)
         self._fail_if_told()
 
     def _find(self, key: str) -> _Blob:

@@ -1,0 +1,65 @@
+"""boto3's clients, made as the settings say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from kedge import Host
+    from kedge_s3.settings import S3Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clients:
+    """One that works, and one that signs what others will send to where they reach the store."""
+
+    own: S3Client
+    presigning: S3Client
+
+
+def make_clients(settings: S3Settings, host: Host) -> Clients:
+    """Read the credentials and make the clients. Slow: boto3 loads its description of S3."""
+    session = boto3.Session(
+        profile_name=settings.profile, region_name=settings.region, **_credentials(settings, host)
+    )
+    # AWS finds a bucket from anywhere; other stores want a region to be named, and take any.
+    region = session.region_name or "us-east-1"
+
+    def client(endpoint: str | None) -> S3Client:
+        return session.client("s3", region_name=region, endpoint_url=endpoint, config=_config(settings))
+
+    own = client(settings.endpoint)
+    presigning = client(settings.public_endpoint) if settings.public_endpoint else own
+    return Clients(own=own, presigning=presigning)
+
+
+def _credentials(settings: S3Settings, host: Host) -> dict[str, Any]:
+    named = {
+        "aws_access_key_id": settings.access_key,
+        "aws_secret_access_key": settings.secret_key,
+        "aws_session_token": settings.session_token,
+    }
+    return {name: host.secret(ref) for name, ref in named.items() if ref is not None}
+
+
+def _config(settings: S3Settings) -> Config:
+    return Config(
+        signature_version="s3v4",
+        s3={"addressing_style": settings.addressing},
+        retries={"mode": "standard", "total_max_attempts": settings.attempts},
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+        max_pool_connections=settings.connections,
+        tcp_keepalive=True,
+        # Content-MD5 is sent and ETags are checked by us: every store knows these. The newer checksum
+        # headers are refused by some (R2, older Ceph), or make them store the framing as content.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        user_agent_extra="kedge",
+    )

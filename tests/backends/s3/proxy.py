@@ -1,0 +1,102 @@
+"""Stands between a store and its client and spoils what passes."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+BLOCK = 256 * 1024
+
+
+class Spoiler:
+    """Does one kind of harm to all that passes, until it is told to stop."""
+
+    def __init__(self, target: str, harm: str) -> None:
+        self.harm = harm
+        self.target = str(urlsplit(target).netloc)
+        self.seen: set[str] = set()
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.spoiler = self
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread.start()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    spoiler: Spoiler
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Whoever hangs up does so on purpose."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    @property
+    def spoiler(self) -> Spoiler:
+        assert isinstance(self.server, _Server)
+        return self.server.spoiler
+
+    def _pass(self) -> None:
+        harm = self.spoiler.harm
+        if harm == "away":
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        is_object = "+trial" not in self.path and "%2Btrial" not in self.path and "?list" not in self.path
+        if harm == "flip what is sent" and self.command == "PUT" and is_object:
+            body = _flip(body)
+        store = HTTPConnection(self.spoiler.target)
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
+        store.request(self.command, self.path, body, headers)
+        answer = store.getresponse()
+        data = answer.read()
+        self._answer(answer.status, answer.getheaders(), data, harm if is_object else "")
+        store.close()
+
+    def _answer(self, status: int, headers: list[tuple[str, str]], data: bytes, harm: str) -> None:
+        is_get = self.command == "GET" and status in {200, 206}
+        if harm == "flip" and is_get:
+            data = _flip(data)
+        cut = is_get and (harm == "break off" or (harm == "break off once" and self._is_first()))
+        self.send_response_only(status)
+        for name, value in headers:
+            if name.lower() not in {"connection", "transfer-encoding", "content-length"}:
+                self.send_header(name, value)
+        length = {name.lower(): value for name, value in headers}.get("content-length", "0")
+        self.send_header("Content-Length", length if self.command == "HEAD" else str(len(data)))
+        self.end_headers()
+        with suppress(OSError):
+            self.wfile.write(data[: len(data) // 2] if cut else data)
+        if cut:
+            self.close_connection = True
+
+    def _is_first(self) -> bool:
+        key = f"{self.path} {self.headers.get('Range')}"
+        is_first = key not in self.spoiler.seen
+        self.spoiler.seen.add(key)
+        return is_first
+
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass  # noqa: N815  (http.server's names)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Nothing."""
+
+
+def _flip(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :] if data else data
