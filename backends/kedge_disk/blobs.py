@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import shutil
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -16,6 +16,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, Field
 
 from kedge import BlobInfo, BlobNotFound, Conflict, check_blob_key
+from kedge_disk.files import Reader, Writer, content_size, is_file, translated
 from kedge_disk.threads import in_thread
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 #: stands behind the name of every folder, so that `a` and `a/b` can both be keys
 FOLDER = "+"
-READ_BYTES = 1024 * 1024
 LIST_BATCH = 1000
 
 
@@ -39,7 +39,10 @@ class DiskBlobSettings(BaseModel):
 
 
 class DiskBlobs:
-    """A file for each blob, below `blobs` in the data dir; new ones are written beside and moved in."""
+    """A file for each blob, below `blobs` in the data dir; new ones are written beside and moved in.
+
+    So a full disk or a kill leaves nothing that is half written where anybody looks.
+    """
 
     name: ClassVar[str] = "disk"
     Settings: ClassVar[type[BaseModel]] = DiskBlobSettings
@@ -62,8 +65,9 @@ class DiskBlobs:
 
     def _open(self) -> None:
         shutil.rmtree(self._incoming, ignore_errors=True)
-        self._root.mkdir(parents=True, exist_ok=True)
-        self._incoming.mkdir(parents=True, exist_ok=True)
+        with translated():
+            self._root.mkdir(parents=True, exist_ok=True)
+            self._incoming.mkdir(parents=True, exist_ok=True)
 
     async def put(
         self, key: str, data: bytes | Path | AsyncIterable[bytes], *, if_absent: bool = False
@@ -73,47 +77,26 @@ class DiskBlobs:
         incoming = self._incoming / uuid4().hex
         try:
             if isinstance(data, bytes | Path):
-                await in_thread(_write_whole, incoming, data)
+                await in_thread(_write_whole, incoming, data, self._fsync)
             else:
-                await _write_stream(incoming, data)
-            return await in_thread(self._move_in, incoming, target, key, if_absent)
+                await _write_stream(incoming, data, self._fsync)
+            return await in_thread(_move_in, incoming, target, key, if_absent)
         finally:
             with suppress(FileNotFoundError):
                 incoming.unlink()
 
-    def _move_in(self, incoming: Path, target: Path, key: str, if_absent: bool) -> BlobInfo:  # noqa: FBT001  (passed on to a thread)
-        if self._fsync:
-            with incoming.open("rb") as file:
-                os.fsync(file.fileno())
-        info = _describe(incoming, key)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if if_absent:
-            try:
-                os.link(incoming, target)
-            except FileExistsError:
-                raise Conflict(f"the blob {key} is there already") from None
-        else:
-            incoming.replace(target)
-        return info
-
     async def get(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """Yield bytes `start` to `end`; a small blob costs one hop to a thread."""
-        descriptor, size, data = await in_thread(_open_and_read, self._path(key), start, end, undo=_forget)
-        if descriptor is None:
+        reader, data = await in_thread(_open_and_read, self._path(key), key, start, end, undo=_forget)
+        if reader is None:
             yield data
             return
         try:
-            position, stop = start + len(data), size if end is None else min(end, size)
             yield data
-            while position < stop:
-                count = min(READ_BYTES, stop - position)
-                data = await in_thread(os.pread, descriptor, count, position)
-                if not data:
-                    return
-                position += len(data)
-                yield data
+            while not reader.is_done:
+                yield await in_thread(reader.read)
         finally:
-            os.close(descriptor)
+            reader.close()
 
     async def stat(self, key: str) -> BlobInfo:
         """Describe a blob."""
@@ -154,17 +137,34 @@ class DiskBlobs:
         return self._root.joinpath(*[folder + FOLDER for folder in folders], name)
 
 
-def _write_whole(target: Path, data: bytes | Path) -> None:
-    if isinstance(data, Path):
-        shutil.copyfile(data, target)
-    else:
-        target.write_bytes(data)
+def _write_whole(target: Path, data: bytes | Path, fsync: bool) -> None:  # noqa: FBT001  (passed on to a thread)
+    with closing(Writer(target)) as writer:
+        writer.copy(data) if isinstance(data, Path) else writer.write(data)
+        writer.finish(fsync=fsync)
 
 
-async def _write_stream(target: Path, data: AsyncIterable[bytes]) -> None:
-    with target.open("wb") as file:
+async def _write_stream(target: Path, data: AsyncIterable[bytes], fsync: bool) -> None:  # noqa: FBT001
+    writer = await in_thread(Writer, target)
+    try:
         async for part in data:
-            await in_thread(file.write, part)
+            await in_thread(writer.write, part)
+        await in_thread(partial(writer.finish, fsync=fsync))
+    finally:
+        await in_thread(writer.close)
+
+
+def _move_in(incoming: Path, target: Path, key: str, if_absent: bool) -> BlobInfo:  # noqa: FBT001
+    with translated():
+        info = _describe(incoming, key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not if_absent:
+            incoming.replace(target)
+            return info
+        try:
+            os.link(incoming, target)
+        except FileExistsError:
+            raise Conflict(f"the blob {key} is there already") from None
+        return info
 
 
 def _describe(path: Path, key: str) -> BlobInfo:
@@ -172,39 +172,29 @@ def _describe(path: Path, key: str) -> BlobInfo:
         stat = path.lstat()
     except FileNotFoundError:
         raise BlobNotFound(f"there is no blob {key}") from None
-    if not _is_file(stat):
+    if not is_file(stat):
         raise BlobNotFound(f"there is no blob {key}")
     modified = datetime.fromtimestamp(stat.st_mtime, UTC)
-    return BlobInfo(key=key, size=stat.st_size, modified_on=modified)
+    return BlobInfo(key=key, size=content_size(stat), modified_on=modified)
 
 
-def _is_file(stat: os.stat_result) -> bool:
-    return (stat.st_mode & 0o170000) == 0o100000
-
-
-def _open_and_read(path: Path, start: int, end: int | None) -> tuple[int | None, int, bytes]:
-    """The first part; the descriptor stays open only if there is more."""
+def _open_and_read(path: Path, key: str, start: int, end: int | None) -> tuple[Reader | None, bytes]:
+    """The first bytes; the reader stays open only if there are more."""
+    reader = Reader(path, key, start, end)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno not in {errno.ENOENT, errno.ELOOP}:
-            raise
-        raise BlobNotFound(f"there is no blob {path.name}") from None
-    stat = os.fstat(descriptor)
-    if not _is_file(stat):
-        os.close(descriptor)
-        raise BlobNotFound(f"there is no blob {path.name}")
-    stop = stat.st_size if end is None else min(end, stat.st_size)
-    data = os.pread(descriptor, max(min(READ_BYTES, stop - start), 0), start)
-    if start + len(data) >= stop:
-        os.close(descriptor)
-        return None, stat.st_size, data
-    return descriptor, stat.st_size, data
+        data = reader.read()
+    except BaseException:
+        reader.close()
+        raise
+    if reader.is_done:
+        reader.close()
+        return None, data
+    return reader, data
 
 
-def _forget(opened: tuple[int | None, int, bytes]) -> None:
+def _forget(opened: tuple[Reader | None, bytes]) -> None:
     if opened[0] is not None:
-        os.close(opened[0])
+        opened[0].close()
 
 
 def _walk(folder: Path, above: str, prefix: str) -> Iterator[BlobInfo]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import zstandard
 
-from kedge import BlobNotFound
+from kedge import BlobDamaged, BlobNotFound, StoreUnavailable
 from kedge.testing.blobs import MEGABYTE, BlobStoreSuite, endless, fetch, keys
 from kedge.testing.fake_host import FakeHost
 from kedge_disk.blobs import DiskBlobs, DiskBlobSettings
@@ -92,7 +95,7 @@ async def test_want_of_descriptors_is_not_taken_for_a_missing_blob(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", refuse)
-        with pytest.raises(OSError, match="too many"):
+        with pytest.raises(StoreUnavailable, match="too many"):
             await fetch(store, "a")
 
 
@@ -114,3 +117,55 @@ async def test_a_store_that_waits_for_the_disk_stores_as_well(tmp_path: Path) ->
     store = await opened(tmp_path, DiskBlobSettings(fsync=True))
     await store.put("a/b", b"data")
     assert await fetch(store, "a/b") == b"data"
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 3 * MEGABYTE])
+async def test_a_file_with_a_byte_changed_is_not_read_to_its_end(tmp_path: Path, size: int) -> None:
+    store = await opened(tmp_path)
+    await store.put("a", b"x" * size)
+    path = tmp_path / "blobs" / "kept" / "a"
+    whole = path.read_bytes()
+    for place in {0, size // 2, max(size - 1, 0), *range(size, len(whole))}:
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        # the length of the trailer is zstd's to read
+        if not size + 4 <= place < size + 8:
+            with pytest.raises(BlobDamaged):
+                await fetch(store, "a")
+
+
+async def test_a_file_cut_short_is_damaged_wherever_it_is_read(tmp_path: Path) -> None:
+    store = await opened(tmp_path)
+    await store.put("a", b"x" * 2 * MEGABYTE)
+    path = tmp_path / "blobs" / "kept" / "a"
+    size = path.stat().st_size
+    for length in (size - 1, size - 20, MEGABYTE, 19, 0):
+        os.truncate(path, length)
+        for start, end in ((0, None), (0, 1), (5, 6)):
+            with pytest.raises(BlobDamaged, match="a: the file was cut short"):
+                await fetch(store, "a", start=start, end=end)
+
+
+async def test_zstd_reads_a_compressed_blob_with_its_trailer(tmp_path: Path) -> None:
+    store = await opened(tmp_path)
+    await store.put("a.zst", zstandard.compress(b"text"))
+    packed = (tmp_path / "blobs" / "kept" / "a.zst").read_bytes()
+    with zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as reader:
+        assert reader.read() == b"text"
+
+
+FILL = Path(__file__).parent / "fill_a_disk.py"
+
+
+def may_mount() -> bool:
+    ran = subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False)
+    return ran.returncode == 0
+
+
+@pytest.mark.skipif(not may_mount(), reason="this machine lets nobody mount a small disk of their own")
+def test_a_full_disk_is_called_that_and_leaves_nothing(tmp_path: Path) -> None:
+    """A real file system of two mebibytes, in a namespace of its own."""
+    argv = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=2m none "$2" && exec "$0" "$1" "$2"']
+    ran = subprocess.run(
+        [*argv, sys.executable, str(FILL), str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
