@@ -12,6 +12,7 @@ from kedge.api import (
     api_tokens,
     build_tokens,
     builds,
+    deploy_hooks,
     deployments,
     health,
     logs,
@@ -42,6 +43,7 @@ ACCOUNT_ROUTES: list[Route] = [
     *builds.routes,
     *triggers.routes,
     *variables.routes,
+    *deploy_hooks.routes,
     *repos.routes,
     *build_tokens.routes,
     *api_tokens.routes,
@@ -54,6 +56,7 @@ def create_app(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> St
     app = Starlette(
         routes=[
             *runner.routes,
+            *deploy_hooks.nameless_routes,
             Mount(
                 ACCOUNT,
                 app=Router(ACCOUNT_ROUTES, redirect_slashes=False),

@@ -37,7 +37,7 @@ def describe(request: Request, view: BuildView) -> BuildShape:
         "stopped_on": to_iso(build.stopped_on),
         "modified_on": to_iso(build.modified_on),
         "preview_url": _urls(request).version(view.worker, view.version.id) if view.version else None,
-        "deploy_hook": None,
+        "deploy_hook": {"deploy_hook_name": build.deploy_hook} if build.deploy_hook else None,
         "pull_request": None,
         "trigger": triggers.describe(view.trigger, view.connection),
         "build_trigger_metadata": _metadata(view),

@@ -98,9 +98,14 @@ def document() -> dict[str, Any]:
 
 
 def _entries() -> Iterator[Entry]:
-    from kedge.api import app, health, runner  # noqa: PLC0415  (these import this module)
+    from kedge.api import app, deploy_hooks, health, runner  # noqa: PLC0415  (these import this module)
 
-    for prefix, routes in (("", health.routes), ("", runner.routes), (app.ACCOUNT, app.ACCOUNT_ROUTES)):
+    for prefix, routes in (
+        ("", health.routes),
+        ("", runner.routes),
+        ("", deploy_hooks.nameless_routes),
+        (app.ACCOUNT, app.ACCOUNT_ROUTES),
+    ):
         for route in routes:
             yield from _entries_of(prefix, route)
 
@@ -136,7 +141,7 @@ def _describe(entry: Entry, *, result: dict[str, Any], body: dict[str, Any] | No
     }
     if description:
         described["description"] = " ".join(description.split())
-    if entry.path in OPEN:
+    if entry.operation.nameless or entry.path in OPEN:
         described["security"] = []
     if body is not None:
         described["requestBody"] = {"required": True, "content": _json(body)}

@@ -28,6 +28,8 @@ class Operation:
     #: those that cannot be left out
     required: frozenset[str] = frozenset()
     paged: bool = False
+    #: wants no token
+    nameless: bool = False
 
 
 def answers(
@@ -36,12 +38,13 @@ def answers(
     query: Mapping[str, str] | None = None,
     required: frozenset[str] = frozenset(),
     paged: bool = False,
+    nameless: bool = False,
 ) -> Callable[[Endpoint], Endpoint]:
     """Say what an endpoint answers; it is called as before."""
     known = {**(query or {}), **(PAGES if paged else {})}
 
     def note(endpoint: Endpoint) -> Endpoint:
-        operation = Operation(result=result, query=known, required=required, paged=paged)
+        operation = Operation(result=result, query=known, required=required, paged=paged, nameless=nameless)
         setattr(endpoint, _OPERATION, operation)
         return endpoint
 

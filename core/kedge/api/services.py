@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from kedge.api.access import Access
     from kedge.builds.control import Control
+    from kedge.builds.deploy_hooks import DeployHooks
     from kedge.builds.intake import Intake
     from kedge.builds.logs import BuildLogs
     from kedge.builds.runners import Runners
@@ -35,6 +36,7 @@ class Services:
     blobs: BlobStore
     forges: Mapping[str, Forge]
     intake: Intake
+    deploy_hooks: DeployHooks
     control: Control
     logs: BuildLogs
     runners: Runners

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NotRequired
 
 # pydantic takes no other before Python 3.12
 from typing_extensions import TypedDict
@@ -83,6 +83,51 @@ class TriggerShape(TypedDict):
     modified_on: str | None
     deleted_on: str | None
     repo_connection: ConnectionShape | None
+
+
+class HookAddress(TypedDict):
+    """What to POST to."""
+
+    url: str
+
+
+class DeployHookShape(TypedDict):
+    """An address that starts builds of a branch. Its UUID is a secret: readers do not see it."""
+
+    deploy_hook_uuid: NotRequired[str]
+    deploy_hook_name: str
+    branch: str
+    external_script_id: str
+    created_on: str | None
+    modified_on: str | None
+    kedge: NotRequired[HookAddress]
+
+
+class LatestBuildShape(TypedDict):
+    """The newest build of a hook."""
+
+    created_on: str | None
+
+
+class ListedHookShape(DeployHookShape):
+    """A hook in the list."""
+
+    latest_build: LatestBuildShape | None
+
+
+class AskedShape(TypedDict):
+    """The build that a call of a hook led to, or the one that was waiting already."""
+
+    build_uuid: str
+    status: str
+    created_on: str | None
+    already_exists: bool
+
+
+class HookName(TypedDict):
+    """Which deploy hook asked for a build, by the name that it had then."""
+
+    deploy_hook_name: str
 
 
 class VariableShape(TypedDict):
@@ -189,7 +234,7 @@ class BuildShape(TypedDict):
     stopped_on: str | None
     modified_on: str | None
     preview_url: str | None
-    deploy_hook: None
+    deploy_hook: HookName | None
     pull_request: None
     trigger: TriggerShape
     build_trigger_metadata: MetadataShape

@@ -57,7 +57,7 @@ class Intake:
         for its turn is superseded.
         """
         queued = await self._services.db.write(_store, delivery)
-        await self._announce(queued)
+        await self.announce(queued)
         return queued.build_uuids
 
     async def build_now(
@@ -80,10 +80,11 @@ class Intake:
         repo = target.repo
         push = await self._services.forges[repo.forge].resolve(repo, revision)
         queued = await self._services.db.write(_store_one, push, account_id, trigger_uuid, source)
-        await self._announce(queued)
+        await self.announce(queued)
         return queued.build_uuids[0]
 
-    async def _announce(self, queued: Queued) -> None:
+    async def announce(self, queued: Queued) -> None:
+        """Tell the scheduler, followers and event hooks what was queued; after its transaction."""
         for build_uuid in queued.superseded:
             state = BuildState(attempt=0, status=Status.STOPPED, outcome=Outcome.SKIPPED)
             self._services.logs.publish(build_uuid, state)
@@ -127,10 +128,19 @@ def _store_one(session: Session, push: Push, account_id: str, trigger_uuid: str,
     target = queries.target(session, account_id, trigger_uuid)
     if target.repo != push.repo:
         raise Conflict("the trigger was given another repository just now: ask for the build again")
-    queued = Queued()
-    build_uuid = _queue(session, queued, _new_build(push, target, source, f"{source}-{uuid4()}"), None)
-    queued.by_push.append((push, [build_uuid]))
+    queued, _ = store_build(session, push, target, source)
     return queued
+
+
+def store_build(
+    session: Session, push: Push, target: Target, source: str, *, deploy_hook: str | None = None
+) -> tuple[Queued, Build]:
+    """Queue one build that no delivery called for, in a transaction of the caller's; `announce` it then."""
+    queued = Queued()
+    build = _new_build(push, target, source, f"{source}-{uuid4()}")
+    build.deploy_hook = deploy_hook
+    queued.by_push.append((push, [_queue(session, queued, build, None)]))
+    return queued, build
 
 
 def _queue(session: Session, queued: Queued, build: Build, skipped: str | None) -> str:

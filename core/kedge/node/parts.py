@@ -13,6 +13,7 @@ from kedge.builds.adoption import Adoption
 from kedge.builds.background import Background
 from kedge.builds.buddy import BuildBuddy
 from kedge.builds.control import Control
+from kedge.builds.deploy_hooks import DeployHooks
 from kedge.builds.intake import Intake
 from kedge.builds.liveness import Liveness
 from kedge.builds.logs import BuildLogs
@@ -90,6 +91,7 @@ class Parts:
         self.versions = Versions(builds.db, self.blobs, deployments)
         gateway = Gateway(builds.db, self.blobs, builds.settings.server.domain, registry=self.registry)
         deployments.subscribe(gateway.forget)
+        intake = Intake(builds)
         services = Services(
             settings=builds.settings,
             db=builds.db,
@@ -98,7 +100,8 @@ class Parts:
             access=Access(builds.db),
             blobs=self.blobs,
             forges=self.forges,
-            intake=Intake(builds),
+            intake=intake,
+            deploy_hooks=DeployHooks(builds, intake),
             control=Control(builds, self.objects),
             logs=builds.logs,
             runners=Runners(builds, self.objects),

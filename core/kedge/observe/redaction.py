@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 SUSPICIOUS = ("token", "password", "secret", "authorization", "cookie", "credential")
 HIDDEN = "[redacted]"
 DEEPEST = 8
+#: in an address, what follows this is a secret
+SECRET_SEGMENT = re.compile(r"(?<=/deploy_hooks/)[^/]+")
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -26,3 +29,8 @@ def _redacted(name: object, value: object, depth: int = 0) -> object:
     if isinstance(value, Mapping) and depth < DEEPEST:
         return {inner: _redacted(inner, one, depth + 1) for inner, one in value.items()}
     return value
+
+
+def redact_path(path: str) -> str:
+    """An address as it may stand in a log."""
+    return SECRET_SEGMENT.sub(HIDDEN, path)

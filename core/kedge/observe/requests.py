@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import structlog
 
+from kedge.observe.redaction import redact_path
 from kedge.observe.tags import bound
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ class RequestLog:
         with bound(request=request_id.decode()):
             await self._app(scope, receive, tagged_send)
             took = round((time.perf_counter() - began) * 1000, 1)
-            log.debug("served", method=scope["method"], path=scope["path"], status=status, ms=took)
+            log.debug(
+                "served", method=scope["method"], path=redact_path(scope["path"]), status=status, ms=took
+            )
 
 
 def _request_id(scope: Scope) -> bytes:

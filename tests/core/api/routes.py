@@ -29,6 +29,7 @@ UUIDS = {
     "/builds/triggers": "trigger",
     "/builds/repos/connections": "connection",
     "/builds/tokens": "build_token",
+    "/builds/workers/{worker}/deploy_hooks": "deploy_hook",
 }
 NEW_TRIGGER = {
     "external_script_id": "{worker}",
@@ -61,6 +62,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PATCH", "/builds/triggers/{uuid}/environment_variables"): {"KEY": {"value": "changed"}},
     ("POST", "/builds/triggers/{uuid}/environment_variables/compare"): {"KEY": "value"},
     ("PUT", "/builds/repos/connections"): {"provider_type": "fake", "repo_id": "another"},
+    ("POST", "/builds/workers/{worker}/deploy_hooks"): {"deploy_hook_name": "another", "branch": "main"},
+    ("PUT", "/builds/workers/{worker}/deploy_hooks/{uuid}"): {"deploy_hook_name": "cms", "branch": "dev"},
     ("POST", "/builds/tokens"): {"build_token_name": "another", "build_token_secret": "s"},
     ("POST", "/tokens"): {"name": "another"},
 }
@@ -134,6 +137,8 @@ async def make_objects(world: World, caller: Caller, worker: str) -> dict[str, s
     build_token = await caller.result(
         "POST", "/builds/tokens", {"build_token_name": "deploys", "build_token_secret": "s"}
     )
+    hook = {"deploy_hook_name": "cms", "branch": "main"}
+    deploy_hook = await caller.result("POST", f"/builds/workers/{worker}/deploy_hooks", hook)
     api_token = await caller.result("POST", "/tokens", {"name": f"of {worker}"})
     uploads = f"/workers/workers/{worker}/versions/uploads"
     upload = (await caller.result("POST", uploads, MANIFEST))["upload_id"]
@@ -148,6 +153,7 @@ async def make_objects(world: World, caller: Caller, worker: str) -> dict[str, s
         "key": "KEY",
         "build_uuid": await world.build(caller, project),
         "build_token": build_token["build_token_uuid"],
+        "deploy_hook": deploy_hook["deploy_hook_uuid"],
         "id": api_token["id"],
         "version_id": version["version_id"],
         "deployment_id": deployments["deployments"][0]["id"],

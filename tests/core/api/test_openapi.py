@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.core.api.conftest import World
 
 ACCOUNT = "/client/v4/accounts/{account}"
+HOOK = "/client/v4/workers/builds/deploy_hooks/{uuid}"
 METHODS = {"get", "put", "post", "patch", "delete"}
 
 
@@ -50,6 +51,7 @@ def test_every_route_is_in_it_and_nothing_else() -> None:
     for route in runner.routes:
         path = re.sub(r":\w+}", "}", route.path)
         wanted |= {(path, method.lower()) for method in route.methods or () if method != "HEAD"}
+    wanted.add((HOOK, "post"))
     wanted |= {(path, "get") for path in ("/healthz", "/readyz", "/openapi.json")}
 
     assert {(path, method) for path, method, _ in operations()} == wanted
@@ -90,10 +92,10 @@ def test_every_body_is_described() -> None:
     assert report["requestBody"]["content"]["application/json"]["schema"]
 
 
-def test_only_health_and_the_document_want_no_token() -> None:
+def test_only_health_the_document_and_deploy_hooks_want_no_token() -> None:
     free = {path for path, _, operation in operations() if operation.get("security") == []}
 
-    assert free == {"/healthz", "/readyz", "/openapi.json"}
+    assert free == {"/healthz", "/readyz", "/openapi.json", HOOK}
 
 
 def test_it_is_the_same_in_every_process() -> None:

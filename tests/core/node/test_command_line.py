@@ -7,6 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from kedge.testing.node import RunningNode, latest_build
@@ -167,3 +168,24 @@ def test_workers_of_the_servers_own_config_are_there_when_it_has_started(tmp_pat
         node.stop()
 
     assert {trigger["build_command"] for trigger in triggers} == {"echo hi"}
+
+
+def test_a_deploy_hook_is_made_called_changed_and_removed(node: RunningNode, repository: Repository) -> None:
+    kedge(node, "worker", "create", "hello")
+    node.push(repository, "hello")
+    made = kedge(node, "hooks", "create", "hello", "newsroom")
+    url = made.split()[-1]
+
+    asked = httpx.post(url, trust_env=False).json()["result"]
+    build = kedge_json(node, "builds", "show", asked["build_uuid"])
+    assert build["deploy_hook"] == {"deploy_hook_name": "newsroom"}
+    listed = kedge(node, "hooks", "list", "hello")
+    assert "newsroom" in listed
+    assert url.rpartition("/")[2] not in listed
+    assert url in kedge(node, "hooks", "show", "hello", "newsroom")
+    changed = kedge_json(node, "hooks", "change", "hello", "newsroom", "--branch", "dev")
+    assert (changed["deploy_hook_name"], changed["branch"]) == ("newsroom", "dev")
+    assert "has no hook 'gone'" in kedge(node, "hooks", "show", "hello", "gone", code=1)
+    kedge(node, "hooks", "delete", "hello", "newsroom")
+    assert httpx.post(url, trust_env=False).status_code == 404
+    assert url.rpartition("/")[2] not in node.said()

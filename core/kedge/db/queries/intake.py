@@ -104,13 +104,29 @@ def target(session: Session, account_id: str, trigger_uuid: str) -> Target:
     if row is None:
         raise NotFound(f"there is no trigger {trigger_uuid[:80]!r}: it may have been removed")
     trigger, connection = row
+    check_connected(connection)
+    return _complete(session, [(trigger, connection)])[0]
+
+
+def targets_of_worker(session: Session, worker_id: str) -> list[Target]:
+    """Every trigger of a worker, oldest first, connected or not."""
+    rows = session.exec(
+        select(Trigger, RepoConnection)
+        .join(RepoConnection, col(RepoConnection.uuid) == Trigger.repo_connection_uuid)
+        .where(Trigger.worker_id == worker_id, col(Trigger.deleted_on).is_(None))
+        .order_by(col(Trigger.created_on), col(Trigger.uuid))
+    ).all()
+    return _complete(session, [(trigger, connection) for trigger, connection in rows])
+
+
+def check_connected(connection: RepoConnection) -> None:
+    """Raise `Conflict` if the repository is disconnected."""
     if connection.deleted_on is not None:
         name = f"{connection.provider_account_name}/{connection.repo_name}"
         raise Conflict(
             f"the repository {name} is disconnected: connect it again (PUT /builds/repos/connections), "
             "or give the trigger another repo_connection_uuid"
         )
-    return _complete(session, [(trigger, connection)])[0]
 
 
 def waiting_builds(session: Session, trigger_uuid: str, branch: str) -> list[Build]:

@@ -12,6 +12,7 @@ from kedge.db.queries.versions import find_worker
 from kedge.db.tables import (
     Attempt,
     Build,
+    DeployHook,
     Deployment,
     PreviewAlias,
     Trigger,
@@ -48,8 +49,9 @@ def rename_worker(session: Session, account_id: str, worker: str, name: str, now
 
 
 def retire_worker(session: Session, account_id: str, worker: str, now: int) -> tuple[str, list[str]]:
-    """Remove the triggers of a worker; return its tag and all the triggers it ever had. Raises `NotFound`."""
+    """Remove what makes a worker build; return its tag and every trigger it ever had. Raises `NotFound`."""
     tag = find_worker(session, account_id, worker).id
+    session.execute(delete(DeployHook).where(col(DeployHook.worker_id) == tag))
     of_worker = col(Trigger.worker_id) == tag
     session.execute(
         update(Trigger).where(of_worker, col(Trigger.deleted_on).is_(None)).values(deleted_on=now)

@@ -2,6 +2,7 @@
 
 from kedge.db.tables.accounts import Account, ApiToken
 from kedge.db.tables.builds import Attempt, Build, Delivery
+from kedge.db.tables.hooks import DeployHook
 from kedge.db.tables.objects import ObjectAlarm, ObjectValue
 from kedge.db.tables.triggers import BuildToken, RepoConnection, Trigger, TriggerVariable
 from kedge.db.tables.workers import Deployment, PreviewAlias, Upload, Version, Worker
@@ -13,6 +14,7 @@ __all__ = [
     "Build",
     "BuildToken",
     "Delivery",
+    "DeployHook",
     "Deployment",
     "ObjectAlarm",
     "ObjectValue",

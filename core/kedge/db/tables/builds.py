@@ -11,6 +11,7 @@ from sqlmodel import Field, SQLModel
 from kedge.db.tables.columns import json_column, optional_time_column, time_column
 
 NOT_STOPPED = text("status != 'stopped'")
+OF_A_HOOK = text("deploy_hook IS NOT NULL")
 
 
 class Delivery(SQLModel, table=True):
@@ -34,6 +35,12 @@ class Build(SQLModel, table=True):
     __table_args__ = (
         Index("build_live", "account_id", sqlite_where=NOT_STOPPED, postgresql_where=NOT_STOPPED),
         Index("build_of_worker", "worker_id", "id"),
+        Index(
+            "build_of_hook",
+            *("account_id", "created_on"),
+            sqlite_where=OF_A_HOOK,
+            postgresql_where=OF_A_HOOK,
+        ),
     )
 
     id: int | None = Field(default=None, primary_key=True)
@@ -46,6 +53,8 @@ class Build(SQLModel, table=True):
     status: str = "queued"
     outcome: str | None = None
     source: str
+    #: the name that the deploy hook had which asked for it
+    deploy_hook: str | None = None
     branch: str
     commit_hash: str
     commit_message: str = ""
