@@ -1,14 +1,19 @@
-"""Run all measurements, or those named: `python -m bench [start] [throughput] [logs]`."""
+"""Run all measurements, or those named: `python -m bench [start] [throughput] …`."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from bench import logs, start, throughput
+from bench import logs, placement, start, throughput
 from bench.figures import as_table, save
 
-MEASUREMENTS = {"start": start.measure, "throughput": throughput.measure, "logs": logs.measure}
+MEASUREMENTS = {
+    "start": start.measure,
+    "throughput": throughput.measure,
+    "logs": logs.measure,
+    "placement": placement.measure,
+}
 
 
 def main() -> None:

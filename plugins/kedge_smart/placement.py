@@ -1,0 +1,271 @@
+"""Sends requests to where they are answered fastest, from what was measured."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from kedge.contracts.request_placement import Choice, Explanation, PlacementStatus, Weighed
+from kedge_smart.excluded import Excluded
+from kedge_smart.latency import Latency
+from kedge_smart.route import Entry, Routes
+from kedge_smart.settings import SmartSettings
+from kedge_smart.weighing import BackEnds, Travel, back_ends, fastest, travel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydantic import BaseModel
+
+    from kedge.contracts.host import Host
+    from kedge.contracts.request_placement import Served
+
+#: more calls than this in an invocation, on average, are more than one
+ONE_CALL = 1.05
+#: durations of fewer requests say nothing
+FEW = 30.0
+#: what was observed has to differ from what was expected by so many standard errors
+CERTAINTY = 4.0
+#: gains smaller than this part wait for `refine_seconds`
+LARGE_GAIN = 0.1
+#: what a location that was left lately has to be faster by
+VERY_LARGE_GAIN = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighing:
+    """All candidates of an entry, weighed."""
+
+    travel: dict[str, Travel]
+    #: of those whose travel is known, what a request is expected to take there
+    expected: dict[str, float]
+    #: how many milliseconds longer than expected requests take where they run now
+    surprise: float
+
+
+class SmartPlacement:
+    """The policy. Deterministic but for the choice of the baseline; state is bounded for each worker."""
+
+    name: ClassVar[str] = "smart"
+    Settings: ClassVar[type[BaseModel]] = SmartSettings
+
+    def __init__(self, settings: SmartSettings, host: Host | None = None) -> None:
+        """Know nothing yet."""
+        self._settings = settings
+        self._excluded = Excluded(settings.exclude)
+        self._latency = Latency()
+        self._alive: list[str] = []
+        self._workers: dict[str, Routes] = {}
+        self._reviewed_on: float | None = None
+
+    def choose(self, worker: str, route: str, entry: str) -> Choice:
+        """Where the decision of the last review says, but for a small part of the requests."""
+        routes = self._workers.get(worker)
+        found = routes and routes.find(route, entry)
+        if not found or found.location == entry:
+            return Choice(location=entry, placed=False)
+        if random.random() < self._settings.baseline and entry in self._alive:  # noqa: S311  (a sample, no secret)
+            return Choice(location=entry, placed=False)
+        return Choice(location=found.location, placed=True)
+
+    def record(self, served: Served) -> None:
+        """Add a request to what is known of its route."""
+        routes = self._workers.setdefault(served.worker, Routes())
+        route, entry = routes.watch(served.route, served.entry)
+        ways = (self._latency.rtt(served.location, call.host) for group in served.calls for call in group)
+        route.profile.add(served.calls, ways)
+        if entry is not None:
+            entry.record(served.location, served.duration_ms, served.entry)
+
+    def measured(self, source: str, target: str, rtt_ms: float) -> None:
+        """Add a round-trip time; the median of the last few counts."""
+        self._latency.add(source, target, rtt_ms)
+
+    def set_locations(self, alive: Sequence[str]) -> None:
+        """What runs at a location that is gone runs where it comes in until the next review."""
+        self._alive = list(alive)
+        for routes in self._workers.values():
+            for route in routes.routes.values():
+                for name, entry in route.entries.items():
+                    if entry.location not in self._alive and entry.location != name:
+                        entry.move(name, name, 0.0, self._reviewed_on or 0.0)
+                        entry.moved_on = None
+                        entry.reason = "its location is gone"
+
+    def forget(self, worker: str) -> None:
+        """Begin anew, near the visitor."""
+        self._workers.pop(worker, None)
+
+    def review(self, now: float) -> list[Explanation]:
+        """Decide for every route and entry."""
+        passed = 0.0 if self._reviewed_on is None else now - self._reviewed_on
+        self._reviewed_on = now
+        changed = []
+        for routes in self._workers.values():
+            for name, route in routes.routes.items():
+                ends = self._back_ends(routes, name)
+                for entry_name, entry in route.entries.items():
+                    entry.fade(passed)
+                    before = (entry.location, entry.status)
+                    self._decide(entry_name, entry, ends, route.profile.invocations, now)
+                    if (entry.location, entry.status) != before:
+                        changed.append(self._explain(routes, name, entry_name, now))
+        return changed
+
+    def explain(self, worker: str) -> list[Explanation]:
+        """As of now, with what was measured since the last review."""
+        now = self._reviewed_on or 0.0
+        routes = self._workers.get(worker, Routes())
+        return [
+            self._explain(routes, name, entry, now)
+            for name, route in routes.routes.items()
+            for entry in route.entries
+        ]
+
+    # ---- the decision
+
+    def _decide(self, name: str, entry: Entry, ends: BackEnds, invocations: int, now: float) -> None:
+        if entry.status is PlacementStatus.UNSUPPORTED_APPLICATION:
+            return
+        if invocations < self._settings.min_invocations:
+            return
+        if ends.calls <= ONE_CALL:
+            self._settle(entry, "one call to a back end or none: it runs near its visitor")
+            if entry.location != name and self._may_move(entry, 1.0, now):
+                entry.move(name, name, 0.0, now)
+            return
+        weighing = self._weigh(name, entry, ends, now)
+        best = self._best(name, entry, weighing, now)
+        if best is None or entry.location not in weighing.expected:
+            entry.reason = "not all ways are measured yet"
+            return
+        self._consider(name, entry, best, weighing, now)
+
+    def _consider(self, name: str, entry: Entry, best: str, weighing: Weighing, now: float) -> None:
+        present = weighing.expected[entry.location]
+        gain = present - weighing.expected[best]
+        share = gain / present if present else 0.0
+        if best == entry.location:
+            self._settle(entry, "no location is faster")
+        elif gain < self._settings.min_gain_ms or not self._may_move(entry, share, now):
+            self._settle(entry, f"{best} would be {share:.1%} faster: not enough to move for, or too soon")
+        else:
+            self._move(name, entry, best, weighing, now)
+        if entry.decided_on is None:
+            entry.decided_on = now
+
+    def _best(self, name: str, entry: Entry, weighing: Weighing, now: float) -> str | None:
+        """The fastest; one that was left lately has to be faster by much, or they would take turns."""
+        best = fastest(weighing.expected, [entry.location, name, *self._alive])
+        present = weighing.expected.get(entry.location)
+        if best is None or present is None or not entry.left_lately(best, now, self._settings.refine_seconds):
+            return best
+        if weighing.expected[best] < present * (1.0 - VERY_LARGE_GAIN):
+            return best
+        others = [
+            place
+            for place in weighing.expected
+            if not entry.left_lately(place, now, self._settings.refine_seconds)
+        ]
+        return fastest(weighing.expected, [entry.location, *others])
+
+    def _may_move(self, entry: Entry, share: float, now: float) -> bool:
+        if entry.decided_on is None:
+            return share >= self._settings.margin
+        since = now - (entry.decided_on if entry.moved_on is None else entry.moved_on)
+        if share >= LARGE_GAIN:
+            return entry.moved_on is None or since >= self._settings.dwell_seconds
+        return share >= self._settings.refine_margin and since >= self._settings.refine_seconds
+
+    def _move(self, name: str, entry: Entry, best: str, weighing: Weighing, now: float) -> None:
+        left = entry.location
+        # By the distances it should stay: that it goes back is what was observed, and so it was in vain.
+        in_vain = best == name and weighing.travel[left].ms < weighing.travel[name].ms
+        entry.move(name, best, weighing.surprise, now)
+        if in_vain:
+            entry.status = PlacementStatus.UNSUPPORTED_APPLICATION
+            entry.reason = f"at {left} it was slower than near its visitor"
+        else:
+            self._settle(entry, f"faster than at {left}")
+
+    def _settle(self, entry: Entry, reason: str) -> None:
+        entry.status = PlacementStatus.SUCCESS
+        entry.reason = reason
+
+    # ---- what it rests on
+
+    def _back_ends(self, routes: Routes, route: str) -> BackEnds:
+        return back_ends(
+            routes.routes[route].profile,
+            self._latency,
+            self._alive,
+            self._excluded,
+            same=self._settings.same_from_everywhere_ms,
+        )
+
+    def _weigh(self, name: str, entry: Entry, ends: BackEnds, now: float) -> Weighing:
+        ways = {location: travel(name, location, ends, self._latency) for location in self._alive}
+        base = _at_work(entry, ways.get(name))
+        surprise = _surprise(entry, ways.get(entry.location), base)
+        expected = {}
+        for location, way in ways.items():
+            if way.unknown is None:
+                late = surprise if location == entry.location else entry.surprise(location, now)
+                expected[location] = base + way.ms + late
+        return Weighing(travel=ways, expected=expected, surprise=surprise)
+
+    def _explain(self, routes: Routes, route: str, name: str, now: float) -> Explanation:
+        found = routes.routes[route]
+        entry = found.entries[name]
+        ends = self._back_ends(routes, route)
+        weighing = self._weigh(name, entry, ends, now)
+        return Explanation(
+            route=route,
+            entry=name,
+            location=entry.location,
+            status=entry.status,
+            reason=entry.reason,
+            invocations=found.profile.invocations,
+            rounds=ends.rounds,
+            excluded=ends.excluded,
+            candidates=[
+                _weighed(name, location, entry, weighing)
+                for location in sorted(self._alive, key=lambda place: weighing.expected.get(place, math.inf))
+            ],
+        )
+
+
+def _at_work(entry: Entry, way: Travel | None) -> float:
+    """The part of a request's time that is the same wherever it runs."""
+    typical = entry.baseline.typical_ms
+    if typical is None or way is None or way.unknown is not None:
+        return 0.0
+    return max(typical - way.ms, 0.0)
+
+
+def _surprise(entry: Entry, way: Travel | None, base: float) -> float:
+    """How many milliseconds longer than expected requests take at `entry.location`, as far as is certain."""
+    here = entry.here
+    if here is None or way is None or way.unknown is not None:
+        return 0.0
+    if min(here.requests, entry.baseline.requests) < FEW:
+        return 0.0
+    observed = math.exp(here.mean)
+    doubt = CERTAINTY * math.hypot(
+        observed * here.error, math.exp(entry.baseline.mean) * entry.baseline.error
+    )
+    late = observed - base - way.ms
+    return math.copysign(max(abs(late) - doubt, 0.0), late)
+
+
+def _weighed(name: str, location: str, entry: Entry, weighing: Weighing) -> Weighed:
+    durations = entry.baseline if location == name else entry.here if location == entry.location else None
+    return Weighed(
+        location=location,
+        expected_ms=weighing.expected.get(location),
+        observed_ms=durations.typical_ms if durations else None,
+        requests=int(durations.requests) if durations else 0,
+        refused=weighing.travel[location].unknown,
+    )

@@ -1,0 +1,90 @@
+"""Which back ends an invocation of a route waits for: how often, and which of them side by side."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from kedge.contracts.request_placement import BackEndCall
+
+#: about so many invocations are remembered; older ones fade
+MEMORY = 1000.0
+#: of the work of a back end, the share that the newest call tells
+NEWEST = 0.02
+#: waits told apart for each route, those that come most often
+MOST_WAITS = 8
+#: calls side by side that are told apart
+MOST_TOGETHER = 8
+#: back ends remembered for each route
+MOST_HOSTS = 8
+_HUGE = 1e12
+
+#: calls side by side: (back end, round trips) of each, sorted
+Wait = tuple[tuple[str, int], ...]
+
+
+class Profile:
+    """Means over recent invocations. Each one costs as many steps as it has calls, however many are known.
+
+    Instead of making all sums smaller with every invocation, each new one weighs a little more.
+    """
+
+    __slots__ = ("_total", "_waits", "_weight", "ignored", "invocations", "work")
+
+    def __init__(self) -> None:
+        """Nothing is known."""
+        self.invocations = 0
+        #: back end → milliseconds that a call is at work there, the way left out
+        self.work: dict[str, float] = {}
+        #: back ends whose answer no response waited for
+        self.ignored: set[str] = set()
+        self._weight = 1.0
+        self._total = 0.0
+        self._waits: dict[Wait, float] = {}
+
+    def add(self, calls: Sequence[Sequence[BackEndCall]], ways: Iterable[float | None]) -> None:
+        """Take an invocation in; `ways` tells the round-trip time to the back end of each call in turn."""
+        self.invocations += 1
+        self._weight /= 1.0 - 1.0 / MEMORY
+        self._total += self._weight
+        way = iter(ways)
+        for together in calls:
+            for call in together:
+                self._learn(call, next(way))
+            # the same call twice side by side takes no longer than once
+            distinct = {(sys.intern(call.host), call.rounds) for call in together if call.awaited}
+            if distinct:
+                wait = tuple(sorted(distinct)[:MOST_TOGETHER])
+                self._waits[wait] = self._waits.get(wait, 0.0) + self._weight
+        while len(self._waits) > MOST_WAITS:
+            del self._waits[min(self._waits, key=self._waits.__getitem__)]
+        if self._weight > _HUGE:
+            self._shrink()
+
+    def waits(self) -> dict[Wait, float]:
+        """How often an invocation waits for which calls, on average."""
+        return {wait: weight / self._total for wait, weight in self._waits.items()}
+
+    def _learn(self, call: BackEndCall, way: float | None) -> None:
+        if not call.awaited:
+            if len(self.ignored) < MOST_HOSTS:
+                self.ignored.add(call.host)
+            return
+        self.ignored.discard(call.host)
+        if way is None:
+            return
+        work = max(call.duration_ms - call.rounds * way, 0.0)
+        known = self.work.get(call.host)
+        if known is not None:
+            self.work[call.host] = known + NEWEST * (work - known)
+        elif len(self.work) < MOST_HOSTS:
+            self.work[call.host] = work
+
+    def _shrink(self) -> None:
+        factor = 1.0 / self._weight
+        self._weight = 1.0
+        self._total *= factor
+        self._waits = {wait: weight * factor for wait, weight in self._waits.items()}

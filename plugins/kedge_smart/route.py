@@ -1,0 +1,143 @@
+"""What is known of one route of a worker, at each location that its requests come in at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kedge.contracts.request_placement import PlacementStatus
+from kedge_smart.durations import Durations
+from kedge_smart.profile import Profile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: a surprise about a location that was left is forgotten by half in so many seconds
+SURPRISE_HALF_LIFE = 24 * 3600.0
+#: durations count for half after so many seconds
+HALF_LIFE = 1800.0
+
+
+class Entry:
+    """Requests of one route that come in at one location."""
+
+    __slots__ = (
+        "baseline",
+        "decided_on",
+        "here",
+        "location",
+        "moved_on",
+        "reason",
+        "status",
+        "surprises",
+    )
+
+    def __init__(self, entry: str) -> None:
+        """They run where they come in."""
+        self.location = entry
+        self.status = PlacementStatus.INSUFFICIENT_INVOCATIONS
+        self.reason = "too little traffic to tell"
+        #: durations of those that run where they come in
+        self.baseline = Durations()
+        #: durations of those that were sent to `location`
+        self.here: Durations | None = None
+        self.decided_on: float | None = None
+        self.moved_on: float | None = None
+        #: location left → (milliseconds that it took longer than expected, when it was left)
+        self.surprises: dict[str, tuple[float, float]] | None = None
+
+    @property
+    def requests(self) -> float:
+        """How many came in lately."""
+        return self.baseline.requests + (self.here.requests if self.here else 0.0)
+
+    def record(self, location: str, duration_ms: float, entry: str) -> None:
+        """Take a duration in; late ones from a location that was left do not count."""
+        if location == entry:
+            self.baseline.add(duration_ms)
+        elif location == self.location and self.here is not None:
+            self.here.add(duration_ms)
+
+    def fade(self, seconds: float) -> None:
+        """Time passed."""
+        factor = 0.5 ** (seconds / HALF_LIFE)
+        self.baseline.fade(factor)
+        if self.here is not None:
+            self.here.fade(factor)
+
+    def move(self, entry: str, location: str, surprise: float, now: float) -> None:
+        """Run somewhere else from now on; `surprise` is remembered of the place that is left."""
+        if self.location != entry:
+            self.surprises = (self.surprises or {}) | {self.location: (surprise, now)}
+        self.location = location
+        self.here = None if location == entry else Durations()
+        self.moved_on = now
+
+    def left_lately(self, location: str, now: float, seconds: float) -> bool:
+        """Whether requests were taken away from there not long ago."""
+        if location == self.location or self.surprises is None or location not in self.surprises:
+            return False
+        return now - self.surprises[location][1] < seconds
+
+    def surprise(self, location: str, now: float) -> float:
+        """How many milliseconds longer than expected it took at a location that was left."""
+        if self.surprises is None or location not in self.surprises:
+            return 0.0
+        surprise, seen_on = self.surprises[location]
+        return float(surprise * 0.5 ** ((now - seen_on) / SURPRISE_HALF_LIFE))
+
+
+class Route:
+    """One route: the back ends it uses, and its entries."""
+
+    __slots__ = ("entries", "profile")
+
+    def __init__(self) -> None:
+        """Nothing is known."""
+        self.profile = Profile()
+        self.entries: dict[str, Entry] = {}
+
+
+class Routes:
+    """All routes of one worker, in bounded memory."""
+
+    #: routes told apart; the rest are one
+    MOST_ROUTES = 12
+    REST = "*"
+    #: pairs of route and entry that are watched
+    MOST_ENTRIES = 64
+
+    def __init__(self) -> None:
+        """No requests yet."""
+        self.routes: dict[str, Route] = {}
+        self._entries = 0
+
+    def find(self, name: str, entry: str) -> Entry | None:
+        """The entry of a request, if it is watched."""
+        route = self.routes.get(name) or self.routes.get(self.REST)
+        return None if route is None else route.entries.get(entry)
+
+    def watch(self, name: str, entry: str) -> tuple[Route, Entry | None]:
+        """The route and entry of a request, made if there is room."""
+        route = self.routes.get(name)
+        if route is None:
+            if len(self.routes) >= self.MOST_ROUTES - 1:
+                name = self.REST
+            route = self.routes.setdefault(name, Route())
+        found = route.entries.get(entry)
+        if found is None and (self._entries < self.MOST_ENTRIES or self._drop(_is_idle)):
+            found = route.entries[entry] = Entry(entry)
+            self._entries += 1
+        return route, found
+
+    def _drop(self, droppable: Callable[[Entry], bool]) -> bool:
+        for route in self.routes.values():
+            for name, entry in route.entries.items():
+                if droppable(entry):
+                    del route.entries[name]
+                    self._entries -= 1
+                    return True
+        return False
+
+
+def _is_idle(entry: Entry) -> bool:
+    return entry.requests < 1.0
