@@ -20,6 +20,15 @@ from kedge.contracts.forge import BuildReport, CloneSource, Delivery, Forge, Pus
 from kedge.contracts.host import Host, Principal
 from kedge.contracts.log_store import LogChunk, LogExtent, LogKey, LogStore
 from kedge.contracts.placement import Candidate, Placement, PlacementRequest
+from kedge.contracts.request_placement import (
+    BackEndCall,
+    ChosenLocation,
+    PlacementExplanation,
+    PlacementStatus,
+    RequestPlacement,
+    ServedRequest,
+    WeighedLocation,
+)
 from kedge.errors import (
     BlobDamaged,
     BlobNotFound,
@@ -49,6 +58,7 @@ if TYPE_CHECKING:
     from kedge.config import Duration, SecretRef, Size
 
 __all__ = [
+    "BackEndCall",
     "BlobDamaged",
     "BlobInfo",
     "BlobNotFound",
@@ -57,6 +67,7 @@ __all__ = [
     "BuildReport",
     "Candidate",
     "CapacityUnavailable",
+    "ChosenLocation",
     "CloneSource",
     "Compute",
     "ComputeError",
@@ -84,7 +95,9 @@ __all__ = [
     "LogStore",
     "NotFound",
     "Placement",
+    "PlacementExplanation",
     "PlacementRequest",
+    "PlacementStatus",
     "PluginError",
     "PresignedRequest",
     "Principal",
@@ -92,9 +105,11 @@ __all__ = [
     "PushReceived",
     "RateLimited",
     "Repo",
+    "RequestPlacement",
     "RequestServed",
     "Scope",
     "SecretRef",
+    "ServedRequest",
     "Size",
     "StaleAttempt",
     "StartRefused",
@@ -103,6 +118,7 @@ __all__ = [
     "StoreUnavailable",
     "TooLarge",
     "Unauthorized",
+    "WeighedLocation",
     "check_blob_key",
     "hookimpl",
 ]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kedge.contracts.host import Host
     from kedge.contracts.log_store import LogChunk, LogKey, LogStore
     from kedge.contracts.placement import Placement
+    from kedge.contracts.request_placement import RequestPlacement
 
 PROJECT = "kedge"
 
@@ -53,6 +54,11 @@ def kedge_register_forge() -> Sequence[type[Forge]]:  # type: ignore[empty-body]
 @hookspec
 def kedge_register_placement() -> Sequence[type[Placement]]:  # type: ignore[empty-body]
     """Return strategies that decide where a build runs; `[placement] chain` lists some."""
+
+
+@hookspec
+def kedge_register_request_placement() -> Sequence[type[RequestPlacement]]:  # type: ignore[empty-body]
+    """Return policies that decide where a worker's requests run; no node asks them yet."""
 
 
 @hookspec

@@ -5,7 +5,21 @@ The policy is whole and is tried in simulation; no node asks it yet.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from kedge import hookimpl
 from kedge_smart.placement import SmartPlacement
 from kedge_smart.settings import SmartSettings
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kedge import RequestPlacement
+
 __all__ = ["SmartPlacement", "SmartSettings"]
+
+
+@hookimpl
+def kedge_register_request_placement() -> Sequence[type[RequestPlacement]]:
+    """Offer the policy as `smart`."""
+    return [SmartPlacement]

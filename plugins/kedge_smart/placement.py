@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from kedge.contracts.request_placement import Choice, Explanation, PlacementStatus, Weighed
+from kedge import ChosenLocation, PlacementExplanation, PlacementStatus, WeighedLocation
 from kedge_smart.excluded import Excluded
 from kedge_smart.latency import Latency
 from kedge_smart.route import Entry, Routes
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from kedge.contracts.host import Host
-    from kedge.contracts.request_placement import Served
+    from kedge import Host, ServedRequest
 
 #: more calls than this in an invocation, on average, are more than one
 ONE_CALL = 1.05
@@ -60,17 +59,17 @@ class SmartPlacement:
         self._workers: dict[str, Routes] = {}
         self._reviewed_on: float | None = None
 
-    def choose(self, worker: str, route: str, entry: str) -> Choice:
+    def choose(self, worker: str, route: str, entry: str) -> ChosenLocation:
         """Where the decision of the last review says, but for a small part of the requests."""
         routes = self._workers.get(worker)
         found = routes and routes.find(route, entry)
         if not found or found.location == entry:
-            return Choice(location=entry, placed=False)
+            return ChosenLocation(location=entry, placed=False)
         if random.random() < self._settings.baseline and entry in self._alive:  # noqa: S311  (a sample, no secret)
-            return Choice(location=entry, placed=False)
-        return Choice(location=found.location, placed=True)
+            return ChosenLocation(location=entry, placed=False)
+        return ChosenLocation(location=found.location, placed=True)
 
-    def record(self, served: Served) -> None:
+    def record(self, served: ServedRequest) -> None:
         """Add a request to what is known of its route."""
         routes = self._workers.setdefault(served.worker, Routes())
         route, entry = routes.watch(served.route, served.entry)
@@ -98,7 +97,7 @@ class SmartPlacement:
         """Begin anew, near the visitor."""
         self._workers.pop(worker, None)
 
-    def review(self, now: float) -> list[Explanation]:
+    def review(self, now: float) -> list[PlacementExplanation]:
         """Decide for every route and entry."""
         passed = 0.0 if self._reviewed_on is None else now - self._reviewed_on
         self._reviewed_on = now
@@ -114,7 +113,7 @@ class SmartPlacement:
                         changed.append(self._explain(routes, name, entry_name, now))
         return changed
 
-    def explain(self, worker: str) -> list[Explanation]:
+    def explain(self, worker: str) -> list[PlacementExplanation]:
         """As of now, with what was measured since the last review."""
         now = self._reviewed_on or 0.0
         routes = self._workers.get(worker, Routes())
@@ -216,12 +215,12 @@ class SmartPlacement:
                 expected[location] = base + way.ms + late
         return Weighing(travel=ways, expected=expected, surprise=surprise)
 
-    def _explain(self, routes: Routes, route: str, name: str, now: float) -> Explanation:
+    def _explain(self, routes: Routes, route: str, name: str, now: float) -> PlacementExplanation:
         found = routes.routes[route]
         entry = found.entries[name]
         ends = self._back_ends(routes, route)
         weighing = self._weigh(name, entry, ends, now)
-        return Explanation(
+        return PlacementExplanation(
             route=route,
             entry=name,
             location=entry.location,
@@ -260,9 +259,9 @@ def _surprise(entry: Entry, way: Travel | None, base: float) -> float:
     return math.copysign(max(abs(late) - doubt, 0.0), late)
 
 
-def _weighed(name: str, location: str, entry: Entry, weighing: Weighing) -> Weighed:
+def _weighed(name: str, location: str, entry: Entry, weighing: Weighing) -> WeighedLocation:
     durations = entry.baseline if location == name else entry.here if location == entry.location else None
-    return Weighed(
+    return WeighedLocation(
         location=location,
         expected_ms=weighing.expected.get(location),
         observed_ms=durations.typical_ms if durations else None,

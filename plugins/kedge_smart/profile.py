@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from kedge.contracts.request_placement import BackEndCall
+    from kedge import BackEndCall
 
 #: about so many invocations are remembered; older ones fade
 MEMORY = 1000.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kedge.contracts.request_placement import PlacementStatus
+from kedge import PlacementStatus
 from kedge_smart.durations import Durations
 from kedge_smart.profile import Profile
 

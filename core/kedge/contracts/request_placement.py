@@ -40,7 +40,7 @@ class BackEndCall:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Served:
+class ServedRequest:
     """One request that was answered, as seen at the location where it came in."""
 
     worker: str
@@ -59,7 +59,7 @@ class Served:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class ChosenLocation:
     """Where one request runs."""
 
     location: str
@@ -68,7 +68,7 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weighed:
+class WeighedLocation:
     """A candidate as it was last weighed. Durations are milliseconds; `None`: not known."""
 
     location: str
@@ -80,7 +80,7 @@ class Weighed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Explanation:
+class PlacementExplanation:
     """Why the requests of one route that come in at one location run where they run."""
 
     route: str
@@ -93,7 +93,7 @@ class Explanation:
     rounds: dict[str, float] = field(default_factory=dict)
     #: back end → why it does not count
     excluded: dict[str, str] = field(default_factory=dict)
-    candidates: Sequence[Weighed] = ()
+    candidates: Sequence[WeighedLocation] = ()
 
 
 @runtime_checkable
@@ -111,11 +111,11 @@ class RequestPlacement(Protocol):
         """Keep `settings`; know nothing yet."""
         ...
 
-    def choose(self, worker: str, route: str, entry: str) -> Choice:
+    def choose(self, worker: str, route: str, entry: str) -> ChosenLocation:
         """Where the next request runs. Called for each: takes microseconds."""
         ...
 
-    def record(self, served: Served) -> None:
+    def record(self, served: ServedRequest) -> None:
         """Learn from an answered request. Called for each: takes microseconds."""
         ...
 
@@ -127,11 +127,11 @@ class RequestPlacement(Protocol):
         """These locations can run requests now; whatever is placed elsewhere leaves at once."""
         ...
 
-    def review(self, now: float) -> list[Explanation]:
+    def review(self, now: float) -> list[PlacementExplanation]:
         """Decide anew from what was learnt; return what changed. Called every few seconds."""
         ...
 
-    def explain(self, worker: str) -> list[Explanation]:
+    def explain(self, worker: str) -> list[PlacementExplanation]:
         """Why each route of a worker runs where it runs, for each location that its requests come in at."""
         ...
 

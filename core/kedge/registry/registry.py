@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kedge.contracts.host import Host
     from kedge.contracts.log_store import LogStore
     from kedge.contracts.placement import Placement
+    from kedge.contracts.request_placement import RequestPlacement
     from kedge.registry.installed import Installed
 
 
@@ -99,6 +100,10 @@ class Registry(Events):
         """The strategies in their order; `core` are Kedge's own."""
         own = {name: Registered(cls=cls, plugin=None) for name, cls in core.items()}
         return [self._build(PLACEMENT, name, settings, host, own) for name in settings.placement.chain]
+
+    def request_placements(self) -> list[type[RequestPlacement]]:
+        """The policies that decide where requests run."""
+        return self._all("kedge_register_request_placement")
 
     def routes(self, host: Host) -> list[BaseRoute]:
         """Routes to serve beside the API."""

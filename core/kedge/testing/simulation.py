@@ -6,13 +6,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kedge.contracts.request_placement import Served
+from kedge.contracts.request_placement import ServedRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    from kedge.contracts.request_placement import Explanation, RequestPlacement
+    from kedge.contracts.request_placement import PlacementExplanation, RequestPlacement
     from kedge.testing.simulated_world import SimulatedRoute, World
 
 WORKER = "worker"
@@ -115,7 +115,7 @@ class Simulation:
             return
         duration, calls = self.world.serve(self._rng, route, entry, choice.location)
         self.policy.record(
-            Served(
+            ServedRequest(
                 worker=WORKER,
                 route=route.name,
                 entry=entry,
@@ -133,7 +133,7 @@ class Simulation:
             return self.world.alive[0]
         return self._rng.choices(list(shares), list(shares.values()))[0]
 
-    def _count_moves(self, result: Result, changed: list[Explanation]) -> None:
+    def _count_moves(self, result: Result, changed: list[PlacementExplanation]) -> None:
         for explanation in changed:
             place = (explanation.route, explanation.entry)
             before = self._placed.get(place, explanation.entry)

@@ -68,6 +68,11 @@ def test_hook_kedge_register_placement(site: Site, host: FakeHost) -> None:
     assert [type(one).__name__ for one in chain] == ["AcmePlacement", "Own"]
 
 
+def test_hook_kedge_register_request_placement(site: Site) -> None:
+    registry, _ = site.load("@hookimpl\ndef kedge_register_request_placement(): return [int]")
+    assert [policy.__name__ for policy in registry.request_placements()] == ["int"]
+
+
 def test_hook_kedge_register_routes(site: Site, host: FakeHost) -> None:
     imports = "from starlette.routing import Route\n"
     registry, _ = site.load(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kedge.contracts.request_placement import BackEndCall, PlacementStatus, RequestPlacement, Served
+from kedge import BackEndCall, PlacementStatus, RequestPlacement, ServedRequest
 from kedge_smart import SmartPlacement, SmartSettings
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ def serve(
 ) -> None:
     for _ in range(count):
         policy.record(
-            Served(worker="w", route="/", entry="sydney", location="sydney", duration_ms=took, calls=made)
+            ServedRequest(
+                worker="w", route="/", entry="sydney", location="sydney", duration_ms=took, calls=made
+            )
         )
 
 
@@ -140,7 +142,7 @@ def test_a_placement_that_measures_slower_is_taken_back_for_good(policy: SmartPl
         for number in range(60):
             for location in {policy.explain("w")[0].location, "sydney"}:
                 policy.record(
-                    Served(
+                    ServedRequest(
                         worker="w",
                         route="/",
                         entry="sydney",
@@ -173,7 +175,9 @@ def test_a_location_that_is_gone_gets_no_more_requests(policy: SmartPlacement) -
 def test_routes_are_placed_each_by_itself(policy: SmartPlacement) -> None:
     serve(policy, calls(*["db.example.com"] * 3))
     for _ in range(100):
-        policy.record(Served(worker="w", route="/ping", entry="sydney", location="sydney", duration_ms=2.0))
+        policy.record(
+            ServedRequest(worker="w", route="/ping", entry="sydney", location="sydney", duration_ms=2.0)
+        )
 
     policy.review(10.0)
 
@@ -186,7 +190,7 @@ def test_routes_are_placed_each_by_itself(policy: SmartPlacement) -> None:
 def test_the_state_of_a_worker_is_bounded_whatever_it_calls(policy: SmartPlacement) -> None:
     for number in range(4000):
         policy.record(
-            Served(
+            ServedRequest(
                 worker="w",
                 route=f"/{number % 40}",
                 entry=f"location-{number % 37}",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kedge.contracts.request_placement import BackEndCall
+from kedge import BackEndCall
 from kedge_smart.profile import MEMORY, MOST_WAITS, Profile
 
 hosts = st.sampled_from(["a", "b", "c"])
