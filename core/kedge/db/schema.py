@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import inspect, text
+from sqlalchemy import Column, MetaData, String, Table, inspect, text
+from sqlmodel import SQLModel
 
 from kedge.errors import KedgeError
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection, Engine
 
+#: alembic's own table, as alembic makes it
+VERSION = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -30,7 +33,8 @@ def newest_revision() -> str:
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """Migrate to `revision`; nothing is done, or imported, if the database is there already.
 
-    Raises `SchemaTooNew` for a revision this version does not know. Each migration is one transaction.
+    An empty database gets the newest tables without a step between. Raises `SchemaTooNew` for a revision
+    this version does not know. Each migration is one transaction.
     """
     with engine.connect() as connection:
         present = _present_revision(connection)
@@ -41,7 +45,22 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
                 f"the database has schema {present}, this Kedge knows up to {newest_revision()}: "
                 "start the newer Kedge, or restore a backup from before the upgrade"
             )
-        _run_alembic(connection, revision)
+        if revision == "head" and not inspect(connection).get_table_names():
+            _create(connection)
+        else:
+            _run_alembic(connection, revision)
+
+
+def _create(connection: Connection) -> None:
+    """Make the tables of an empty database at once, as all migrations together would, whole or not at all."""
+    import kedge.db.tables  # noqa: F401, PLC0415  (fills the metadata)
+
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    SQLModel.metadata.create_all(connection)
+    VERSION.create(connection)
+    connection.execute(VERSION.insert().values(version_num=newest_revision()))
+    connection.commit()
 
 
 def _present_revision(connection: Connection) -> str | None:

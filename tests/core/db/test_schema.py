@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+REVISIONS = sorted(path.stem.split("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'kedge.db'}"
@@ -22,6 +25,7 @@ def url(tmp_path: Path) -> str:
 
 async def test_from_empty_the_migrations_make_exactly_the_tables(url: str) -> None:
     db = Database(url)
+    upgrade(db.engine, REVISIONS[0])
     upgrade(db.engine)
 
     with db.engine.connect() as connection:
@@ -29,9 +33,37 @@ async def test_from_empty_the_migrations_make_exactly_the_tables(url: str) -> No
     await db.close()
 
 
+async def test_an_empty_database_gets_what_all_migrations_together_make(tmp_path: Path) -> None:
+    made, migrated = Database(f"sqlite:///{tmp_path}/made.db"), Database(f"sqlite:///{tmp_path}/migrated.db")
+    upgrade(made.engine)
+    upgrade(migrated.engine, REVISIONS[0])
+    upgrade(migrated.engine)
+
+    assert schema_of(made) == schema_of(migrated)
+    await made.close()
+    await migrated.close()
+
+
+def schema_of(db: Database) -> dict[str, dict[str, list[tuple[object, ...]]]]:
+    """Every table with its columns, indexes and foreign keys, in no order."""
+    with db.engine.connect() as connection:
+        names = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars()
+        tables = {}
+        for name in names.all():
+            parts = {}
+            for pragma in ("table_info", "index_list", "foreign_key_list"):
+                rows = connection.exec_driver_sql(f"PRAGMA {pragma}('{name}')")
+                parts[pragma] = sorted((tuple(row)[1:] for row in rows), key=repr)
+            indexes = (
+                "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL AND tbl_name = ?"
+            )
+            parts["indexes"] = sorted(tuple(row) for row in connection.exec_driver_sql(indexes, (name,)))
+            tables[name] = parts
+    return tables
+
+
 async def test_every_revision_leads_to_the_newest_with_its_rows_kept(tmp_path: Path) -> None:
-    revisions = sorted(path.stem.split("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
-    for revision in revisions:
+    for revision in REVISIONS:
         db = Database(f"sqlite:///{tmp_path / revision}.db")
         upgrade(db.engine, revision)
         with db.engine.begin() as connection:
