@@ -41,6 +41,7 @@ class GitForge:
     name: ClassVar[str] = FORGE
     Settings: ClassVar[type[BaseModel]] = GitSettings
     hosts_repos: ClassVar[bool] = True
+    takes_reports: ClassVar[bool] = False
 
     def __init__(self, settings: GitSettings, host: Host) -> None:
         """Keep `settings`; do no work yet."""

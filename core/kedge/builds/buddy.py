@@ -87,6 +87,8 @@ class BuildBuddy(DurableObject):
         cancel = await self._move(attempt, status)
         self.services.liveness.heard(self.id, attempt)
         self.services.logs.publish(self.id, BuildState(attempt=attempt, status=status))
+        if status is Status.RUNNING:
+            self.services.reports.tell(self.id, status)
         if status is Status.INITIALIZING and self.services.registry.listens("kedge_build_started"):
             event = await self.services.db.read(lifecycle.build_event, self.id)
             await self.services.registry.build_started(event)
@@ -230,6 +232,7 @@ class BuildBuddy(DurableObject):
         self._forget(LogKey(build_uuid=self.id, attempt=attempt))
         state = BuildState(attempt=attempt, status=Status.STOPPED, outcome=outcome)
         self.services.logs.publish(self.id, state)
+        self.services.reports.tell(self.id, state.status, outcome)
         self.services.wake_scheduler()
         registry = self.services.registry
         if registry.listens("kedge_build_stopped"):
@@ -265,18 +268,22 @@ class BuildBuddy(DurableObject):
 
     async def _put_back(self, attempt: int, reason: str) -> None:
         """There was no room after all: the attempt never was."""
-        if await self._end(attempt, None):
-            await self._requeue_full(reason)
+        if not await self._end(attempt, None):
+            return
+        if await self._requeue_full(reason):
             self._requeued(attempt)
+        else:
+            await self._stopped(attempt, Outcome.CANCELLED)
 
     @transaction
-    def _requeue_full(self, storage: ObjectStorage, reason: str) -> None:
+    def _requeue_full(self, storage: ObjectStorage, reason: str) -> bool:
         build, _ = lifecycle.current(storage.session, self.id)
         if build.cancel_requested:
             lifecycle.stop(build, Verdict(outcome=Outcome.CANCELLED), now_ms())
             storage.delete_alarm()
-        else:
-            self._requeue(storage, build, FULL_BACKOFF_MS, reason)
+            return False
+        self._requeue(storage, build, FULL_BACKOFF_MS, reason)
+        return True
 
     def _requeue(self, storage: ObjectStorage, build: Build, backoff: int, reason: str | None) -> None:
         now = now_ms()
@@ -285,6 +292,7 @@ class BuildBuddy(DurableObject):
 
     def _requeued(self, attempt: int) -> None:
         self.services.logs.publish(self.id, BuildState(attempt=attempt, status=Status.QUEUED))
+        self.services.reports.tell(self.id, Status.QUEUED)
         self.services.wake_scheduler()
 
     # ---- alarms

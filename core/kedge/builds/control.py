@@ -50,6 +50,7 @@ class Control:
         """
         attempt = await self._services.db.write(_retry, account_id, build_uuid)
         self._services.logs.publish(build_uuid, BuildState(attempt=attempt, status=Status.QUEUED))
+        self._services.reports.tell(build_uuid, Status.QUEUED)
         self._services.wake_scheduler()
 
     async def cancel_trigger(self, account_id: str, trigger_uuid: str) -> None:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from kedge.builds.services import BuildServices
-    from kedge.contracts.events import BuildEvent
     from kedge.contracts.forge import Delivery, Push
     from kedge.db.queries.intake import Target
 
@@ -33,8 +32,9 @@ class Queued:
     """What one delivery led to."""
 
     by_push: list[tuple[Push, list[str]]] = field(default_factory=list)
+    #: those that wait for their turn now
+    waiting: list[str] = field(default_factory=list)
     superseded: list[str] = field(default_factory=list)
-    events: list[BuildEvent] = field(default_factory=list)
 
     @property
     def build_uuids(self) -> list[str]:
@@ -88,6 +88,9 @@ class Intake:
         for build_uuid in queued.superseded:
             state = BuildState(attempt=0, status=Status.STOPPED, outcome=Outcome.SKIPPED)
             self._services.logs.publish(build_uuid, state)
+            self._services.reports.tell(build_uuid, state.status, state.outcome)
+        for build_uuid in queued.waiting:
+            self._services.reports.tell(build_uuid, Status.QUEUED)
         self._services.wake_scheduler()
         registry = self._services.registry
         if registry.listens("kedge_push_received"):
@@ -151,6 +154,8 @@ def _queue(session: Session, queued: Queued, build: Build, skipped: str | None) 
             message = f"Superseded by {build.commit_hash[:12]}."
             lifecycle.stop(older, Verdict(outcome=Outcome.SKIPPED, message=message), build.created_on)
             queued.superseded.append(older.build_uuid)
+    if skipped is None:
+        queued.waiting.append(build.build_uuid)
     session.add(build)
     session.flush()
     return build.build_uuid

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from kedge.builds.background import Background
     from kedge.builds.liveness import Liveness
     from kedge.builds.logs import BuildLogs
+    from kedge.builds.reports import Reports
     from kedge.builds.runner_tokens import RunnerTokens
     from kedge.config import Settings
     from kedge.contracts.compute import Compute
@@ -32,6 +33,7 @@ class BuildServices:
     placement: Chain
     forges: Mapping[str, Forge]
     logs: BuildLogs
+    reports: Reports
     liveness: Liveness
     runner_tokens: RunnerTokens
     secrets: SecretBox

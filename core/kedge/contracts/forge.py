@@ -72,10 +72,15 @@ class BuildReport:
     worker: str
     commit_hash: str
     branch: str
+    #: `queued`, `running` or `stopped`
     status: str
+    #: of a stopped one: `success`, `fail`, `skipped`, `cancelled` or `terminated`
     outcome: str | None
+    #: a sentence: why it failed, if it did
     summary: str
+    #: its log
     details_url: str
+    #: where to see what it deployed, if anything
     preview_url: str | None = None
 
 
@@ -87,6 +92,8 @@ class Forge(Protocol):
     Settings: ClassVar[type[BaseModel]]
     #: whether Kedge itself makes the repositories (`ensure_repo`), or only connects to them
     hosts_repos: ClassVar[bool]
+    #: whether `report_status` does anything; without it Kedge spares itself the work
+    takes_reports: ClassVar[bool]
 
     def __init__(self, settings: Any, host: Host) -> None:
         """Keep `settings`; do no work yet."""
@@ -116,7 +123,12 @@ class Forge(Protocol):
         ...
 
     async def report_status(self, report: BuildReport) -> None:
-        """Tell the forge how a build stands. May do nothing."""
+        """Tell the forge how a build stands: `queued`, `running` or `stopped`.
+
+        Reports of one build come in order, one at a time, perhaps repeated; those of several builds at once.
+        An error is tried again a few times, unless it is a `KedgeError` with a status below 500 other than
+        `RateLimited`. A call that takes over half a minute is cancelled and counts as an error.
+        """
         ...
 
     async def close(self) -> None:

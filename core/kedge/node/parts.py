@@ -17,6 +17,7 @@ from kedge.builds.deploy_hooks import DeployHooks
 from kedge.builds.intake import Intake
 from kedge.builds.liveness import Liveness
 from kedge.builds.logs import BuildLogs
+from kedge.builds.reports import Reports
 from kedge.builds.runner_tokens import RunnerTokens
 from kedge.builds.runners import Runners
 from kedge.builds.scheduler import Scheduler
@@ -31,6 +32,7 @@ from kedge.placement.strategies import STRATEGIES
 from kedge.secrets import SecretBox
 from kedge.workers.deployments import Deployments
 from kedge.workers.gateway import Gateway
+from kedge.workers.urls import WorkerUrls
 from kedge.workers.versions import Versions
 
 if TYPE_CHECKING:
@@ -73,6 +75,12 @@ class Parts:
             placement=Chain(registry.build_placement_chain(settings, self.host, STRATEGIES)),
             forges=self.forges,
             logs=BuildLogs(self.log_store, db, registry),
+            reports=Reports(
+                db,
+                self.forges,
+                self.background,
+                WorkerUrls(public_url=public_url, domain=settings.server.domain),
+            ),
             liveness=Liveness(),
             runner_tokens=RunnerTokens(),
             secrets=SecretBox.open(settings.server.data_dir / "secret.key"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -33,12 +34,14 @@ class FakeForge:
     """Its repositories are dictionaries, its commits only hashes.
 
     `commit` adds to a repository, `webhook` makes a signed call that tells of it. `reports` holds what
-    `report_status` was told; `failures` are raised by the next calls of `resolve`, in order.
+    `report_status` was told; `failures` are raised by the next calls of `resolve`, in order, and
+    `report_failures` by those of `report_status`, which also waits while `reports_held` is cleared.
     """
 
     name: ClassVar[str] = "fake"
     Settings: ClassVar[type[BaseModel]] = FakeForgeSettings
     hosts_repos: ClassVar[bool] = True
+    takes_reports: ClassVar[bool] = True
 
     def __init__(self, settings: FakeForgeSettings, host: Host) -> None:
         """Begin with no repository."""
@@ -47,6 +50,10 @@ class FakeForge:
         self.repos: dict[Repo, dict[str, list[Push]]] = {}
         self.reports: list[BuildReport] = []
         self.failures: list[Exception] = []
+        self.report_failures: list[Exception] = []
+        self.reports_held = asyncio.Event()
+        self.reports_held.set()
+        self._reported = asyncio.Condition()
 
     def commit(self, repo: Repo, branch: str = "main", message: str = "a commit", **known: Any) -> Push:
         """Add a commit to a branch, made if need be; `known` sets further fields of the push."""
@@ -112,7 +119,23 @@ class FakeForge:
 
     async def report_status(self, report: BuildReport) -> None:
         """Remember it."""
-        self.reports.append(report)
+        await self.reports_held.wait()
+        if self.report_failures:
+            raise self.report_failures.pop(0)
+        async with self._reported:
+            self.reports.append(report)
+            self._reported.notify_all()
+
+    async def reported(self, build_uuid: str, status: str) -> list[BuildReport]:
+        """What was told of a build, once its last report is `status`."""
+        async with self._reported:
+            await self._reported.wait_for(
+                lambda: [one.status for one in self._of(build_uuid)][-1:] == [status]
+            )
+            return self._of(build_uuid)
+
+    def _of(self, build_uuid: str) -> list[BuildReport]:
+        return [report for report in self.reports if report.build_uuid == build_uuid]
 
     async def close(self) -> None:
         """Nothing to let go of."""

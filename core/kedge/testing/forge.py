@@ -58,6 +58,7 @@ class ForgeSuite:
     def test_it_is_a_forge_with_a_name_and_frozen_settings(self, forge: Forge) -> None:
         assert isinstance(forge, Forge)
         assert re.fullmatch(r"[a-z][a-z0-9_-]*", forge.name)
+        assert {type(forge.hosts_repos), type(forge.takes_reports)} == {bool}
         assert forge.Settings.model_config.get("frozen") is True
         assert forge.Settings.model_config.get("extra") == "forbid"
 
