@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 from starlette.routing import Route
@@ -10,7 +10,9 @@ from starlette.routing import Route
 from kedge.api import bodies
 from kedge.api.bodies import services
 from kedge.api.envelope import ok
-from kedge.api.versions import SCRIPT, WORKER, Line, author, urls
+from kedge.api.operations import answers
+from kedge.api.shapes import DeploymentShape, DeploymentsShape
+from kedge.api.versions import SCRIPT, WORKER, Line, urls
 from kedge.db.clock import to_iso
 from kedge.errors import InvalidInput, NotFound
 
@@ -43,12 +45,14 @@ class RollbackBody(bodies.Strict):
     message: Line = ""
 
 
+@answers(DeploymentsShape)
 async def list_deployments(request: Request) -> Response:
     """The most recent deployments; the first one serves."""
     found = await services(request).deployments.list(request.state.account_id, request.path_params["worker"])
     return ok({"deployments": [describe(deployment) for deployment in found]})
 
 
+@answers(DeploymentShape)
 async def get_deployment(request: Request) -> Response:
     """One of the most recent deployments."""
     path = request.path_params
@@ -58,6 +62,7 @@ async def get_deployment(request: Request) -> Response:
     raise NotFound(f"there is no recent deployment {path['deployment_id'][:80]!r}")
 
 
+@answers(DeploymentShape)
 async def create(request: Request) -> Response:
     """Let a version serve all traffic."""
     body = await bodies.read(request, DeploymentBody)
@@ -73,6 +78,7 @@ async def create(request: Request) -> Response:
     return ok(describe(deployment))
 
 
+@answers(DeploymentShape)
 async def rollback(request: Request) -> Response:
     """Serve an earlier version again."""
     body = await bodies.read(request, RollbackBody)
@@ -86,20 +92,25 @@ async def rollback(request: Request) -> Response:
     return ok(describe(deployment))
 
 
-def describe(deployment: Deployment) -> dict[str, Any]:
+def describe(deployment: Deployment) -> DeploymentShape:
     """A deployment as the REST API shows it."""
     annotations = {"workers/message": deployment.message} if deployment.message else {}
     if deployment.source == "rollback":
         annotations["workers/triggered_by"] = "rollback"
-    return {
+    shown: DeploymentShape = {
         "id": deployment.uuid,
         "created_on": to_iso(deployment.created_on),
         "source": deployment.source,
         "strategy": "percentage",
-        "versions": deployment.versions,
+        "versions": [
+            {"version_id": share["version_id"], "percentage": share["percentage"]}
+            for share in deployment.versions
+        ],
         "annotations": annotations,
-        **author(deployment.author),
     }
+    if deployment.author:
+        shown["author_email"] = deployment.author
+    return shown
 
 
 routes = [

@@ -9,6 +9,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from kedge.api.envelope import ok
+from kedge.api.operations import answers
+from kedge.api.shapes import LogPageShape
 from kedge.builds.control import own_build
 from kedge.builds.log_pages import LogText, parse_range, read_page
 from kedge.builds.logs import Cursor
@@ -25,9 +27,16 @@ if TYPE_CHECKING:
     from kedge.builds.logs import BuildLogs
 
 MOST_TAIL_LINES = 10_000
+QUERY = {
+    "cursor": "Where to go on: the cursor of an earlier answer.",
+    "tail": "Start so many lines before the end.",
+    "attempt": "Read this attempt instead of the latest.",
+    "format": "`text` for the whole log as text, with ranges.",
+}
 TEXT_HEADERS = {"X-Content-Type-Options": "nosniff", "Accept-Ranges": "bytes"}
 
 
+@answers(LogPageShape, query=QUERY, also=("text/event-stream", "text/plain"))
 async def read_log(request: Request) -> Response:
     """JSON pages by `?cursor=`; a stream for `Accept: text/event-stream`; text for `?format=text`.
 
@@ -44,7 +53,8 @@ async def read_log(request: Request) -> Response:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(events, media_type="text/event-stream", headers=headers)
     page = await read_page(services.logs, build_uuid, cursor)
-    return ok({"lines": page.lines, "cursor": page.cursor, "truncated": page.truncated})
+    shown: LogPageShape = {"lines": page.lines, "cursor": page.cursor, "truncated": page.truncated}
+    return ok(shown)
 
 
 async def _cursor(request: Request, logs: BuildLogs, build_uuid: str) -> Cursor | None:

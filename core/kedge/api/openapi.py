@@ -87,7 +87,11 @@ def document() -> dict[str, Any]:
     schemas = {**shared.get("$defs", {}), "Envelope": ENVELOPE, "PageInfo": PAGE_INFO}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Kedge", "version": "4"},
+        "info": {
+            "title": "Kedge",
+            "version": "4",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
         "paths": dict(sorted(paths.items())),
         "components": {
             "schemas": dict(sorted(schemas.items())),
@@ -169,7 +173,8 @@ def _responses(entry: Entry, result: dict[str, Any]) -> dict[str, Any]:
         properties["result_info"] = {"$ref": f"{REFERENCE}PageInfo"}
     envelope = {"$ref": f"{REFERENCE}Envelope"}
     good = {"allOf": [envelope, {"type": "object", "properties": properties}]}
-    responses: dict[str, Any] = {"200": {"description": "It went well.", "content": _json(good)}}
+    content = _json(good) | {media: {"schema": {"type": "string"}} for media in entry.operation.also}
+    responses: dict[str, Any] = {"200": {"description": "It went well.", "content": content}}
     for error in REFUSALS:
         meaning = (inspect.getdoc(error) or "").partition("\n")[0]
         responses[str(error.status)] = {"description": meaning, "content": _json(envelope)}

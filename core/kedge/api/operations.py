@@ -30,6 +30,8 @@ class Operation:
     paged: bool = False
     #: wants no token
     nameless: bool = False
+    #: other media types, if they are asked for
+    also: tuple[str, ...] = ()
 
 
 def answers(
@@ -39,12 +41,15 @@ def answers(
     required: frozenset[str] = frozenset(),
     paged: bool = False,
     nameless: bool = False,
+    also: tuple[str, ...] = (),
 ) -> Callable[[Endpoint], Endpoint]:
     """Say what an endpoint answers; it is called as before."""
     known = {**(query or {}), **(PAGES if paged else {})}
 
     def note(endpoint: Endpoint) -> Endpoint:
-        operation = Operation(result=result, query=known, required=required, paged=paged, nameless=nameless)
+        operation = Operation(
+            result=result, query=known, required=required, paged=paged, nameless=nameless, also=also
+        )
         setattr(endpoint, _OPERATION, operation)
         return endpoint
 

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from starlette.routing import Route
 
 from kedge.api.envelope import ok
+from kedge.api.operations import answers
+from kedge.api.shapes import AppendedShape, OrderShape
 from kedge.builds.states import Outcome, Status
 from kedge.contracts.failures import Failure
 from kedge.db.queries.lifecycle import Verdict
@@ -53,12 +55,14 @@ REPORT: TypeAdapter[Progress | Stopped] = TypeAdapter(
 )
 
 
+@answers(dict[str, Any])
 async def job(request: Request) -> Response:
     """What the attempt has to do."""
     runner = await _identify(request)
     return ok(await _runners(request).job(runner, _token(request)))
 
 
+@answers(OrderShape)
 async def status(request: Request) -> Response:
     """The attempt initializes, runs, or has stopped."""
     runner = await _identify(request)
@@ -78,6 +82,7 @@ async def status(request: Request) -> Response:
     return ok({"cancel": False})
 
 
+@answers(AppendedShape)
 async def append_log(request: Request) -> Response:
     """One numbered chunk of log, as raw bytes."""
     runner = await _identify(request)
@@ -89,6 +94,7 @@ async def append_log(request: Request) -> Response:
     return ok({"next": extent.next_number, "cancel": False})
 
 
+@answers(OrderShape)
 async def heartbeat(request: Request) -> Response:
     """The runner lives, though it has nothing to say."""
     runner = await _identify(request)

@@ -270,3 +270,104 @@ class LimitsShape(TypedDict):
 
     has_reached_build_minutes_limit: bool
     build_minutes_refresh_on: str | None
+
+
+class BegunShape(TypedDict):
+    """An upload, and which contents it still needs."""
+
+    upload_id: str
+    missing: list[str]
+
+
+class CompletedShape(TypedDict):
+    """A version that is stored whole, and where it can be seen."""
+
+    version_id: str
+    number: int
+    url: str
+    preview_url: str
+    alias_url: str | None
+    live: bool
+
+
+class VersionMetadata(TypedDict):
+    """Where a version comes from. `author_email` may be another name than an e-mail address."""
+
+    created_on: str | None
+    modified_on: str | None
+    source: str
+    hasPreview: bool
+    author_email: NotRequired[str]
+
+
+class VersionExtra(TypedDict):
+    """What Kedge knows of a version beyond Workers' API."""
+
+    kind: str
+    digest: str
+    file_count: int
+    byte_count: int
+    commit_hash: str | None
+    branch: str | None
+    build_uuid: str | None
+
+
+class VersionShape(TypedDict):
+    """An immutable upload."""
+
+    id: str
+    number: int
+    metadata: VersionMetadata
+    annotations: dict[str, str]
+    kedge: VersionExtra
+
+
+class VersionsShape(TypedDict):
+    """Versions of a worker."""
+
+    items: list[VersionShape]
+
+
+class TrafficShape(TypedDict):
+    """How much of the traffic a version gets, in percent."""
+
+    version_id: str
+    percentage: float
+
+
+class DeploymentShape(TypedDict):
+    """Which versions served from a moment on."""
+
+    id: str
+    created_on: str | None
+    source: str
+    strategy: str
+    versions: list[TrafficShape]
+    annotations: dict[str, str]
+    author_email: NotRequired[str]
+
+
+class DeploymentsShape(TypedDict):
+    """Deployments of a worker."""
+
+    deployments: list[DeploymentShape]
+
+
+class LogPageShape(TypedDict):
+    """Lines, each with the second it was printed in; with `truncated` there is more behind `cursor` now."""
+
+    lines: list[tuple[int, str]]
+    cursor: str
+    truncated: bool
+
+
+class OrderShape(TypedDict):
+    """Whether a runner should cancel."""
+
+    cancel: bool
+
+
+class AppendedShape(OrderShape):
+    """Which chunk of log a runner sends next."""
+
+    next: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 from starlette.routing import Route
@@ -12,6 +12,8 @@ from starlette.routing import Route
 from kedge.api import bodies
 from kedge.api.bodies import services
 from kedge.api.envelope import ok, page_info
+from kedge.api.operations import answers
+from kedge.api.shapes import BegunShape, CompletedShape, VersionMetadata, VersionShape, VersionsShape
 from kedge.db.clock import to_iso
 from kedge.errors import TooLarge
 from kedge.workers.completion import Wish
@@ -56,6 +58,7 @@ class CompleteBody(bodies.Strict):
     alias: str | None = None
 
 
+@answers(BegunShape)
 async def begin(request: Request) -> Response:
     """Take in a manifest; tell which contents are missing."""
     body = await read_body(request, UploadBody, limit=MANIFEST_LIMIT)
@@ -69,6 +72,7 @@ async def begin(request: Request) -> Response:
     return ok(asdict(begun))
 
 
+@answers(None)
 async def put_file(request: Request) -> Response:
     """Store one content."""
     length = request.headers.get("content-length", "0")
@@ -81,6 +85,7 @@ async def put_file(request: Request) -> Response:
     return ok(None)
 
 
+@answers(CompletedShape)
 async def complete(request: Request) -> Response:
     """Make the version and let it serve."""
     body = await read_body(request, CompleteBody, limit=4096)
@@ -92,6 +97,7 @@ async def complete(request: Request) -> Response:
     return ok(asdict(completed))
 
 
+@answers(VersionsShape, paged=True)
 async def list_versions(request: Request) -> Response:
     """Versions, newest first, by `?page=` and `?per_page=`."""
     page = bodies.number(request, "page", default=1, most=10**6)
@@ -106,6 +112,7 @@ async def list_versions(request: Request) -> Response:
     return ok({"items": [describe(version) for version in found]}, result_info=info)
 
 
+@answers(VersionShape)
 async def get_version(request: Request) -> Response:
     """One version."""
     path = request.path_params
@@ -115,18 +122,20 @@ async def get_version(request: Request) -> Response:
     return ok(describe(version))
 
 
-def describe(version: Version) -> dict[str, Any]:
+def describe(version: Version) -> VersionShape:
     """A version as the REST API shows it; what is Kedge's own stands under `kedge`."""
+    metadata: VersionMetadata = {
+        "created_on": to_iso(version.created_on),
+        "modified_on": to_iso(version.created_on),
+        "source": "build" if version.build_uuid else "api",
+        "hasPreview": True,
+    }
+    if version.author:
+        metadata["author_email"] = version.author
     return {
         "id": version.id,
         "number": version.number,
-        "metadata": {
-            "created_on": to_iso(version.created_on),
-            "modified_on": to_iso(version.created_on),
-            "source": "build" if version.build_uuid else "api",
-            "hasPreview": True,
-            **author(version.author),
-        },
+        "metadata": metadata,
         "annotations": {"workers/message": version.message} if version.message else {},
         "kedge": {
             "kind": version.kind,
@@ -138,11 +147,6 @@ def describe(version: Version) -> dict[str, Any]:
             "build_uuid": version.build_uuid,
         },
     }
-
-
-def author(name: str) -> dict[str, str]:
-    """Who it was, as the REST API names people: by an e-mail address, here perhaps by another name."""
-    return {"author_email": name} if name else {}
 
 
 def urls(request: Request) -> WorkerUrls:

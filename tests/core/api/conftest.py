@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from tests.core.api.routes import check_shape
+from tests.core.api.routes import check_shape, validator
 
 from kedge.config import Settings
 from kedge.contracts.forge import Repo
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from kedge.db.engine import Database
 
 URL = "http://kedge.test"
+REFUSAL = validator("GET", "/client/v4/accounts/{account}/workers/workers", 404)
 TRIGGER: dict[str, Any] = {
     "trigger_name": "production",
     "build_command": "make",
@@ -90,6 +91,7 @@ class Caller:
         response = await self.call(method, path, body, **more)
         envelope = response.json()
         assert envelope["success"] is False, envelope
+        REFUSAL.validate(envelope)
         error = envelope["errors"][0]
         return response.status_code, error["code"], error["message"]
 

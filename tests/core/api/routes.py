@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
 from starlette.routing import Match
 
-from kedge.api.app import ACCOUNT_ROUTES
+from kedge.api.app import ACCOUNT, ACCOUNT_ROUTES
+from kedge.api.openapi import document
 from kedge.api.operations import operation_of
 
 if TYPE_CHECKING:
@@ -124,9 +128,25 @@ def check_shape(method: str, path: str, envelope: dict[str, Any]) -> None:
     scope = {"type": "http", "method": method, "path": unquote(path.partition("?")[0]), "root_path": ""}
     [route] = [route for route in ACCOUNT_ROUTES if route.matches(scope)[0] is Match.FULL][:1]
     operation = operation_of(route.endpoint)
-    result = envelope["result"]
-    assert TypeAdapter(operation.result).validate_python(result, strict=True) == result
-    assert ("result_info" in envelope) == operation.paged or operation.result is Any
+    assert operation.result is not Any, f"{method} {route.path} does not say what it answers"
+    adapter, result = TypeAdapter(operation.result), envelope["result"]
+    read = adapter.validate_json(json.dumps(result), strict=True)
+    assert adapter.dump_python(read, mode="json") == result
+    assert ("result_info" in envelope) == operation.paged
+    check_document(method, route.path, 200, envelope)
+
+
+def check_document(method: str, template: str, status: int, envelope: dict[str, Any]) -> None:
+    """Hold an answer to the OpenAPI document."""
+    validator(method, PARAMETER.sub(r"{\1}", f"{ACCOUNT}{template}"), status).validate(envelope)
+
+
+@cache
+def validator(method: str, path: str, status: int) -> Draft202012Validator:
+    """Checks answers of one route and status by the published schema."""
+    operation = document()["paths"][path][method.lower()]
+    schema = operation["responses"][str(status)]["content"]["application/json"]["schema"]
+    return Draft202012Validator({**schema, "components": document()["components"]})
 
 
 async def make_objects(world: World, caller: Caller, worker: str) -> dict[str, str]:

@@ -9,7 +9,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.core.api.routes import BODIES, every_call
+from jsonschema import ValidationError
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
+from tests.core.api.routes import BODIES, check_document, every_call
 
 from kedge.api import runner
 from kedge.api.openapi import document
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 ACCOUNT = "/client/v4/accounts/{account}"
 HOOK = "/client/v4/workers/builds/deploy_hooks/{uuid}"
+HEALTH = {"/healthz", "/readyz", "/openapi.json"}
 METHODS = {"get", "put", "post", "patch", "delete"}
 
 
@@ -46,13 +50,48 @@ async def test_the_document_is_served_to_anybody(world: World) -> None:
     assert response.json()["openapi"] == "3.1.0"
 
 
+def test_it_is_openapi_by_the_specification() -> None:
+    OpenAPIV31SpecValidator(document()).validate()
+
+
+def test_a_document_that_is_none_would_be_noticed() -> None:
+    broken = {**document(), "paths": {"/x": {"get": {"responses": {"200": {}}}}}}
+
+    with pytest.raises(OpenAPIValidationError):
+        OpenAPIV31SpecValidator(broken).validate()
+
+
+@pytest.mark.parametrize("wrong", [{}, {"deployments": {}}, {"deployments": [{}]}, []])
+def test_an_answer_that_is_not_as_described_would_be_noticed(wrong: Any) -> None:
+    good = {"success": True, "errors": [], "messages": [], "result": {"deployments": []}}
+    check_document("GET", "/workers/workers/{worker}/deployments", 200, good)
+
+    with pytest.raises(ValidationError):
+        check_document("GET", "/workers/workers/{worker}/deployments", 200, {**good, "result": wrong})
+
+
+def test_every_route_says_what_it_answers() -> None:
+    untyped = [
+        f"{method} {path}"
+        for path, method, operation in operations()
+        if path not in HEALTH and _result(operation) == {}
+    ]
+
+    assert untyped == []
+
+
+def _result(operation: dict[str, Any]) -> Any:
+    good = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    return good["allOf"][1]["properties"]["result"]
+
+
 def test_every_route_is_in_it_and_nothing_else() -> None:
     wanted = {(ACCOUNT + call.template, call.method.lower()) for call in every_call()}
     for route in runner.routes:
         path = re.sub(r":\w+}", "}", route.path)
         wanted |= {(path, method.lower()) for method in route.methods or () if method != "HEAD"}
     wanted.add((HOOK, "post"))
-    wanted |= {(path, "get") for path in ("/healthz", "/readyz", "/openapi.json")}
+    wanted |= {(path, "get") for path in HEALTH}
 
     assert {(path, method) for path, method, _ in operations()} == wanted
 
@@ -95,7 +134,7 @@ def test_every_body_is_described() -> None:
 def test_only_health_the_document_and_deploy_hooks_want_no_token() -> None:
     free = {path for path, _, operation in operations() if operation.get("security") == []}
 
-    assert free == {"/healthz", "/readyz", "/openapi.json", HOOK}
+    assert free == HEALTH | {HOOK}
 
 
 def test_it_is_the_same_in_every_process() -> None:
