@@ -47,18 +47,26 @@ def unpack(record: bytes) -> Entry | None:
     return Entry(offset, time_ms, position, size, frame_size, segment)
 
 
-class Index:
-    """The records of an open index file, from byte `start` on. Nothing is kept in memory."""
+def pread(source: int | bytes, count: int, position: int) -> bytes:
+    """Bytes of an open file or of memory."""
+    return (
+        os.pread(source, count, position) if isinstance(source, int) else source[position : position + count]
+    )
 
-    def __init__(self, descriptor: int, *, start: int = 0, count: int | None = None) -> None:
-        """Read by `descriptor`, which stays the caller's."""
-        self._descriptor = descriptor
+
+class Index:
+    """The records of an index, from byte `start` on, in an open file or in memory."""
+
+    def __init__(self, source: int | bytes, *, start: int = 0) -> None:
+        """A descriptor stays the caller's; of its file nothing is kept in memory."""
+        self._source = source
         self._start = start
-        self.count = (os.fstat(descriptor).st_size - start) // RECORD.size if count is None else count
+        size = os.fstat(source).st_size if isinstance(source, int) else len(source)
+        self.count = (size - start) // RECORD.size
 
     def entry(self, number: int) -> Entry:
         """Chunk `number`."""
-        record = os.pread(self._descriptor, RECORD.size, self._start + number * RECORD.size)
+        record = pread(self._source, RECORD.size, self._start + number * RECORD.size)
         entry = unpack(record)
         if entry is None:
             raise ValueError(f"record {number} is damaged")
@@ -80,7 +88,7 @@ class Index:
         last = self.count if last is None else last
         for number in range(first, last, BATCH):
             count = min(BATCH, last - number)
-            data = os.pread(self._descriptor, count * RECORD.size, self._start + number * RECORD.size)
+            data = pread(self._source, count * RECORD.size, self._start + number * RECORD.size)
             for position in range(0, len(data) - RECORD.size + 1, RECORD.size):
                 entry = unpack(data[position : position + RECORD.size])
                 if entry is None:

@@ -11,17 +11,21 @@ from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from kedge import Conflict, InvalidInput, LogExtent, Size
+from kedge import Conflict, InvalidInput, LogExtent, LogKey, Size
+from kedge_disk.archive import Archive
+from kedge_disk.files import translated
 from kedge_disk.hot import HotLog
 from kedge_disk.reader import Reader
 from kedge_disk.sealed import index_path, read_extent, seal
+from kedge_disk.shipping import Shipping, find_left
+from kedge_disk.tail import Tail
 from kedge_disk.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from kedge import Host, LogChunk, LogKey
+    from kedge import Host, LogChunk
 
 BUILD_UUID = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
 #: logs whose files stay open between appends
@@ -42,7 +46,10 @@ class DiskLogSettings(BaseModel):
 
 
 class DiskLogs:
-    """Hot logs below `logs/hot`, sealed ones below `logs/sealed`, in the data dir."""
+    """Hot logs below `logs/hot`, sealed ones below `logs/sealed`, in the data dir.
+
+    Where the chosen blob store is shared by all nodes, sealed logs go on to it in the background.
+    """
 
     name: ClassVar[str] = "disk"
     Settings: ClassVar[type[BaseModel]] = DiskLogSettings
@@ -54,10 +61,14 @@ class DiskLogs:
         self._open_logs: dict[LogKey, HotLog] = {}
         #: of the logs that somebody works on at this moment
         self._locks: WeakValueDictionary[LogKey, asyncio.Lock] = WeakValueDictionary()
+        self._archive = Archive(host.blobs) if host.blobs.shared else None
+        self.shipping = None if self._archive is None else Shipping(self._archive, self._lock)
 
     async def open(self) -> None:
         """Make the folders and clear out what a process killed while sealing left."""
         await in_thread(self._open)
+        if self.shipping is not None:
+            self.shipping.start(await in_thread(find_left, self._root / "sealed"))
 
     def _open(self) -> None:
         hot, sealed = self._root / "hot", self._root / "sealed"
@@ -69,7 +80,10 @@ class DiskLogs:
     async def append(self, key: LogKey, number: int, data: bytes, *, time_ms: int) -> LogExtent:
         """Add the chunk with the next number."""
         async with self._lock(key):
-            extent = await in_thread(self._append, key, number, data, time_ms)
+            if self._archive and await self._is_away(key) and await self._archive.holds(key):
+                raise Conflict("the log is sealed")
+            with translated():
+                extent = await in_thread(self._append, key, number, data, time_ms)
         self._close_idle()
         return extent
 
@@ -81,13 +95,21 @@ class DiskLogs:
 
     async def extent(self, key: LogKey) -> LogExtent:
         """Tell how much there is."""
-        log = self._open_logs.get(key)
-        if log is not None:
-            return log.extent()
+        hot = self._open_logs.get(key)
+        if hot is not None:
+            return hot.extent()
         async with self._lock(key):
-            extent = await in_thread(self._extent, key)
+            away = await self._archive.extent(key) if self._archive and await self._is_away(key) else None
+            extent = await in_thread(self._extent, key) if away is None else away
         self._close_idle()
         return extent
+
+    async def _is_away(self, key: LogKey) -> bool:
+        """Whether a log that is there at all is in the archive."""
+        paths = self._paths(key)
+        return (
+            self._archive is not None and key not in self._open_logs and await in_thread(_are_absent, *paths)
+        )
 
     def _extent(self, key: LogKey) -> LogExtent:
         folder, sealed = self._paths(key)
@@ -109,6 +131,9 @@ class DiskLogs:
         while position < end:
             reader = await in_thread(_open_reader, *paths, undo=_close)
             if reader is None:
+                if self._archive is not None:
+                    async for chunk in self._archive.read(key, position, end):
+                        yield chunk
                 return
             try:
                 while chunks := await in_thread(reader.read, position, end):
@@ -130,7 +155,7 @@ class DiskLogs:
                 return extent.size
             reader = await in_thread(_open_reader, *paths, undo=_close)
             if reader is None:
-                return 0
+                return 0 if self._archive is None else await self._archive.tail_offset(key, lines)
             try:
                 return await in_thread(_walk_back, reader, lines, extent.gap_end)
             except FileNotFoundError:
@@ -141,7 +166,13 @@ class DiskLogs:
     async def seal(self, key: LogKey) -> LogExtent:
         """Turn the log into one immutable file and its index."""
         async with self._lock(key):
-            return await in_thread(self._seal, key)
+            if self._archive and await self._is_away(key) and await self._archive.holds(key):
+                return await self._archive.extent(key) or EMPTY
+            with translated():
+                extent = await in_thread(self._seal, key)
+        if self.shipping is not None:
+            self.shipping.add(key, self._paths(key)[1])
+        return extent
 
     def _seal(self, key: LogKey) -> LogExtent:
         folder, sealed = self._paths(key)
@@ -160,6 +191,18 @@ class DiskLogs:
         """Remove every byte of it."""
         async with self._lock(key):
             await in_thread(self._delete, key)
+            if self._archive is not None:
+                await self._archive.delete(key)
+
+    async def unsealed(self) -> list[LogKey]:
+        """The logs that were begun and not sealed."""
+        return await in_thread(self._unsealed)
+
+    def _unsealed(self) -> list[LogKey]:
+        found = (folder.name.rpartition(".") for folder in (self._root / "hot").iterdir())
+        return [
+            LogKey(build_uuid=uuid, attempt=int(number)) for uuid, _, number in found if number.isdecimal()
+        ]
 
     def _delete(self, key: LogKey) -> None:
         folder, sealed = self._paths(key)
@@ -172,6 +215,8 @@ class DiskLogs:
 
     async def close(self) -> None:
         """Let go of every file; unsealed logs stay as they are."""
+        if self.shipping is not None:
+            await self.shipping.close()
         for log in self._open_logs.values():
             log.close()
         self._open_logs.clear()
@@ -213,30 +258,20 @@ def _open_reader(folder: Path, sealed: Path) -> Reader | None:
     return None
 
 
+def _are_absent(folder: Path, sealed: Path) -> bool:
+    return not folder.exists() and not index_path(sealed).exists()
+
+
 def _close(reader: Reader | None) -> None:
     if reader is not None:
         reader.close()
 
 
 def _walk_back(reader: Reader, lines: int, lowest: int) -> int:
-    """Count line ends from the back, chunk by chunk."""
-    index = reader.look()
-    wanted = lines
-    is_last = True
+    index, tail = reader.look(), Tail(lines, lowest)
     for number in range(index.count - 1, -1, -1):
         entry = index.entry(number)
-        if entry.end <= lowest:
-            break
-        data = reader.unpack(entry)
-        if is_last and data:
-            is_last = False
-            wanted += data.endswith(b"\n")
-        ends = data.count(b"\n")
-        if ends < wanted:
-            wanted -= ends
-            continue
-        position = len(data)
-        for _ in range(wanted):
-            position = data.rindex(b"\n", 0, position)
-        return entry.offset + position + 1
+        found = lowest if entry.end <= lowest else tail.take(entry, reader.unpack(entry))
+        if found is not None:
+            return found
     return lowest

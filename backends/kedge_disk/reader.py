@@ -78,7 +78,8 @@ class Reader:
         try:
             data = self.unpack(entry)
         except FileNotFoundError:
-            if self.is_sealed or index_path(self._sealed).exists():
+            # a sealed log may have gone on to the archive: what tells then is that the hot one is no more
+            if self.is_sealed or index_path(self._sealed).exists() or not self._folder.exists():
                 raise
             self._dropped.add(entry.segment)
             return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kedge import LogExtent
 from kedge_disk.hot import segment_path
-from kedge_disk.index import Index
+from kedge_disk.index import Index, pread
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,13 +40,13 @@ def index_path(target: Path) -> Path:
     return target.with_suffix(".idx")
 
 
-def read_extent(descriptor: int) -> tuple[LogExtent, Index]:
-    """The extent and the records of an open sealed index."""
-    magic, size, number, start, end = HEADER.unpack(os.pread(descriptor, HEADER.size, 0))
+def read_extent(source: int | bytes) -> tuple[LogExtent, Index]:
+    """The extent and the records of a sealed index, in an open file or in memory."""
+    magic, size, number, start, end = HEADER.unpack(pread(source, HEADER.size, 0))
     if magic != MAGIC:
         raise ValueError("the index of the log is damaged")
     extent = LogExtent(size=size, next_number=number, sealed=True, gap_start=start, gap_end=end)
-    return extent, Index(descriptor, start=HEADER.size)
+    return extent, Index(source, start=HEADER.size)
 
 
 def _concatenate(sources: list[Path], target: Path) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from sqlmodel import col, select
 
 from kedge.builds.topics import BuildState, Frame, Topics, to_frame
 from kedge.contracts.log_store import LogChunk, LogKey
 from kedge.db.clock import now_ms
 from kedge.db.queries import lifecycle
-from kedge.errors import Conflict, InvalidInput, LogGap
+from kedge.db.tables import Attempt
+from kedge.errors import Conflict, InvalidInput, LogGap, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,10 +25,14 @@ if TYPE_CHECKING:
     from kedge.db.engine import Database
     from kedge.registry import Registry
 
+log = structlog.get_logger("logs")
+
 #: a follower looks by itself at least this often, should a wake-up get lost
 SWEEP_SECONDS = 1.0
 #: silence after which a stream sends something to show that it lives
 KEEP_ALIVE_SECONDS = 15.0
+#: between tries to seal logs whose sealing failed
+RESEAL_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -56,6 +64,8 @@ class BuildLogs:
         self.topics = Topics()
         self._db = db
         self._registry = registry
+        #: logs whose sealing failed
+        self._unsealed: set[LogKey] = set()
 
     async def append(self, key: LogKey, number: int, data: bytes, *, time_ms: int) -> LogExtent:
         """Store a chunk, then show it to followers. Raises as `LogStore.append` does."""
@@ -70,8 +80,13 @@ class BuildLogs:
         return extent
 
     async def note(self, key: LogKey, text: str) -> None:
-        """Add a line of Kedge's own at the end; left out if the log is sealed already."""
-        line = text.encode() + b"\n"
+        """Add a line of Kedge's own at the end; left out if the log is sealed already, or cannot grow."""
+        try:
+            await self._note(key, text.encode() + b"\n")
+        except (StoreError, OSError) as error:
+            log.warning("a line is missing in a log", build=key.build_uuid, line=text, reason=str(error))
+
+    async def _note(self, key: LogKey, line: bytes) -> None:
         extent = await self.store.extent(key)
         while not extent.sealed:
             try:
@@ -85,13 +100,30 @@ class BuildLogs:
 
     async def require(self, key: LogKey, chunks: int) -> None:
         """Raise `LogGap` unless the first `chunks` chunks are stored."""
+        if not chunks:
+            return
         extent = await self.store.extent(key)
         if extent.next_number < chunks:
             raise LogGap(extent.next_number)
 
     async def seal(self, key: LogKey) -> None:
-        """Make the log final."""
-        await self.store.seal(key)
+        """Make the log final; if that fails, later: how a build ended does not depend on it."""
+        try:
+            await self.store.seal(key)
+        except (StoreError, OSError) as error:
+            log.warning("a log could not be sealed; it can be read, and is tried again", **_named(key, error))
+            self._unsealed.add(key)
+
+    async def seal_the_rest(self) -> None:
+        """Seal what an earlier process left, and then, for ever, what could not be sealed."""
+        for key in await self.store.unsealed():
+            if await self._db.read(_has_ended, key):
+                await self.seal(key)
+        while True:
+            await asyncio.sleep(RESEAL_SECONDS)
+            again, self._unsealed = self._unsealed, set()
+            for key in again:
+                await self.seal(key)
 
     def publish(self, build_uuid: str, state: BuildState) -> None:
         """Tell followers how the build stands."""
@@ -172,10 +204,29 @@ class BuildLogs:
         if topic.knows_end(at.attempt, at.offset):
             return
         key = LogKey(build_uuid=build_uuid, attempt=at.attempt)
-        async for chunk in self.store.read(key, start=at.offset):
-            yield to_frame(at.attempt, chunk).since(at.offset)
-            if topic.frame_at(at.attempt, chunk.offset + len(chunk.data)) is not None:
-                return
+        try:
+            async for chunk in self.store.read(key, start=at.offset):
+                yield to_frame(at.attempt, chunk).since(at.offset)
+                if topic.frame_at(at.attempt, chunk.offset + len(chunk.data)) is not None:
+                    return
+        except StoreUnavailable:
+            # A log that has not begun may be asked for where sealed ones lie: a follower can wait for it.
+            state = self.state_at_hand(build_uuid)
+            if state is None or state.stopped:
+                raise
+
+
+def _named(key: LogKey, error: Exception) -> dict[str, Any]:
+    return {"build": key.build_uuid, "attempt": key.attempt, "reason": str(error)}
+
+
+def _has_ended(session: Session, key: LogKey) -> bool:
+    ended = select(Attempt.ended_on).where(
+        Attempt.build_uuid == key.build_uuid,
+        Attempt.number == key.attempt,
+        col(Attempt.ended_on).is_not(None),
+    )
+    return session.exec(ended).first() is not None
 
 
 def _state(session: Session, build_uuid: str) -> BuildState:

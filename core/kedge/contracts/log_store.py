@@ -98,7 +98,14 @@ class LogStore(Protocol):
         ...
 
     async def seal(self, key: LogKey) -> LogExtent:
-        """Turn the log into one immutable blob and its index. Safe twice and after a kill midway."""
+        """Turn the log into one immutable blob and its index. Safe twice and after a kill midway.
+
+        Where blobs are shared between nodes it gets there in its own time: a build's end does not wait.
+        """
+        ...
+
+    async def unsealed(self) -> list[LogKey]:
+        """The logs that were begun here and not sealed; asked for once, after a start."""
         ...
 
     async def delete(self, key: LogKey) -> None:

@@ -137,6 +137,7 @@ class Parts:
         self._keep_running(stack, self.objects.clock.run())
         self._keep_running(stack, self._hear_exits())
         self._keep_running(stack, self._sweep())
+        self._keep_running(stack, self.builds.logs.seal_the_rest())
         await self.objects.get(Scheduler, Scheduler.ID).rearm()
         self.scheduling.set()
 

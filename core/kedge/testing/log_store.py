@@ -254,6 +254,13 @@ class LogStoreSuite:
         assert await store.extent(key) == expected
         assert await fetch(store, key) == b"one\ntwo\n"
 
+    async def test_what_was_begun_and_not_sealed_is_known_after_a_start(self, store: LogStore) -> None:
+        begun, sealed = new_key(), new_key()
+        for key in (begun, sealed):
+            await write(store, key, [b"data"])
+        await store.seal(sealed)
+        assert await (await self._reopen(store)).unsealed() == [begun]
+
     async def test_a_log_never_written_can_be_sealed(self, store: LogStore) -> None:
         key = new_key()
         assert await store.seal(key) == LogExtent(size=0, next_number=0, sealed=True)

@@ -235,6 +235,10 @@ class MemoryLogs(Failing):
         log.sealed = True
         return log.extent()
 
+    async def unsealed(self) -> list[LogKey]:
+        """The logs that were not sealed."""
+        return [key for key, log in self.shelf.items() if not log.sealed]
+
     async def delete(self, key: LogKey) -> None:
         """Forget a log."""
         self._check(key)

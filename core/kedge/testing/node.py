@@ -49,6 +49,7 @@ class RunningNode:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
+            self._end(signal.SIGTERM)
             raise RuntimeError(f"the node did not start: {self._errors.read_text()}")
         self.server = find_server(orjson.loads(line)["url"], None, "default", self.data_dir)
         return self

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 import zstandard
 
+from kedge import StoreUnavailable
 from kedge.testing.fake_host import FakeHost
 from kedge.testing.log_store import CAP, LogStoreSuite, fetch, new_key, numbered, write
 from kedge_disk.hot import segment_path
@@ -124,7 +125,7 @@ async def test_a_full_disk_spoils_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", write_a_little)
-        with pytest.raises(OSError, match="no space"):
+        with pytest.raises(StoreUnavailable, match="the disk is full"):
             await store.append(key, 1, b"a second one that finds no room\n", time_ms=0)
     assert await fetch(store, key) == b"first\n"
     await store.seal(key)

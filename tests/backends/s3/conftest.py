@@ -104,9 +104,12 @@ class Damage:
         self.spoilers.append(Spoiler(endpoint, harm))
         return self.spoilers[-1].endpoint
 
-    def back(self) -> None:
+    def harm(self, harm: str) -> None:
         for spoiler in self.spoilers:
-            spoiler.harm = ""
+            spoiler.harm = harm
+
+    def back(self) -> None:
+        self.harm("")
 
 
 @pytest.fixture
