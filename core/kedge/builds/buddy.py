@@ -115,12 +115,20 @@ class BuildBuddy(DurableObject):
         """
         key = LogKey(build_uuid=self.id, attempt=attempt)
         await self.services.logs.require(key, chunks)
+        if verdict.outcome == Outcome.CANCELLED and not await self._cancel_requested():
+            # A machine that shuts down asks every process to end, and a runner takes that for a cancel.
+            message = "something other than Kedge told its runner to end"
+            verdict = Verdict(outcome=Outcome.TERMINATED, failure=Failure.LOST, message=message)
         if verdict.failure in RETRIED:
             await self.finish(attempt, verdict)
             return
         await self.services.logs.seal(key)
         outcome = await self._write_report(attempt, verdict)
         await self._stopped(attempt, outcome)
+
+    async def _cancel_requested(self) -> bool:
+        build, _ = await self.services.db.read(lifecycle.current, self.id)
+        return build.cancel_requested
 
     @transaction
     def _write_report(self, storage: ObjectStorage, attempt: int, verdict: Verdict) -> str:
