@@ -19,6 +19,7 @@ from kedge_git.intake import Intake
 from kedge_git.journal import remove_drafts
 from kedge_git.layout import FORGE, Layout
 from kedge_git.settings import GitSettings
+from kedge_git.tree import Tree
 from kedge_git.updates import is_branch_name
 
 if TYPE_CHECKING:
@@ -115,6 +116,20 @@ class GitForge:
         if not found:
             raise NotFound(f"commit {commit_hash} is on no branch any more; push it again or name a branch")
         return found[0][1:].removeprefix("refs/heads/")
+
+    async def list_folder(self, repo: Repo, commit_hash: str, folder: str) -> tuple[str, ...]:
+        """The names of the regular files directly in a folder of a commit. Raises `NotFound`."""
+        return await self._tree(repo, commit_hash).names(folder)
+
+    async def read_file(self, repo: Repo, commit_hash: str, path: str, *, limit: int) -> bytes:
+        """A regular file of a commit. Raises `NotFound`, or `TooLarge`."""
+        return await self._tree(repo, commit_hash).read(path, limit=limit)
+
+    def _tree(self, repo: Repo, commit_hash: str) -> Tree:
+        path = self._known(repo)
+        if not _HASH.fullmatch(commit_hash):
+            raise NotFound(f"{commit_hash!r} is no commit")
+        return Tree(git=self._git, path=path, commit=commit_hash)
 
     async def clone_source(self, repo: Repo, *, token: str) -> CloneSource:
         """The repository's URL with `token`, and its folder for runners of this machine."""

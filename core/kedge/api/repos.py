@@ -11,7 +11,9 @@ from starlette.routing import Route
 from kedge.api import bodies
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
-from kedge.api.shapes import ConnectedShape, ConnectionShape
+from kedge.api.rules import branch_name, folder_path
+from kedge.api.shapes import AutofillShape, ConnectedShape, ConnectionShape
+from kedge.builds.autofill import autofill
 from kedge.contracts.forge import Repo
 from kedge.db.clock import now_ms, to_iso
 from kedge.db.queries import repos as queries
@@ -21,6 +23,9 @@ from kedge.errors import InvalidInput
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
+
+#: an owner may have slashes in it: a group within a group
+AUTOFILL = "/builds/repos/{provider}/{provider_account:path}/{repo}/config_autofill"
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f]+$")]
 
@@ -75,6 +80,49 @@ async def disconnect(request: Request) -> Response:
     return ok(None)
 
 
+@answers(
+    AutofillShape,
+    query={
+        "branch": "The branch to look at.",
+        "root_directory": "The project's folder; `/` if not given.",
+    },
+    required=frozenset({"branch"}),
+)
+async def config_autofill(request: Request) -> Response:
+    """What a connected repository tells of how to build it: package manager, scripts, worker's name."""
+    path, services = request.path_params, bodies.services(request)
+    connection = await services.db.read(
+        queries.find_connection,
+        request.state.account_id,
+        provider=path["provider"],
+        owner=path["provider_account"],
+        repo=path["repo"],
+    )
+    branch, folder = _where(request)
+    repo = Repo(forge=connection.provider_type, owner=connection.provider_account_id, name=connection.repo_id)
+    found = await autofill(services.forges[repo.forge], repo, branch, folder)
+    shown: AutofillShape = {
+        "config_file": found.config_file,
+        "default_worker_name": found.default_worker_name,
+        "env_worker_names": found.env_worker_names,
+        "package_manager": found.package_manager,
+        "scripts": found.scripts,
+        "kedge": {"unreadable": found.unreadable},
+    }
+    return ok(shown)
+
+
+def _where(request: Request) -> tuple[str, str]:
+    if "branch" not in request.query_params:
+        raise InvalidInput("say which branch to look at: ?branch=main")
+    try:
+        branch = branch_name(request.query_params["branch"])
+        folder = folder_path(request.query_params.get("root_directory", "/"))
+    except ValueError as error:
+        raise InvalidInput(str(error)) from None
+    return branch, folder.strip("/")
+
+
 def _own_name(request: Request, owner: str) -> str:
     """Hosted repositories lie under the name of the account and under no other."""
     principal = request.state.principal
@@ -102,4 +150,5 @@ def describe(connection: RepoConnection) -> ConnectionShape:
 routes = [
     Route("/builds/repos/connections", connect, methods=["PUT"]),
     Route("/builds/repos/connections/{uuid}", disconnect, methods=["DELETE"]),
+    Route(AUTOFILL, config_autofill, methods=["GET"]),
 ]

@@ -46,6 +46,14 @@ def path_pattern(pattern: str) -> str:
     return pattern
 
 
+def folder_path(path: str) -> str:
+    """A folder of the repository, from its root."""
+    parts = [part for part in path.split("/") if part not in {"", "."}]
+    if ".." in parts or CONTROL.search(path):
+        raise ValueError("must be a folder within the repository, such as / or /site")
+    return "/" + "/".join(parts)
+
+
 def _check_text(pattern: str) -> None:
     if not pattern or CONTROL.search(pattern):
         raise ValueError("must be a name, in which * stands for any text, without control characters")

@@ -371,3 +371,20 @@ class AppendedShape(OrderShape):
     """Which chunk of log a runner sends next."""
 
     next: int
+
+
+class UnreadableShape(TypedDict):
+    """Files that could not be understood."""
+
+    unreadable: list[str]
+
+
+class AutofillShape(TypedDict):
+    """What a repository tells of how to build it."""
+
+    config_file: str | None
+    default_worker_name: str | None
+    env_worker_names: dict[str, str]
+    package_manager: str | None
+    scripts: dict[str, str]
+    kedge: UnreadableShape

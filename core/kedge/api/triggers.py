@@ -11,7 +11,7 @@ from starlette.routing import Route
 from kedge.api import bodies, repos
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
-from kedge.api.rules import CONTROL, BranchRules, PathRules, SomeBranchRules
+from kedge.api.rules import BranchRules, PathRules, SomeBranchRules, folder_path
 from kedge.api.shapes import TriggerShape
 from kedge.db.clock import now_ms, to_iso
 from kedge.db.queries import triggers as queries
@@ -24,15 +24,8 @@ if TYPE_CHECKING:
     from kedge.db.tables import RepoConnection
 
 
-def _folder(path: str) -> str:
-    parts = [part for part in path.split("/") if part not in {"", "."}]
-    if ".." in parts or CONTROL.search(path):
-        raise ValueError("must be a folder within the repository, such as / or /site")
-    return "/" + "/".join(parts)
-
-
 Command = Annotated[str, StringConstraints(max_length=8192, pattern=r"^[^\x00]*$")]
-Folder = Annotated[str, StringConstraints(max_length=1024), AfterValidator(_folder)]
+Folder = Annotated[str, StringConstraints(max_length=1024), AfterValidator(folder_path)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
 

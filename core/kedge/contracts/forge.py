@@ -118,6 +118,18 @@ class Forge(Protocol):
         """The branch or commit `revision` as if it had just been pushed. Raises `NotFound`."""
         ...
 
+    async def list_folder(self, repo: Repo, commit_hash: str, folder: str) -> tuple[str, ...]:
+        """The names of the regular files directly in a folder of a commit; `""` is the root.
+
+        Empty if there is no such folder; of very many files perhaps not all. Raises `NotFound` for an unknown
+        repository or commit.
+        """
+        ...
+
+    async def read_file(self, repo: Repo, commit_hash: str, path: str, *, limit: int) -> bytes:
+        """A regular file of a commit. Raises `NotFound`, or `TooLarge` for more than `limit` bytes."""
+        ...
+
     async def clone_source(self, repo: Repo, *, token: str) -> CloneSource:
         """How the runner of an attempt clones; `token` is the attempt's own."""
         ...

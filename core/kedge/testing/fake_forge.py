@@ -12,7 +12,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict
 
 from kedge.contracts.forge import CloneSource, Delivery, Push, Repo
-from kedge.errors import NotFound, Unauthorized
+from kedge.errors import NotFound, TooLarge, Unauthorized
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +48,7 @@ class FakeForge:
         self._secret = settings.secret.encode()
         self._host = host
         self.repos: dict[Repo, dict[str, list[Push]]] = {}
+        self.files: dict[tuple[Repo, str], dict[str, bytes]] = {}
         self.reports: list[BuildReport] = []
         self.failures: list[Exception] = []
         self.report_failures: list[Exception] = []
@@ -55,14 +56,22 @@ class FakeForge:
         self.reports_held.set()
         self._reported = asyncio.Condition()
 
-    def commit(self, repo: Repo, branch: str = "main", message: str = "a commit", **known: Any) -> Push:
-        """Add a commit to a branch, made if need be; `known` sets further fields of the push."""
+    def commit(
+        self,
+        repo: Repo,
+        branch: str = "main",
+        message: str = "a commit",
+        files: Mapping[str, bytes] | None = None,
+        **known: Any,
+    ) -> Push:
+        """Add a commit that holds `files` to a branch, made if need be; `known` sets more of the push."""
         history = self.repos.setdefault(repo, {}).setdefault(branch, [])
         before = history[-1].commit_hash if history else None
         commit_hash = hashlib.sha1(uuid4().bytes, usedforsecurity=False).hexdigest()
         fields = {"author": "A. Tester <a@example.com>", "before": before, **known}
         push = Push(repo=repo, branch=branch, commit_hash=commit_hash, commit_message=message, **fields)
         history.append(push)
+        self.files[repo, commit_hash] = dict(files or {})
         return push
 
     def delete_branch(self, repo: Repo, branch: str) -> None:
@@ -111,6 +120,21 @@ class FakeForge:
                 return found
         raise NotFound(f"{repo.owner}/{repo.name} has no branch or commit {revision!r}")
 
+    async def list_folder(self, repo: Repo, commit_hash: str, folder: str) -> tuple[str, ...]:
+        """The names of the files directly in a folder."""
+        prefix = f"{folder}/" if folder else ""
+        below = (path[len(prefix) :] for path in self._files(repo, commit_hash) if path.startswith(prefix))
+        return tuple(name for name in below if "/" not in name)
+
+    async def read_file(self, repo: Repo, commit_hash: str, path: str, *, limit: int) -> bytes:
+        """A file as it was committed."""
+        files = self._files(repo, commit_hash)
+        if path not in files:
+            raise NotFound(f"the commit has no file {path!r}")
+        if len(files[path]) > limit:
+            raise TooLarge(f"{path!r} has more than {limit} bytes")
+        return files[path]
+
     async def clone_source(self, repo: Repo, *, token: str) -> CloneSource:
         """A URL that leads nowhere."""
         if repo not in self.repos:
@@ -143,6 +167,11 @@ class FakeForge:
     def _find(self, repo: Repo, branch: str, commit_hash: str) -> Push | None:
         history = self.repos.get(repo, {}).get(branch, [])
         return next((push for push in history if push.commit_hash == commit_hash), None)
+
+    def _files(self, repo: Repo, commit_hash: str) -> dict[str, bytes]:
+        if (repo, commit_hash) not in self.files:
+            raise NotFound(f"{repo.owner}/{repo.name} has no commit {commit_hash!r}")
+        return self.files[repo, commit_hash]
 
     def _sign(self, body: bytes) -> str:
         return hmac.new(self._secret, body, hashlib.sha256).hexdigest()

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kedge.contracts.forge import BuildReport, Forge, Repo
-from kedge.errors import InvalidInput, NotFound, Unauthorized
+from kedge.errors import InvalidInput, NotFound, TooLarge, Unauthorized
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 HOSTILE_REVISIONS = (
@@ -31,6 +32,34 @@ HOSTILE_REVISIONS = (
     "é\ud800",
     "x" * 5000,
 )
+
+HOSTILE_PATHS = (
+    "",
+    "gone",
+    "site/gone",
+    "a.txt/x",
+    "../a.txt",
+    "site/../a.txt/",
+    "/etc",
+    "--help",
+    ":(glob)**",
+    ":/",
+    "*",
+    "sit?",
+    "$(touch pwned)",
+    "a\nb",
+    "nul\0nul",
+    "\ud800",
+    "x" * 5000,
+)
+FILES = {
+    "a.txt": b"hello\n",
+    "package.json": b"{}",
+    "site.txt": b"",
+    "site/index.html": b"\xff\x00\r\n",
+    "site/ünï cödé *.txt": b"x",
+    "site/deep/x": b"y",
+}
 
 
 class ForgeSuite:
@@ -52,8 +81,19 @@ class ForgeSuite:
         raise NotImplementedError
 
     @abstractmethod
-    async def commit(self, forge: Forge, repo: Repo, *, branch: str, message: str) -> str:
-        """Add a commit to `branch` of `repo`, both made if need be, and return its hash."""
+    async def commit(
+        self,
+        forge: Forge,
+        repo: Repo,
+        *,
+        branch: str,
+        message: str,
+        files: Mapping[str, bytes] | None = None,
+    ) -> str:
+        """Add a commit to `branch` of `repo`, both made if need be, and return its hash.
+
+        Its tree holds `files` and nothing else.
+        """
 
     def test_it_is_a_forge_with_a_name_and_frozen_settings(self, forge: Forge) -> None:
         assert isinstance(forge, Forge)
@@ -122,6 +162,41 @@ class ForgeSuite:
 
         assert {*urls, await forge.ensure_repo(repo)} == {urls[0]}
         assert (await forge.resolve(repo, "main")).commit_hash == commit_hash
+
+    async def test_a_folder_tells_the_files_in_it_and_no_more(self, forge: Forge, repo: Repo) -> None:
+        commit = await self.commit(forge, repo, branch="main", message="files", files=FILES)
+
+        assert set(await forge.list_folder(repo, commit, "")) == {"a.txt", "package.json", "site.txt"}
+        assert set(await forge.list_folder(repo, commit, "site")) == {"index.html", "ünï cödé *.txt"}
+        assert set(await forge.list_folder(repo, commit, "site/deep")) == {"x"}
+
+    async def test_a_file_is_read_as_it_was_committed(self, forge: Forge, repo: Repo) -> None:
+        commit = await self.commit(forge, repo, branch="main", message="files", files=FILES)
+
+        for path, content in FILES.items():
+            assert await forge.read_file(repo, commit, path, limit=len(content)) == content
+        with pytest.raises(TooLarge):
+            await forge.read_file(repo, commit, "a.txt", limit=len(FILES["a.txt"]) - 1)
+
+    @pytest.mark.parametrize("path", HOSTILE_PATHS)
+    async def test_a_hostile_path_leads_nowhere(self, forge: Forge, repo: Repo, path: str) -> None:
+        commit = await self.commit(forge, repo, branch="main", message="files", files=FILES)
+
+        with pytest.raises(NotFound):
+            await forge.read_file(repo, commit, path, limit=100)
+        if path:
+            assert await forge.list_folder(repo, commit, path) == ()
+
+    @pytest.mark.parametrize("commit", ["0" * 40, "--help", "main", "HEAD", ""])
+    async def test_files_of_a_commit_that_is_not_there_are_not_found(
+        self, forge: Forge, repo: Repo, commit: str
+    ) -> None:
+        await self.commit(forge, repo, branch="main", message="files", files=FILES)
+
+        with pytest.raises(NotFound):
+            await forge.list_folder(repo, commit, "")
+        with pytest.raises(NotFound):
+            await forge.read_file(repo, commit, "a.txt", limit=100)
 
     async def test_an_empty_repository_has_no_branch(self, forge: Forge, repo: Repo) -> None:
         if not forge.hosts_repos:

@@ -85,6 +85,8 @@ class Call:
 
     @property
     def path(self) -> str:
+        if "{provider}" in self.template:
+            return PARAMETER.sub(r"{\1}", self.template).replace("{provider}", "fake")
         for prefix, kind in UUIDS.items():
             if self.template.startswith(prefix):
                 return self.template.replace("{uuid}", f"{{{kind}}}")
@@ -167,6 +169,8 @@ async def make_objects(world: World, caller: Caller, worker: str) -> dict[str, s
     deployments = await caller.result("GET", f"/workers/workers/{worker}/deployments")
     return {
         "worker": worker,
+        "provider_account": caller.account,
+        "repo": worker,
         "tag": project.tag,
         "connection": project.connection,
         "trigger": project.trigger,

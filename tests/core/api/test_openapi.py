@@ -85,11 +85,15 @@ def _result(operation: dict[str, Any]) -> Any:
     return good["allOf"][1]["properties"]["result"]
 
 
+def _plain(path: str) -> str:
+    """A route's path without what its parameters must be like."""
+    return re.sub(r":\w+}", "}", path)
+
+
 def test_every_route_is_in_it_and_nothing_else() -> None:
-    wanted = {(ACCOUNT + call.template, call.method.lower()) for call in every_call()}
+    wanted = {(_plain(ACCOUNT + call.template), call.method.lower()) for call in every_call()}
     for route in runner.routes:
-        path = re.sub(r":\w+}", "}", route.path)
-        wanted |= {(path, method.lower()) for method in route.methods or () if method != "HEAD"}
+        wanted |= {(_plain(route.path), method.lower()) for method in route.methods or () if method != "HEAD"}
     wanted.add((HOOK, "post"))
     wanted |= {(path, "get") for path in HEALTH}
 

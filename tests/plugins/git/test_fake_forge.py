@@ -10,6 +10,7 @@ from kedge.testing.fake_host import FakeHost
 from kedge.testing.forge import ForgeSuite
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -18,9 +19,17 @@ class TestFakeForge(ForgeSuite):
     async def forge(self, tmp_path: Path) -> FakeForge:
         return FakeForge(FakeForgeSettings(), FakeHost(tmp_path))
 
-    async def commit(self, forge: Forge, repo: Repo, *, branch: str, message: str) -> str:
+    async def commit(
+        self,
+        forge: Forge,
+        repo: Repo,
+        *,
+        branch: str,
+        message: str,
+        files: Mapping[str, bytes] | None = None,
+    ) -> str:
         assert isinstance(forge, FakeForge)
-        return forge.commit(repo, branch, message).commit_hash
+        return forge.commit(repo, branch, message, files).commit_hash
 
     def test_a_webhook_it_made_is_parsed(self, forge: FakeForge, repo: Repo) -> None:
         push = forge.commit(repo)

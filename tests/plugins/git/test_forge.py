@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ from kedge_git.layout import Layout
 from kedge_git.settings import GitSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
 BAD_NAMES = (
     "",
@@ -35,23 +37,30 @@ BAD_NAMES = (
 )
 
 
-async def git(path: Path | str, *argv: str) -> str:
+async def git(path: Path | str, *argv: str, stdin: bytes = b"", index: str = "") -> str:
     process = await asyncio.create_subprocess_exec(
         "git",
         *("-c", "user.name=Ada", "-c", "user.email=ada@example.com"),
         *argv,
         cwd=path,
+        env={**os.environ, **({"GIT_INDEX_FILE": index} if index else {})},
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await process.communicate()
+    out, err = await process.communicate(stdin)
     assert process.returncode == 0, err
     return out.decode().strip()
 
 
-async def commit_to(path: str, branch: str, message: str) -> str:
-    """Add an empty commit to a branch of a bare repository, without a working tree."""
-    tree = await git(path, "hash-object", "-t", "tree", "-w", "/dev/null")
+async def commit_to(path: str, branch: str, message: str, files: Mapping[str, bytes] | None = None) -> str:
+    """Add a commit to a branch of a bare repository, without a working tree."""
+    with tempfile.TemporaryDirectory() as folder:
+        index = f"{folder}/index"
+        for name, content in (files or {}).items():
+            blob = await git(path, "hash-object", "-w", "--stdin", stdin=content)
+            await git(path, "update-index", "--add", "--cacheinfo", f"100644,{blob},{name}", index=index)
+        tree = await git(path, "write-tree", index=index)
     tip = await git(path, "for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}")
     parents = ["-p", tip] if tip else []
     commit_hash = await git(path, "commit-tree", tree, "-m", message, *parents)
@@ -89,10 +98,32 @@ class TestGitForge(ForgeSuite):
         yield forge
         await forge.close()
 
-    async def commit(self, forge: Forge, repo: Repo, *, branch: str, message: str) -> str:
+    async def commit(
+        self,
+        forge: Forge,
+        repo: Repo,
+        *,
+        branch: str,
+        message: str,
+        files: Mapping[str, bytes] | None = None,
+    ) -> str:
         await forge.ensure_repo(repo)
         source = await forge.clone_source(repo, token="")
-        return await commit_to(str(source.local_path), branch, message)
+        return await commit_to(str(source.local_path), branch, message, files)
+
+    async def test_only_regular_files_are_files(self, forge: Forge, repo: Repo) -> None:
+        await forge.ensure_repo(repo)
+        path = str((await forge.clone_source(repo, token="")).local_path)
+        blob = await git(path, "hash-object", "-w", "/dev/null")
+        modes = {"link": "120000 blob", "module": "160000 commit", "run": "100755 blob"}
+        entries = [f"{mode} {blob if 'blob' in mode else '1' * 40}\t{name}" for name, mode in modes.items()]
+        tree = await git(path, "mktree", stdin="\n".join(entries).encode())
+        commit = await git(path, "commit-tree", tree, "-m", "odd")
+
+        assert await forge.list_folder(repo, commit, "") == ("run",)
+        for name in ("link", "module"):
+            with pytest.raises(NotFound):
+                await forge.read_file(repo, commit, name, limit=100)
 
 
 async def test_a_clone_source_is_a_url_with_the_token_and_a_bare_folder(forge: GitForge, repo: Repo) -> None:

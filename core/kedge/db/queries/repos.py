@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlmodel import select
+from sqlalchemy import or_
+from sqlmodel import col, select
 
 from kedge.db.tables import RepoConnection
 from kedge.errors import NotFound
@@ -37,6 +38,25 @@ def connection(session: Session, account_id: str, uuid: str) -> RepoConnection:
     found = session.get(RepoConnection, uuid)
     if found is None or found.account_id != account_id or found.deleted_on is not None:
         raise NotFound(f"there is no repo connection {uuid[:80]!r}")
+    return found
+
+
+def find_connection(
+    session: Session, account_id: str, *, provider: str, owner: str, repo: str
+) -> RepoConnection:
+    """The account's connection to a repository by ids or names. Raises `NotFound`."""
+    owners = (col(RepoConnection.provider_account_id), col(RepoConnection.provider_account_name))
+    repos = (col(RepoConnection.repo_id), col(RepoConnection.repo_name))
+    query = (
+        select(RepoConnection)
+        .where(RepoConnection.account_id == account_id, RepoConnection.provider_type == provider)
+        .where(or_(*(one == owner for one in owners)), or_(*(one == repo for one in repos)))
+        .where(col(RepoConnection.deleted_on).is_(None))
+        .order_by(col(RepoConnection.created_on))
+    )
+    found = session.exec(query).first()
+    if found is None:
+        raise NotFound("the account is not connected to that repository: PUT /builds/repos/connections first")
     return found
 
 
