@@ -172,7 +172,8 @@ class Sender:
 
     def _send(self, moment: int, data: bytes) -> None:
         self._last = time.monotonic()
-        self._tokens -= 1
+        # never below nothing: chunks that were full did not wait for a token, and must not make others wait
+        self._tokens = max(self._tokens - 1, 0.0)
         chunk = (self.chunks, moment, data)
         try:
             self._post(*chunk)

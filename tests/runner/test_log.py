@@ -200,6 +200,19 @@ def test_a_full_log_stops_the_reading_and_rings_when_it_may_go_on(
     assert b"".join(kedge.chunks) == written
 
 
+def test_a_line_after_many_full_chunks_comes_as_soon_as_any(log: Log, kedge: FakeKedge) -> None:
+    block = b"x" * 1023 + b"\n"
+    for _ in range(100):
+        kedge.until(log.sender.has_room)
+        log.write(block * 1024)
+    kedge.until(lambda: len(kedge.chunks) >= 100)
+
+    log.write(b"the last line\n")
+
+    kedge.until(lambda: any(b"the last line" in chunk for chunk in kedge.chunks[-1:]), seconds=3)
+    log.close()
+
+
 def test_chunks_that_kedge_forgot_come_again(log: Log, kedge: FakeKedge) -> None:
     for number in range(3):
         log.write(b"line %d\n" % number)
