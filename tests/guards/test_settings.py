@@ -78,16 +78,23 @@ def test_local_toml_shows_the_defaults(tmp_path: Path) -> None:
     assert different <= SHSTRATEGIES_BY_EXAMPLE
 
 
+def of_a_users_name(key: str) -> bool:
+    """Whether users choose the names in that table."""
+    return "variables" in key or key.partition(".")[0] in {"hooks", "trigger"}
+
+
 def test_local_toml_shows_every_key_of_a_worker(tmp_path: Path) -> None:
     lines = [line.removeprefix("#   ") for line in LOCAL.splitlines() if line.startswith("#   ")]
     path = tmp_path / "workers.toml"
     path.write_text("\n".join(lines))
     settings = load(path, {}, {})
     keys = {one.key for one in describe_settings(WorkerSpec)}
-    written = tomllib.loads(path.read_text())["workers"]["hello"]
-    assert {key for key in keys if "variables" not in key} == {
-        key for key in flat(written) if "variables" not in key
+    written = tomllib.loads(path.read_text())["workers"]
+    found = {key for worker in written.values() for key in flat(worker)}
+    assert {key for key in keys if not of_a_users_name(key)} == {
+        key for key in found if not of_a_users_name(key)
     }
+    assert {key for key in keys if "." not in key} <= {key.partition(".")[0] for key in found}
     assert settings.workers["hello"].preview.variables["NODE_ENV"].value == "preview"
 
 

@@ -4,51 +4,97 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
+from kedge.apply.plan import FIELDS
 from kedge.apply.present import PresentTrigger, PresentWorker, read_present
+from kedge.config import WorkerSpec
 
 if TYPE_CHECKING:
     from kedge.client import Server
+    from kedge.config import TriggerSpec
 
 
 def export_workers(server: Server) -> str:
     """The account's workers as TOML. A secret becomes the reference `env:NAME`: its value never leaves.
 
-    Only the triggers `production` and `preview` can be said in a file; others are named in a comment.
+    A worker that no file can describe, for the name of its repository perhaps, is named in a comment.
     """
     import tomlkit  # noqa: PLC0415  (only this writes TOML)
 
     document = tomlkit.document()
     tables = tomlkit.table(is_super_table=True)
     for name, worker in sorted(read_present(server).items()):
-        table = tomlkit.item(_worker(worker))
-        for other in worker.triggers.keys() - {"production", "preview"}:
-            table.comment(f"trigger {other} cannot be written here")
-        tables.add(name, table)
+        values = _worker(worker)
+        if values is None:
+            document.add(tomlkit.comment(f"worker {name} cannot be written here"))
+        else:
+            tables.add(name, tomlkit.item(values))
     document.add("workers", tables)
     return tomlkit.dumps(document)
 
 
-def _worker(worker: PresentWorker) -> dict[str, Any]:
-    production = worker.triggers.get("production")
-    preview = worker.triggers.get("preview")
-    first = production or preview
-    if first is None:
-        return {"previews": False}
-    fields = first.fields
+def _worker(worker: PresentWorker) -> dict[str, Any] | None:
+    """The worker's table: production and previews where these say it all, else each trigger in full."""
+    common: dict[str, Any] = {"repo": worker.repository} if worker.repository else {}
+    if worker.hooks:
+        common["hooks"] = {name: hook["branch"] for name, hook in worker.hooks.items()}
+    in_full = {"trigger": {name: _trigger(one) for name, one in worker.triggers.items()}}
+    for values in (_pair(worker), in_full):
+        if values is not None and _says(common | values, worker):
+            return common | values
+    return None
+
+
+def _pair(worker: PresentWorker) -> dict[str, Any] | None:
+    production, preview = worker.triggers.get("production"), worker.triggers.get("preview")
+    if production is None:
+        return None
     values: dict[str, Any] = {
-        "build": fields["build_command"],
-        "deploy": fields["deploy_command"],
-        "root": fields["root_directory"],
-        "repo": worker.repository,
-        "branch": fields["branch_includes"][0],
+        **_common(production),
+        "branch": production.fields["branch_includes"][0],
         "previews": preview is not None,
-        "paths": {"include": fields["path_includes"], "exclude": fields["path_excludes"]},
     }
     if preview is not None:
         excludes = [one for one in preview.fields["branch_excludes"] if one != values["branch"]]
         values["branches"] = {"include": preview.fields["branch_includes"], "exclude": excludes}
-        values["preview"] = _differences(preview, first)
-    return values | {"variables": _variables(first)}
+        values["preview"] = _differences(preview, production)
+    return values
+
+
+def _trigger(trigger: PresentTrigger) -> dict[str, Any]:
+    fields = trigger.fields
+    branches = {"include": fields["branch_includes"], "exclude": fields["branch_excludes"]}
+    return {**_common(trigger), "branches": branches}
+
+
+def _common(trigger: PresentTrigger) -> dict[str, Any]:
+    fields = trigger.fields
+    return {
+        "build": fields["build_command"],
+        "deploy": fields["deploy_command"],
+        "root": fields["root_directory"],
+        "paths": {"include": fields["path_includes"], "exclude": fields["path_excludes"]},
+        "variables": _variables(trigger),
+    }
+
+
+def _says(values: dict[str, Any], worker: PresentWorker) -> bool:
+    """Whether a table can be loaded and means just what is."""
+    try:
+        meant = {trigger.name: trigger for trigger in WorkerSpec.model_validate(values).triggers()}
+    except ValidationError:
+        return False
+    return meant.keys() == worker.triggers.keys() and all(
+        _means(meant[name], trigger) for name, trigger in worker.triggers.items()
+    )
+
+
+def _means(spec: TriggerSpec, trigger: PresentTrigger) -> bool:
+    fields = spec.model_dump(mode="json", include=set(FIELDS))
+    said = {key: (one.is_secret, one.value) for key, one in spec.variables.items()}
+    there = {key: (one["is_secret"], one["value"]) for key, one in trigger.variables.items()}
+    return all(fields[name] == trigger.fields[name] for name in FIELDS) and said == there
 
 
 def _differences(preview: PresentTrigger, production: PresentTrigger) -> dict[str, Any]:

@@ -92,6 +92,38 @@ class _WorkerPlan:
                     what=f"trigger {self._name}/{name}",
                     carry_out=partial(_delete, self._server, f"/builds/triggers/{left.uuid}"),
                 )
+        yield from self._hooks(prune=prune)
+
+    def _hooks(self, *, prune: bool) -> Iterator[Change]:
+        known = self._present.hooks if self._present else {}
+        for name, branch in self._spec.hooks.items():
+            there = known.get(name)
+            if there is not None and there["branch"] == branch:
+                continue
+            yield Change(
+                action="make" if there is None else "change",
+                what=f"deploy hook {self._name}/{name}",
+                details=(f"branch: {branch!r}",),
+                carry_out=partial(self._set_hook, name, branch, there),
+            )
+        for name, there in known.items():
+            if prune and name not in self._spec.hooks:
+                yield Change(
+                    action="remove",
+                    what=f"deploy hook {self._name}/{name}",
+                    carry_out=partial(self._delete_hook, there),
+                )
+
+    def _set_hook(self, name: str, branch: str, there: dict[str, Any] | None) -> None:
+        path = f"/builds/workers/{self._tag}/deploy_hooks"
+        body = {"deploy_hook_name": name, "branch": branch}
+        if there is None:
+            self._server.post(path, body)
+        else:
+            self._server.put(f"{path}/{there['deploy_hook_uuid']}", body)
+
+    def _delete_hook(self, there: dict[str, Any]) -> None:
+        self._server.delete(f"/builds/workers/{self._tag}/deploy_hooks/{there['deploy_hook_uuid']}")
 
     def _trigger(self, spec: TriggerSpec, present: PresentTrigger | None, *, prune: bool) -> Iterator[Change]:
         what = f"trigger {self._name}/{spec.name}"

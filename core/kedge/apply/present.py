@@ -26,6 +26,8 @@ class PresentWorker:
     name: str
     repository: str | None = None
     triggers: dict[str, PresentTrigger] = field(default_factory=dict)
+    #: deploy hooks by name, as the API shows them
+    hooks: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def read_present(server: Server) -> dict[str, PresentWorker]:
@@ -40,6 +42,8 @@ def read_present(server: Server) -> dict[str, PresentWorker]:
             worker.triggers[trigger["trigger_name"]] = PresentTrigger(
                 uuid=uuid, fields=trigger, variables=variables
             )
+        hooks = server.get(f"/builds/workers/{worker.tag}/deploy_hooks")
+        worker.hooks = {hook["deploy_hook_name"]: hook for hook in hooks}
         workers[worker.name] = worker
     return workers
 

@@ -56,6 +56,18 @@ def _repo(text: str) -> str:
     return text
 
 
+def _label(text: str) -> str:
+    if not text or len(text) > 255 or "\0" in text:
+        raise ValueError("must be a name of 1 to 255 characters")
+    return text
+
+
+def _hook_name(text: str) -> str:
+    if not 1 <= len(text) <= 58 or any(ord(letter) < 32 or letter == "\x7f" for letter in text):
+        raise ValueError("a deploy hook's name is 1 to 58 characters, without control characters")
+    return text
+
+
 def _one_or_many(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -63,6 +75,10 @@ def _one_or_many(value: Any) -> Any:
 WorkerName = Annotated[str, AfterValidator(_worker_name)]
 VariableName = Annotated[str, AfterValidator(_variable_name)]
 Command = Annotated[str, AfterValidator(_command)]
+Root = Annotated[str, AfterValidator(_root)]
+Branch = Annotated[str, AfterValidator(_branch)]
+TriggerName = Annotated[str, AfterValidator(_label)]
+HookName = Annotated[str, AfterValidator(_hook_name)]
 Globs = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
 
 
@@ -145,32 +161,69 @@ class TriggerSpec(Table):
     variables: Variables
 
 
+class TriggerTable(Table):
+    """A trigger said in full, for rules that production and previews cannot say."""
+
+    build: Command = Field(default="", description="Command that builds; empty to build nothing.")
+    deploy: Command = Field(default="", description="Command that deploys; empty to deploy nothing.")
+    root: Root = Field(default="/", description="Folder of the repository in which the commands run.")
+    branches: GlobSpec = Field(default_factory=GlobSpec, description="Which branches.")
+    paths: GlobSpec = Field(default_factory=GlobSpec, description="Which changed files make a push count.")
+    variables: Variables = Field(default_factory=dict, description="Variables of its builds.")
+
+    def spec(self, name: str) -> TriggerSpec:
+        """It under its name."""
+        return TriggerSpec(
+            name=name,
+            build_command=self.build,
+            deploy_command=self.deploy,
+            root_directory=self.root,
+            branch_includes=self.branches.include,
+            branch_excludes=self.branches.exclude,
+            path_includes=self.paths.include,
+            path_excludes=self.paths.exclude,
+            variables=self.variables,
+        )
+
+
 class WorkerSpec(Table):
     """A worker as a file describes it."""
 
     build: Command = Field(default="", description="Command that builds; empty to build nothing.")
     deploy: Command = Field(default="", description="Command that deploys; empty to deploy nothing.")
-    root: Annotated[str, AfterValidator(_root)] = Field(
-        default="/", description="Folder of the repository in which the commands run."
-    )
+    root: Root = Field(default="/", description="Folder of the repository in which the commands run.")
     repo: Annotated[str, AfterValidator(_repo)] | None = Field(
         default=None, description="FORGE:NAME; without it, a repository of the worker's name hosted by Kedge."
     )
-    branch: Annotated[str, AfterValidator(_branch)] = Field(
-        default="main", description="The production branch."
-    )
+    branch: Branch = Field(default="main", description="The production branch.")
     previews: bool = Field(default=True, description="Whether other branches are built too.")
     branches: GlobSpec = Field(default_factory=GlobSpec, description="Which other branches.")
     paths: GlobSpec = Field(default_factory=GlobSpec, description="Which changed files make a push count.")
     variables: Variables = Field(default_factory=dict, description="Variables of every build.")
     preview: PreviewSpec = Field(default_factory=PreviewSpec, description="What differs in previews.")
+    trigger: dict[TriggerName, TriggerTable] | None = Field(
+        default=None,
+        description="Triggers by name, each in full, instead of production and previews.",
+    )
+    hooks: dict[HookName, Branch] = Field(
+        default_factory=dict, description="Deploy hooks by name, each with the branch that it builds."
+    )
+
+    @model_validator(mode="after")
+    def _check_triggers(self) -> WorkerSpec:
+        unused = self.model_fields_set - {"trigger", "hooks", "repo"}
+        if self.trigger is not None and unused:
+            raise ValueError(f"`trigger` says each trigger in full: move {', '.join(sorted(unused))} there")
+        return self
 
     def repository(self, name: str) -> str:
         """The worker's repository as `FORGE:NAME`; `name` is the worker's."""
         return self.repo or f"git:{name}"
 
     def triggers(self) -> tuple[TriggerSpec, ...]:
-        """The production trigger and, unless switched off, the preview trigger."""
+        """The production trigger and, unless switched off, the preview trigger; or those said one by one."""
+        if self.trigger is not None:
+            return tuple(table.spec(name) for name, table in self.trigger.items())
         production = self._trigger(
             "production", includes=(self.branch,), excludes=(), differing=PreviewSpec()
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kedge import ConfigError
@@ -250,6 +250,8 @@ def test_a_draft_has_settings_even_with_mistakes(tmp_path: Path) -> None:
     assert (draft.settings.builds.concurrency, draft.settings.builds.timeout) == (6, 7)
 
 
+#: the machine may be busy with other tests
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -259,6 +261,7 @@ sections = st.sampled_from([*Settings.model_fields, "other"])
 keys = st.sampled_from(["use", "chain", "listen", "timeout", "process", "data_dir", "hello", "variables", ""])
 
 
+@patient
 @example({"plugins": [None, None]})
 @given(st.dictionaries(sections, json | st.dictionaries(keys, json, max_size=3), max_size=4))
 def test_whatever_is_said_ends_in_settings_or_mistakes(said: dict[str, object]) -> None:
@@ -267,6 +270,7 @@ def test_whatever_is_said_ends_in_settings_or_mistakes(said: dict[str, object]) 
     assert all(str(mistake) for mistake in draft.mistakes)
 
 
+@patient
 @given(
     st.dictionaries(st.text(max_size=20).map(lambda name: f"KEDGE_{name}"), st.text(max_size=20), max_size=4)
 )

@@ -33,6 +33,20 @@ def test_a_worker_without_previews_has_one_trigger() -> None:
     assert [trigger.name for trigger in WorkerSpec(previews=False).triggers()] == ["production"]
 
 
+def test_triggers_said_in_full_are_all_there_are() -> None:
+    table = {"build": "make", "branches": {"include": ["release/*"], "exclude": ["release/0"]}}
+    [release] = WorkerSpec.model_validate({"trigger": {"release": table}}).triggers()
+
+    assert (release.name, release.build_command, release.root_directory) == ("release", "make", "/")
+    assert (release.branch_includes, release.branch_excludes) == (("release/*",), ("release/0",))
+    assert WorkerSpec(trigger={}).triggers() == ()
+
+
+def test_nothing_that_triggers_said_in_full_would_pass_over_is_accepted() -> None:
+    with pytest.raises(ValidationError, match="move branch, build there"):
+        WorkerSpec.model_validate({"trigger": {"release": {}}, "build": "make", "branch": "dev"})
+
+
 def test_previews_take_over_what_they_do_not_change() -> None:
     spec = WorkerSpec.model_validate(
         {
