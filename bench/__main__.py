@@ -27,4 +27,5 @@ def main() -> None:
     print(as_table(figures))
 
 
-main()
+if __name__ == "__main__":
+    main()
