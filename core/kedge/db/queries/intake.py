@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import bindparam
 from sqlmodel import col, select
 
 from kedge.contracts.forge import Delivery as DeliveryValue
@@ -59,6 +60,38 @@ class Target:
         }
 
 
+_TRIGGERS: Any = (
+    select(Trigger, RepoConnection)
+    .join(RepoConnection, col(RepoConnection.uuid) == Trigger.repo_connection_uuid)
+    .where(col(Trigger.deleted_on).is_(None))
+)
+_OLDEST_FIRST = (col(Trigger.created_on), col(Trigger.uuid))
+TRIGGERS_OF_REPO = (
+    _TRIGGERS.where(col(RepoConnection.provider_type) == bindparam("forge"))
+    .where(col(RepoConnection.provider_account_id) == bindparam("owner"))
+    .where(col(RepoConnection.repo_id) == bindparam("name"), col(RepoConnection.deleted_on).is_(None))
+    .order_by(*_OLDEST_FIRST)
+)
+TRIGGER = _TRIGGERS.where(
+    col(Trigger.uuid) == bindparam("trigger"), col(Trigger.account_id) == bindparam("account")
+)
+TRIGGERS_OF_WORKER = _TRIGGERS.where(col(Trigger.worker_id) == bindparam("worker")).order_by(*_OLDEST_FIRST)
+VARIABLES = select(
+    col(TriggerVariable.trigger_uuid),
+    col(TriggerVariable.key),
+    col(TriggerVariable.is_secret),
+    col(TriggerVariable.created_on),
+).where(col(TriggerVariable.trigger_uuid).in_(bindparam("triggers", expanding=True)))
+TOKEN_NAMES = select(col(BuildToken.uuid), col(BuildToken.name)).where(
+    col(BuildToken.uuid).in_(bindparam("tokens", expanding=True))
+)
+WAITING_BUILDS = (
+    select(Build)
+    .where(col(Build.trigger_uuid) == bindparam("trigger"), col(Build.branch) == bindparam("branch"))
+    .where(col(Build.status) == "queued", col(Build.claimed_on).is_(None))
+)
+
+
 def add_delivery(session: Session, delivery: DeliveryValue, now: int) -> bool:
     """Note that a delivery was taken in; True if it was known already."""
     key = {"forge": delivery.forge, "delivery_id": delivery.delivery_id}
@@ -82,25 +115,14 @@ def builds_of_delivery(session: Session, delivery: DeliveryValue, push: Push) ->
 
 def targets(session: Session, repo: Repo) -> list[Target]:
     """Every trigger that builds a repository, oldest first."""
-    rows = session.exec(
-        select(Trigger, RepoConnection)
-        .join(RepoConnection, col(RepoConnection.uuid) == Trigger.repo_connection_uuid)
-        .where(RepoConnection.provider_type == repo.forge)
-        .where(RepoConnection.provider_account_id == repo.owner, RepoConnection.repo_id == repo.name)
-        .where(col(Trigger.deleted_on).is_(None), col(RepoConnection.deleted_on).is_(None))
-        .order_by(col(Trigger.created_on), col(Trigger.uuid))
-    ).all()
+    values = {"forge": repo.forge, "owner": repo.owner, "name": repo.name}
+    rows = session.execute(TRIGGERS_OF_REPO, values).all()
     return _complete(session, [(trigger, connection) for trigger, connection in rows])
 
 
 def target(session: Session, account_id: str, trigger_uuid: str) -> Target:
     """One trigger of an account. Raises `NotFound`, or `Conflict` if its repository is disconnected."""
-    row = session.exec(
-        select(Trigger, RepoConnection)
-        .join(RepoConnection, col(RepoConnection.uuid) == Trigger.repo_connection_uuid)
-        .where(Trigger.uuid == trigger_uuid, Trigger.account_id == account_id)
-        .where(col(Trigger.deleted_on).is_(None))
-    ).one_or_none()
+    row = session.execute(TRIGGER, {"trigger": trigger_uuid, "account": account_id}).one_or_none()
     if row is None:
         raise NotFound(f"there is no trigger {trigger_uuid[:80]!r}: it may have been removed")
     trigger, connection = row
@@ -110,12 +132,7 @@ def target(session: Session, account_id: str, trigger_uuid: str) -> Target:
 
 def targets_of_worker(session: Session, worker_id: str) -> list[Target]:
     """Every trigger of a worker, oldest first, connected or not."""
-    rows = session.exec(
-        select(Trigger, RepoConnection)
-        .join(RepoConnection, col(RepoConnection.uuid) == Trigger.repo_connection_uuid)
-        .where(Trigger.worker_id == worker_id, col(Trigger.deleted_on).is_(None))
-        .order_by(col(Trigger.created_on), col(Trigger.uuid))
-    ).all()
+    rows = session.execute(TRIGGERS_OF_WORKER, {"worker": worker_id}).all()
     return _complete(session, [(trigger, connection) for trigger, connection in rows])
 
 
@@ -131,31 +148,17 @@ def check_connected(connection: RepoConnection) -> None:
 
 def waiting_builds(session: Session, trigger_uuid: str, branch: str) -> list[Build]:
     """Builds of a trigger and branch that wait for their turn."""
-    query = (
-        select(Build)
-        .where(Build.trigger_uuid == trigger_uuid, Build.branch == branch)
-        .where(Build.status == "queued", col(Build.claimed_on).is_(None))
-    )
-    return list(session.exec(query))
+    return list(session.execute(WAITING_BUILDS, {"trigger": trigger_uuid, "branch": branch}).scalars())
 
 
 def _complete(session: Session, rows: list[tuple[Trigger, RepoConnection]]) -> list[Target]:
     uuids = [trigger.uuid for trigger, _ in rows]
     token_uuids = {trigger.build_token_uuid for trigger, _ in rows} - {None}
-    variables = session.exec(
-        select(
-            TriggerVariable.trigger_uuid,
-            TriggerVariable.key,
-            TriggerVariable.is_secret,
-            TriggerVariable.created_on,
-        ).where(col(TriggerVariable.trigger_uuid).in_(uuids))
-    ).all()
-    names = dict(
-        session.exec(
-            select(BuildToken.uuid, BuildToken.name).where(col(BuildToken.uuid).in_(token_uuids))
-        ).all()
+    variables = session.execute(VARIABLES, {"triggers": uuids}).all()
+    names = (
+        {row.uuid: row.name for row in session.execute(TOKEN_NAMES, {"tokens": list(token_uuids)})}
         if token_uuids
-        else []
+        else {}
     )
     return [
         Target(
