@@ -33,19 +33,25 @@ TRICKLE = 0.002
 class Command:
     """One command in a session of its own, its output and errors in one pipe."""
 
-    def __init__(self, argv: list[str], *, cwd: str, env: dict[str, str], watch: Watch) -> None:
-        """Start it. Raises `OSError`."""
+    def __init__(
+        self, argv: list[str], *, cwd: str, env: dict[str, str], watch: Watch, given: bytes | None = None
+    ) -> None:
+        """Start it; it reads `given`, if anything. Raises `OSError`."""
         self._watch = watch
         self._marker = f"{MARKER}={env.get(MARKER, '')}".encode()
         self._output, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        file = None
         try:
             os.set_blocking(write, True)
-            self._pid = processes.start(argv, cwd=cwd, env=env, output=_enlarge(write))
+            file = None if given is None else _file_of(given)
+            self._pid = processes.start(argv, cwd=cwd, env=env, output=_enlarge(write), given=file)
         except BaseException:
             os.close(self._output)
             raise
         finally:
             os.close(write)
+            if file is not None:
+                os.close(file)
         self._ended = os.pidfd_open(self._pid)
 
     def run(self, sink: Callable[[bytes], None]) -> int:
@@ -151,6 +157,14 @@ class _Reading:
         self._last = 0.0 if len(data) >= READ_BYTES // 4 else time.monotonic()
         self._sink(data)
         return True
+
+
+def _file_of(data: bytes) -> int:
+    """A file of memory, for what no other process may find by a name."""
+    file = os.memfd_create("given")
+    os.write(file, data)
+    os.lseek(file, 0, os.SEEK_SET)
+    return file
 
 
 def _enlarge(pipe: int) -> int:

@@ -48,6 +48,8 @@ class Job:
         self.preview_alias: Final[str | None] = data["preview_alias"]
         self.timeout: Final[float] = data["timeout"]
         self.stop_grace: Final[float] = data["stop_grace"]
+        #: `None` where caching is off
+        self.cache: Final[dict[str, Any] | None] = data.get("cache")
         self._secrets: Final[list[str]] = data["secrets"]
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from kedge_runner.address import Address
 from kedge_runner.bell import Bell
 from kedge_runner.client import Client
 from kedge_runner.encodings import SHORTEST
@@ -53,6 +54,7 @@ class Attempt:
         )
         self._log.say("Initializing build environment...")
         self._control = Client(endpoint, self._token, prefix)
+        self._address = Address(endpoint, self._token, prefix)
 
     def run(self) -> int:
         """Work and report."""
@@ -71,7 +73,7 @@ class Attempt:
             watch.cancel()
         for name in job.names_of({secret for secret in secrets if len(secret.strip().encode()) < SHORTEST}):
             self._log.say(f"Warning: the value of {name} is too short to be masked in this log")
-        phases = Phases(job, self._workspace, self._log, watch)
+        phases = Phases(job, self._address, self._workspace, self._log, watch)
         verdict = self._judge(phases, job)
         verdict |= {"status": "stopped", "phases": phases.done, "chunks": self._log.close()}
         self._report_end(verdict)

@@ -17,6 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kedge_runner.address import Address
+    from kedge_runner.cache.caching import Caching
     from kedge_runner.job import Job
     from kedge_runner.log import Log
     from kedge_runner.watch import Watch
@@ -25,9 +27,11 @@ if TYPE_CHECKING:
 class Phases:
     """Runs the phases in order; `done` tells of each how long it took and how it ended."""
 
-    def __init__(self, job: Job, workspace: str, log: Log, watch: Watch) -> None:
+    def __init__(self, job: Job, address: Address, workspace: str, log: Log, watch: Watch) -> None:
         """Nothing is done yet."""
         self._job = job
+        self._address = address
+        self._cache: Caching | None = None
         self._workspace = workspace
         self._log = log
         self._watch = watch
@@ -40,17 +44,25 @@ class Phases:
         self._phase("initialize", self._initialize)
         initialized()
         self._phase("clone", self._clone)
+        if self._job.cache is not None:
+            self._phase("restore_cache", self._restore_cache)
         self._phase("install", self._install)
+        if self._cache is not None:
+            self._cache.restore(after_install=True)
         if self._job.build_command:
             self._phase("build", self._build)
         if self._job.deploy_command:
             self._phase("deploy", self._deploy)
+        if self._cache is not None:
+            # not even a cancel makes a build that has done its work another one than it was
+            self._phase("save_cache", self._cache.save, checked=False)
 
-    def _phase(self, name: str, work: Callable[[], str | None]) -> None:
+    def _phase(self, name: str, work: Callable[[], str | None], *, checked: bool = True) -> None:
         started, began = time.time_ns() // 1_000_000, time.monotonic()
         outcome = "success"
         try:
-            self._watch.check()
+            if checked:
+                self._watch.check()
             outcome = work() or outcome
         except BaseException as error:
             outcome = _outcome(error)
@@ -82,6 +94,14 @@ class Phases:
         if not os.path.isdir(folder):
             raise Failed("user", f"the repository has no folder {wanted!r}; check the root directory")
         return folder
+
+    def _restore_cache(self) -> str | None:
+        # Only here: its imports are a price that a build without a cache does not pay.
+        from kedge_runner.cache.caching import Caching
+
+        self._cache = Caching(self._job, self._address, self._workspace, self._log, self._watch)
+        self._cache.look_at(self._folder)
+        return None if self._cache.restore(after_install=False) else "skipped"
 
     def _install(self) -> str | None:
         install = Install(self._folder, self._workspace, self._environment)

@@ -17,8 +17,10 @@ RESTORED = (_signal.SIGPIPE, _signal.SIGXFSZ)
 ROUNDS = 20
 
 
-def start(argv: list[str], *, cwd: str, env: dict[str, str], output: int) -> int:
+def start(argv: list[str], *, cwd: str, env: dict[str, str], output: int, given: int | None = None) -> int:
     """Start a command in a session of its own and return its pid. Raises `OSError`.
+
+    It reads from `given`, or finds nothing to read.
 
     It changes this process's folder, for there is no other way to start one cheaply in `cwd`.
     """
@@ -27,7 +29,9 @@ def start(argv: list[str], *, cwd: str, env: dict[str, str], output: int) -> int
         raise FileNotFoundError(2, "no such program", argv[0])
     os.chdir(cwd)
     actions = [
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+        if given is None
+        else (os.POSIX_SPAWN_DUP2, given, 0),
         (os.POSIX_SPAWN_DUP2, output, 1),
         (os.POSIX_SPAWN_DUP2, output, 2),
     ]

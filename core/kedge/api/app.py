@@ -12,12 +12,14 @@ from kedge.api import (
     api_tokens,
     build_tokens,
     builds,
+    caches,
     deploy_hooks,
     deployments,
     health,
     logs,
     repos,
     runner,
+    runner_caches,
     triggers,
     variables,
     versions,
@@ -42,6 +44,7 @@ ACCOUNT_ROUTES: list[Route] = [
     *deployments.routes,
     *builds.routes,
     *triggers.routes,
+    *caches.routes,
     *variables.routes,
     *deploy_hooks.routes,
     *repos.routes,
@@ -56,6 +59,7 @@ def create_app(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> St
     app = Starlette(
         routes=[
             *runner.routes,
+            *runner_caches.routes,
             *deploy_hooks.nameless_routes,
             Mount(
                 ACCOUNT,

@@ -102,14 +102,10 @@ def document() -> dict[str, Any]:
 
 
 def _entries() -> Iterator[Entry]:
-    from kedge.api import app, deploy_hooks, health, runner  # noqa: PLC0415  (these import this module)
+    from kedge.api import app, deploy_hooks, health, runner, runner_caches  # noqa: PLC0415  (these import this module)
 
-    for prefix, routes in (
-        ("", health.routes),
-        ("", runner.routes),
-        ("", deploy_hooks.nameless_routes),
-        (app.ACCOUNT, app.ACCOUNT_ROUTES),
-    ):
+    parts = (health.routes, runner.routes, runner_caches.routes, deploy_hooks.nameless_routes)
+    for prefix, routes in (*(("", routes) for routes in parts), (app.ACCOUNT, app.ACCOUNT_ROUTES)):
         for route in routes:
             yield from _entries_of(prefix, route)
 

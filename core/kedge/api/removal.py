@@ -23,5 +23,6 @@ async def remove_worker(services: Services, account_id: str, worker: str) -> str
     await asyncio.gather(*(services.control.cancel_trigger(account_id, uuid) for uuid in triggers))
     for build_uuid, attempt in await services.db.read(queries.logs_of_worker, tag):
         await services.logs.store.delete(LogKey(build_uuid=build_uuid, attempt=attempt))
+    await services.caches.purge(account_id, tag)
     await services.db.write(queries.delete_worker, tag)
     return tag

@@ -58,14 +58,14 @@ REPORT: TypeAdapter[Progress | Stopped] = TypeAdapter(
 @answers(dict[str, Any])
 async def job(request: Request) -> Response:
     """What the attempt has to do."""
-    runner = await _identify(request)
+    runner = await identify(request)
     return ok(await _runners(request).job(runner, _token(request)))
 
 
 @answers(OrderShape)
 async def status(request: Request) -> Response:
     """The attempt initializes, runs, or has stopped."""
-    runner = await _identify(request)
+    runner = await identify(request)
     report = REPORT.validate_json(await _body(request, REPORT_LIMIT))
     if report.attempt != runner.key.attempt:
         raise InvalidInput(f"the token is for attempt {runner.key.attempt}")
@@ -85,7 +85,7 @@ async def status(request: Request) -> Response:
 @answers(AppendedShape)
 async def append_log(request: Request) -> Response:
     """One numbered chunk of log, as raw bytes."""
-    runner = await _identify(request)
+    runner = await identify(request)
     time_ms = request.query_params.get("time_ms", "")
     if not time_ms.isdecimal() or len(time_ms) > 15:
         raise InvalidInput("time_ms must be the time of the chunk in milliseconds since 1970")
@@ -97,11 +97,12 @@ async def append_log(request: Request) -> Response:
 @answers(OrderShape)
 async def heartbeat(request: Request) -> Response:
     """The runner lives, though it has nothing to say."""
-    runner = await _identify(request)
+    runner = await identify(request)
     return ok({"cancel": await _runners(request).heartbeat(runner)})
 
 
-async def _identify(request: Request) -> Runner:
+async def identify(request: Request) -> Runner:
+    """Who calls, by the token of an attempt. Raises `Unauthorized` or `StaleAttempt`."""
     return await _runners(request).identify(request.path_params["build_uuid"], _token(request))
 
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kedge.api.access import Access
+    from kedge.builds.caches import Caches
     from kedge.builds.control import Control
     from kedge.builds.deploy_hooks import DeployHooks
     from kedge.builds.intake import Intake
@@ -39,6 +40,7 @@ class Services:
     deploy_hooks: DeployHooks
     control: Control
     logs: BuildLogs
+    caches: Caches
     runners: Runners
     versions: Versions
     deployments: Deployments

@@ -12,7 +12,8 @@ from kedge.api import bodies, repos
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
 from kedge.api.rules import BranchRules, PathRules, SomeBranchRules, folder_path
-from kedge.api.shapes import TriggerShape
+from kedge.api.shapes import CacheDeclaration, TriggerShape
+from kedge.config.caches import Caches  # noqa: TC001  (as pydantic)
 from kedge.db.clock import now_ms, to_iso
 from kedge.db.queries import triggers as queries
 from kedge.db.tables import Trigger
@@ -44,6 +45,7 @@ class NewTrigger(bodies.Strict):
     path_includes: PathRules = Field(default_factory=lambda: ["*"])
     path_excludes: PathRules = Field(default_factory=list)
     build_caching_enabled: bool = False
+    build_caches: Caches = ()
 
 
 class TriggerChange(bodies.Strict):
@@ -60,6 +62,7 @@ class TriggerChange(bodies.Strict):
     path_includes: PathRules | None = None
     path_excludes: PathRules | None = None
     build_caching_enabled: bool | None = None
+    build_caches: Caches | None = None
 
 
 @answers(list[TriggerShape])
@@ -76,7 +79,7 @@ async def create(request: Request) -> Response:
     """Make a trigger."""
     body = await bodies.read(request, NewTrigger)
     now = now_ms()
-    values = body.model_dump(exclude={"external_script_id", "trigger_name"})
+    values = body.model_dump(mode="json", exclude={"external_script_id", "trigger_name"})
     trigger = Trigger(
         uuid=str(uuid4()),
         account_id=request.state.account_id,
@@ -94,7 +97,7 @@ async def create(request: Request) -> Response:
 async def change(request: Request) -> Response:
     """Change a trigger; the next build uses it as it is then."""
     body = await bodies.read(request, TriggerChange)
-    values = body.model_dump(exclude_unset=True)
+    values = body.model_dump(mode="json", exclude_unset=True)
     if "trigger_name" in values:
         values["name"] = values.pop("trigger_name")
     trigger, connection = await bodies.services(request).db.write(
@@ -119,9 +122,11 @@ async def delete(request: Request) -> Response:
 
 @answers(None)
 async def purge_cache(request: Request) -> Response:
-    """Forget what earlier builds have cached."""
+    """Forget all that the builds of this trigger's worker have cached; its triggers share it."""
     services = bodies.services(request)
-    await services.db.read(queries.trigger, request.state.account_id, request.path_params["uuid"])
+    account_id = request.state.account_id
+    trigger = await services.db.read(queries.trigger, account_id, request.path_params["uuid"])
+    await services.caches.purge(account_id, trigger.worker_id)
     return ok(None)
 
 
@@ -139,6 +144,7 @@ def describe(trigger: Trigger, connection: RepoConnection | None) -> TriggerShap
         "path_includes": trigger.path_includes,
         "path_excludes": trigger.path_excludes,
         "build_caching_enabled": trigger.build_caching_enabled,
+        "build_caches": [CacheDeclaration(**cache) for cache in trigger.build_caches],  # type: ignore[typeddict-item]
         "build_token_uuid": trigger.build_token_uuid,
         "created_on": to_iso(trigger.created_on),
         "modified_on": to_iso(trigger.modified_on),

@@ -74,6 +74,8 @@ def _common(trigger: PresentTrigger) -> dict[str, Any]:
         "build": fields["build_command"],
         "deploy": fields["deploy_command"],
         "root": fields["root_directory"],
+        "cache": fields["build_caching_enabled"],
+        "caches": [_without_nothing(cache) for cache in fields["build_caches"]],
         "paths": {"include": fields["path_includes"], "exclude": fields["path_excludes"]},
         "variables": _variables(trigger),
     }
@@ -95,6 +97,11 @@ def _means(spec: TriggerSpec, trigger: PresentTrigger) -> bool:
     said = {key: (one.is_secret, one.value) for key, one in spec.variables.items()}
     there = {key: (one["is_secret"], one["value"]) for key, one in trigger.variables.items()}
     return all(fields[name] == trigger.fields[name] for name in FIELDS) and said == there
+
+
+def _without_nothing(cache: dict[str, Any]) -> dict[str, Any]:
+    """TOML knows no null."""
+    return {name: value for name, value in cache.items() if value}
 
 
 def _differences(preview: PresentTrigger, production: PresentTrigger) -> dict[str, Any]:

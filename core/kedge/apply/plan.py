@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kedge.apply.changes import Change
 from kedge.apply.present import PresentTrigger, PresentWorker, read_present
+from kedge.config.caches import CacheSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,6 +24,8 @@ FIELDS = (
     "branch_excludes",
     "path_includes",
     "path_excludes",
+    "build_caching_enabled",
+    "build_caches",
 )
 
 
@@ -228,7 +231,9 @@ class _WorkerPlan:
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return value.model_dump(mode="json") if isinstance(value, CacheSpec) else value
 
 
 def _patch(server: Server, path: str, body: dict[str, Any]) -> None:

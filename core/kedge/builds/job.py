@@ -29,6 +29,7 @@ NAMES = (
     .where(col(Trigger.uuid) == bindparam("trigger"))
 )
 VARIABLES = select(TriggerVariable).where(col(TriggerVariable.trigger_uuid) == bindparam("trigger"))
+TRIGGER = select(Trigger).where(col(Trigger.uuid) == bindparam("trigger"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,14 @@ class JobRows:
     worker: str
     repo: Repo
     variables: list[TriggerVariable]
+    trigger: Trigger
+
+    @property
+    def cache(self) -> dict[str, Any] | None:
+        """What the runner is told of caches; `None` where they are off."""
+        if not self.trigger.build_caching_enabled:
+            return None
+        return {"writable": self.build.trusted, "declared": self.trigger.build_caches}
 
 
 async def make_job(services: BuildServices, build_uuid: str, attempt: int, token: str) -> dict[str, Any]:
@@ -74,6 +83,7 @@ async def make_job(services: BuildServices, build_uuid: str, attempt: int, token
         "secrets": [variables[row.key] for row in rows.variables if row.is_secret],
         "deploy": {"url": services.public_url, "token": deploy_token, "account": rows.account},
         "preview_alias": None if build.is_production else alias_of_branch(build.branch, rows.worker),
+        "cache": rows.cache,
         "timeout": services.settings.builds.timeout,
         "stop_grace": services.settings.builds.stop_grace,
     }
@@ -84,10 +94,12 @@ def _read(session: Session, build_uuid: str, number: int) -> JobRows:
     values = {"trigger": build.trigger_uuid}
     account, worker, repo = session.execute(NAMES, values).one()
     variables = session.execute(VARIABLES, values).scalars()
+    trigger = session.execute(TRIGGER, values).scalar_one()
     return JobRows(
         build=build,
         account=account,
         worker=worker,
         repo=Repo(forge=repo.provider_type, owner=repo.provider_account_id, name=repo.repo_id),
         variables=list(variables),
+        trigger=trigger,
     )

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from kedge.cli import builds, config, hooks, workers
+from kedge.cli import builds, caches, config, hooks, workers
 from kedge.cli.apply import apply, export
 from kedge.cli.demo import demo
 from kedge.cli.deployments import deploy, deployments, rollback
@@ -28,6 +28,7 @@ app.command()(up)
 app.command()(demo)
 app.add_typer(workers.app, name="worker")
 app.add_typer(builds.app, name="builds")
+app.add_typer(caches.app, name="cache")
 app.add_typer(hooks.app, name="hooks")
 app.command()(queue)
 app.command()(apply)

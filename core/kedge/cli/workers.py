@@ -26,11 +26,21 @@ def create(
     previews: Annotated[
         bool, typer.Option("--previews/--no-previews", help="Build every other branch as a preview.")
     ] = True,
+    cache: Annotated[
+        bool, typer.Option("--cache", help="Let builds keep what package managers download.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Make a worker with a repository that Kedge hosts and triggers that build it."""
     worker = create_worker(
-        server, name, build=build, deploy=deploy, root=root, branch=branch, previews=previews
+        server,
+        name,
+        build=build,
+        deploy=deploy,
+        root=root,
+        branch=branch,
+        previews=previews,
+        cache=cache,
     )
     if json:
         print_json(worker)
@@ -41,7 +51,15 @@ def create(
 
 
 def create_worker(
-    server: Server, name: str, *, build: str, deploy: str, root: str, branch: str, previews: bool
+    server: Server,
+    name: str,
+    *,
+    build: str,
+    deploy: str,
+    root: str,
+    branch: str,
+    previews: bool,
+    cache: bool = False,
 ) -> dict[str, Any]:
     """Make the worker, its hosted repository and its triggers; tell where to push."""
     worker = server.post("/workers/workers", {"name": name})
@@ -73,6 +91,7 @@ def create_worker(
                 "branch_excludes": excludes,
                 "path_includes": ["*"],
                 "path_excludes": [],
+                "build_caching_enabled": cache,
             },
         )
         for trigger_name, includes, excludes in rules
@@ -117,6 +136,7 @@ def show(
         say(f"  root      {trigger['root_directory']}")
         say(f"  build     {trigger['build_command'] or '(none)'}")
         say(f"  deploy    {trigger['deploy_command'] or '(none)'}")
+        say(f"  cache     {'on' if trigger['build_caching_enabled'] else 'off'}")
 
 
 @app.command()

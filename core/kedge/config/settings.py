@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from kedge.config.sources import Sources
-from kedge.config.units import Duration
+from kedge.config.units import Duration, Size
 from kedge.config.workers import Table, WorkerName, WorkerSpec
 
 if TYPE_CHECKING:
@@ -189,6 +189,13 @@ class BuildSettings(Table):
         ge=0,
         le=10,
         description="New attempts after a failure of the platform, never of a command.",
+    )
+    cache_retention: Positive = Field(
+        default=7 * 24 * 3600.0, description="A build cache that was not read for so long is removed."
+    )
+    cache_limit: Annotated[Size, Field(gt=0)] = Field(
+        default=10 * 1000**3,
+        description="Build caches that one worker keeps; what was read least recently goes first.",
     )
     stop_grace: Annotated[Duration, Field(ge=0)] = Field(
         default=5.0, description="Time between asking a build to stop and killing it."

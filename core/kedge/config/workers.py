@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from kedge.config.caches import Caches, CacheSpec
 from kedge.config.references import NO_REFERENCE, is_reference, resolve_secret
 
 if TYPE_CHECKING:
@@ -158,6 +159,8 @@ class TriggerSpec(Table):
     branch_excludes: tuple[str, ...]
     path_includes: tuple[str, ...]
     path_excludes: tuple[str, ...]
+    build_caching_enabled: bool
+    build_caches: tuple[CacheSpec, ...]
     variables: Variables
 
 
@@ -169,6 +172,8 @@ class TriggerTable(Table):
     root: Root = Field(default="/", description="Folder of the repository in which the commands run.")
     branches: GlobSpec = Field(default_factory=GlobSpec, description="Which branches.")
     paths: GlobSpec = Field(default_factory=GlobSpec, description="Which changed files make a push count.")
+    cache: bool = Field(default=False, description="Whether its builds keep folders for the next ones.")
+    caches: Caches = Field(default=(), description="Folders to keep besides those that Kedge finds itself.")
     variables: Variables = Field(default_factory=dict, description="Variables of its builds.")
 
     def spec(self, name: str) -> TriggerSpec:
@@ -182,6 +187,8 @@ class TriggerTable(Table):
             branch_excludes=self.branches.exclude,
             path_includes=self.paths.include,
             path_excludes=self.paths.exclude,
+            build_caching_enabled=self.cache,
+            build_caches=self.caches,
             variables=self.variables,
         )
 
@@ -199,6 +206,8 @@ class WorkerSpec(Table):
     previews: bool = Field(default=True, description="Whether other branches are built too.")
     branches: GlobSpec = Field(default_factory=GlobSpec, description="Which other branches.")
     paths: GlobSpec = Field(default_factory=GlobSpec, description="Which changed files make a push count.")
+    cache: bool = Field(default=False, description="Whether builds keep folders for the next ones.")
+    caches: Caches = Field(default=(), description="Folders to keep besides those that Kedge finds itself.")
     variables: Variables = Field(default_factory=dict, description="Variables of every build.")
     preview: PreviewSpec = Field(default_factory=PreviewSpec, description="What differs in previews.")
     trigger: dict[TriggerName, TriggerTable] | None = Field(
@@ -248,5 +257,7 @@ class WorkerSpec(Table):
             branch_excludes=excludes,
             path_includes=self.paths.include,
             path_excludes=self.paths.exclude,
+            build_caching_enabled=self.cache,
+            build_caches=self.caches,
             variables={**self.variables, **differing.variables},
         )

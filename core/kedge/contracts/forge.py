@@ -39,6 +39,8 @@ class Push:
     #: paths that changed, or `None` if not known (then path rules are not applied)
     changed_paths: tuple[str, ...] | None = None
     commit_count: int = 1
+    #: False if somebody caused it who may not write to the repository, as by a pull request from a fork
+    trusted: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from kedge.api.services import Services
 from kedge.builds.adoption import Adoption
 from kedge.builds.background import Background
 from kedge.builds.buddy import BuildBuddy
+from kedge.builds.caches import Caches
 from kedge.builds.control import Control
 from kedge.builds.deploy_hooks import DeployHooks
 from kedge.builds.intake import Intake
@@ -96,6 +97,7 @@ class Parts:
     def _front(self) -> Front:
         builds = self.builds
         deployments = Deployments(builds.db, deployed=self.registry.worker_deployed)
+        self.caches = Caches(builds.db, self.blobs, builds.settings.builds)
         self.versions = Versions(builds.db, self.blobs, deployments)
         gateway = Gateway(builds.db, self.blobs, builds.settings.server.domain, registry=self.registry)
         deployments.subscribe(gateway.forget)
@@ -112,6 +114,7 @@ class Parts:
             deploy_hooks=DeployHooks(builds, intake),
             control=Control(builds, self.objects),
             logs=builds.logs,
+            caches=self.caches,
             runners=Runners(builds, self.objects),
             versions=self.versions,
             deployments=deployments,
@@ -157,6 +160,7 @@ class Parts:
     async def _sweep(self) -> None:
         while True:
             await self.versions.sweep()
+            await self.caches.sweep()
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def _hear_exits(self) -> None:

@@ -40,6 +40,7 @@ async def test_a_trigger_has_the_documented_shape(me: Caller, project: Project) 
         "trigger_uuid": project.trigger,
         "external_script_id": project.tag,
         "build_caching_enabled": False,
+        "build_caches": [],
         "build_token_uuid": None,
         "deleted_on": None,
     }

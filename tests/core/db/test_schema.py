@@ -6,10 +6,11 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
-from sqlmodel import SQLModel
+from sqlmodel import Session, SQLModel, select
 
 from kedge.db.engine import Database
 from kedge.db.schema import MIGRATIONS, SchemaTooNew, newest_revision, upgrade
+from kedge.db.tables import Build, Trigger
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,6 +73,67 @@ async def test_every_revision_leads_to_the_newest_with_its_rows_kept(tmp_path: P
         with db.engine.connect() as connection:
             assert connection.execute(text("SELECT name FROM account")).scalar() == "default"
         await db.close()
+
+
+async def test_triggers_and_builds_of_the_first_schema_get_what_came_with_the_cache(url: str) -> None:
+    db = Database(url)
+    upgrade(db.engine, "0001")
+    with db.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        for table, row in OLD_ROWS.items():
+            names, values = ", ".join(row), ", ".join(f":{name}" for name in row)
+            connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({values})"), row)  # noqa: S608
+        connection.commit()
+
+    upgrade(db.engine)
+
+    with Session(db.engine) as session:
+        assert session.exec(select(Trigger)).one().build_caches == []
+        assert session.exec(select(Build)).one().trusted is True
+    await db.close()
+
+
+OLD_ROWS: dict[str, dict[str, object]] = {
+    "build_trigger": {
+        "uuid": "t",
+        "account_id": "a",
+        "worker_id": "w",
+        "repo_connection_uuid": "r",
+        "name": "production",
+        "build_command": "make",
+        "deploy_command": "",
+        "root_directory": "/",
+        "branch_includes": "[]",
+        "branch_excludes": "[]",
+        "path_includes": "[]",
+        "path_excludes": "[]",
+        "build_caching_enabled": True,
+        "created_on": 1,
+        "modified_on": 1,
+    },
+    "build": {
+        "build_uuid": "b",
+        "account_id": "a",
+        "worker_id": "w",
+        "trigger_uuid": "t",
+        "forge": "git",
+        "delivery_id": "d",
+        "status": "stopped",
+        "source": "push",
+        "branch": "main",
+        "commit_hash": "c",
+        "commit_message": "",
+        "author": "",
+        "is_production": True,
+        "snapshot": "{}",
+        "attempt": 1,
+        "infrastructure_retries": 0,
+        "not_before": 0,
+        "cancel_requested": False,
+        "created_on": 1,
+        "modified_on": 1,
+    },
+}
 
 
 async def test_a_database_at_the_newest_schema_is_left_alone(url: str) -> None:

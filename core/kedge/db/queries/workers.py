@@ -8,6 +8,7 @@ from sqlalchemy import delete, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
+from kedge.db.queries import caches
 from kedge.db.queries.versions import find_worker
 from kedge.db.tables import (
     Attempt,
@@ -72,6 +73,7 @@ def delete_worker(session: Session, worker_id: str) -> None:
     session.execute(delete(Attempt).where(col(Attempt.build_id).in_(builds)))
     session.execute(delete(Build).where(col(Build.worker_id) == worker_id))
     session.execute(delete(TriggerVariable).where(col(TriggerVariable.trigger_uuid).in_(triggers)))
+    caches.delete_of_worker(session, worker_id)
     for table in (Trigger, PreviewAlias, Upload, Deployment, Version):
         session.execute(delete(table).where(col(table.worker_id) == worker_id))
     session.execute(delete(Worker).where(col(Worker.id) == worker_id))

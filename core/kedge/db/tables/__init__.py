@@ -2,6 +2,7 @@
 
 from kedge.db.tables.accounts import Account, ApiToken
 from kedge.db.tables.builds import Attempt, Build, Delivery
+from kedge.db.tables.caches import CacheArchive, CacheEntry
 from kedge.db.tables.hooks import DeployHook
 from kedge.db.tables.objects import ObjectAlarm, ObjectValue
 from kedge.db.tables.triggers import BuildToken, RepoConnection, Trigger, TriggerVariable
@@ -13,6 +14,8 @@ __all__ = [
     "Attempt",
     "Build",
     "BuildToken",
+    "CacheArchive",
+    "CacheEntry",
     "Delivery",
     "DeployHook",
     "Deployment",

@@ -5,7 +5,7 @@
 
 from typing import Any
 
-from sqlalchemy import JSON, Index, text
+from sqlalchemy import JSON, Index, text, true
 from sqlmodel import Field, SQLModel
 
 from kedge.db.tables.columns import json_column, optional_time_column, time_column
@@ -60,6 +60,8 @@ class Build(SQLModel, table=True):
     commit_message: str = ""
     author: str = ""
     is_production: bool
+    #: whether somebody who may write to the repository caused it
+    trusted: bool = Field(default=True, sa_column_kwargs={"server_default": true()})
     #: commands, repository and variable names as they were when the build was queued or retried
     snapshot: dict[str, Any] = json_column(dict)
     attempt: int = 0

@@ -3,7 +3,9 @@
 # SQLModel declares __tablename__ as a function, which pyright will not let a text replace.
 # pyright: reportAssignmentType=false
 
-from sqlalchemy import UniqueConstraint
+from typing import Any
+
+from sqlalchemy import JSON, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from kedge.db.tables.columns import json_column, optional_time_column, time_column
@@ -60,6 +62,10 @@ class Trigger(SQLModel, table=True):
     path_includes: list[str] = json_column(list)
     path_excludes: list[str] = json_column(list)
     build_caching_enabled: bool = False
+    #: caches that are declared here, each with name, paths, key and restore_keys
+    build_caches: list[dict[str, Any]] = Field(
+        default_factory=list, sa_type=JSON, sa_column_kwargs={"server_default": "[]"}
+    )
     created_on: int = time_column()
     modified_on: int = time_column()
     deleted_on: int | None = optional_time_column()

@@ -1,0 +1,143 @@
+"""Moves archives between this machine and where they are kept: by a presigned request, or through Kedge."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import time
+
+from kedge_runner.cache.errors import CacheFailed, NotNow
+from kedge_runner.connection import Endpoint
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any, BinaryIO
+
+TIMEOUT = 60.0
+BLOCK_BYTES = 1024 * 1024
+#: seconds before a transfer that broke off is tried again
+PAUSES = (0.5, 2.0)
+GONE = frozenset({404, 410})
+
+
+class Again(Exception):
+    """The transfer broke off in a way that the next one may not."""
+
+
+class Request:
+    """Where to, and what belongs into the head. Not to be shown: the address may be a secret."""
+
+    def __init__(self, endpoint: Endpoint, target: str, headers: Mapping[str, str]) -> None:
+        """`target` is path and query."""
+        self.endpoint = endpoint
+        self.target = target
+        self.headers = dict(headers)
+
+    @classmethod
+    def presigned(cls, answer: Mapping[str, Any]) -> Request:
+        """As a store has signed it."""
+        scheme, _, rest = str(answer["url"]).partition("://")
+        host, slash, target = rest.partition("/")
+        if "?" in host:
+            host, _, query = host.partition("?")
+            slash, target = "/", f"?{query}"
+        return cls(Endpoint(f"{scheme}://{host}"), slash + target or "/", answer["headers"])
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        """Connect later."""
+        super().__init__("localhost", timeout=TIMEOUT, blocksize=BLOCK_BYTES)
+        self._path = path
+
+    def connect(self) -> None:
+        """Open the socket."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def download(request: Request) -> Iterator[bytes]:
+    """The bytes as they come. Raises `Again`, or `CacheFailed` if there is no use in trying again."""
+    connection = _connect(request.endpoint)
+    try:
+        response = _send(connection, "GET", request, None)
+        while data := response.read(BLOCK_BYTES):
+            yield data
+        if response.length:
+            raise Again("the store closed the connection too early")
+    except (OSError, http.client.HTTPException) as error:
+        raise Again(_words(error)) from error
+    finally:
+        connection.close()
+
+
+def upload(request: Request, file: BinaryIO, size: int) -> None:
+    """Send a file from its start. Raises as `download` does."""
+    connection = _connect(request.endpoint)
+    request.headers = {
+        name: value for name, value in request.headers.items() if name.lower() != "content-length"
+    }
+    request.headers["Content-Length"] = str(size)
+    try:
+        file.seek(0)
+        _send(connection, "PUT", request, file).read(BLOCK_BYTES)
+    except (OSError, http.client.HTTPException) as error:
+        raise Again(_words(error)) from error
+    finally:
+        connection.close()
+
+
+def persist(work: Callable[[], None]) -> None:
+    """Do `work`, and again after a pause if it broke off. Raises `CacheFailed`."""
+    for pause in (*PAUSES, None):
+        try:
+            work()
+        except Again as error:
+            if pause is None:
+                raise NotNow(f"the store cannot be reached: {error}") from error
+            time.sleep(pause)
+        else:
+            return
+
+
+def _connect(endpoint: Endpoint) -> http.client.HTTPConnection:
+    if endpoint.scheme == "unix":
+        return UnixConnection(endpoint.name)
+    if endpoint.scheme == "https":
+        return http.client.HTTPSConnection(
+            endpoint.name, endpoint.port, timeout=TIMEOUT, blocksize=BLOCK_BYTES
+        )
+    return http.client.HTTPConnection(endpoint.name, endpoint.port, timeout=TIMEOUT, blocksize=BLOCK_BYTES)
+
+
+def _send(
+    connection: http.client.HTTPConnection, method: str, request: Request, body: BinaryIO | None
+) -> http.client.HTTPResponse:
+    names = {name.lower() for name in request.headers}
+    connection.putrequest(method, request.target, skip_host="host" in names, skip_accept_encoding=True)
+    for name, value in request.headers.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    try:
+        while body is not None and (data := body.read(BLOCK_BYTES)):
+            connection.send(data)
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # a store that refuses a body answers before it has all of it
+    response = connection.getresponse()
+    if response.status in GONE:
+        raise CacheFailed("it is gone from the store")
+    if response.status >= 500 or response.status == 429:
+        raise Again(f"the store answered {response.status}")
+    if response.status >= 300:
+        raise NotNow(f"the store refused it with status {response.status}")
+    return response
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error) or type(error).__name__
+    return "its answer broke off"

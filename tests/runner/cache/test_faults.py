@@ -1,0 +1,141 @@
+"""What goes wrong with a cache never changes how a build ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kedge_runner.cache.errors import reason_of
+from kedge_runner.cache.saving import Archive
+from kedge_runner.cache.tree import Tree
+from kedge_runner.cache.unit import Unit
+
+if TYPE_CHECKING:
+    from tests.runner.conftest import Call, FakeKedge, Runners
+
+JOB = {
+    "build_command": "mkdir -p out && echo made > out/file",
+    "cache": {"writable": True, "declared": [{"name": "out", "paths": ["out"]}]},
+}
+
+
+def faults(kedge: FakeKedge, path: str, then: Any) -> None:
+    """At a call of `path` do `then`; everything else is answered."""
+
+    def fault(call: Call) -> str | int | None:
+        if not call.path.endswith(path):
+            return None
+        return then() if callable(then) else then  # type: ignore[no-any-return]
+
+    kedge.fault = fault
+    answer = kedge.answer
+
+    def answer_caches(call: Call) -> tuple[int, Any]:
+        if call.path.endswith("/caches/lookup"):
+            return 200, {"hit": None}
+        if call.path.endswith("/caches/known"):
+            return 200, {"known": False}
+        if call.path.endswith("/caches"):
+            return 200, {"id": "an-id", "put": None}
+        return answer(call)
+
+    kedge.answer = answer_caches  # type: ignore[method-assign]
+
+
+def test_a_build_that_is_cancelled_while_it_saves_has_succeeded(kedge: FakeKedge, runners: Runners) -> None:
+    def cancel() -> str:
+        runners.started[0].send_signal(signal.SIGTERM)
+        return "drop"
+
+    faults(kedge, "/caches/known", cancel)
+
+    verdict = runners.run(**JOB)
+
+    assert verdict["outcome"] == "success", kedge.log
+    assert "Its result holds" in kedge.log
+    assert verdict["phases"][-1]["outcome"] == "cancelled"
+
+
+@pytest.mark.parametrize("path", ["/caches/lookup", "/caches/known", "/caches", "/caches/an-id"])
+@pytest.mark.parametrize("status", [400, 403, 404, 413])
+def test_a_refusal_is_told_and_the_build_succeeds(
+    path: str, status: int, kedge: FakeKedge, runners: Runners
+) -> None:
+    faults(kedge, path, status)
+
+    verdict = runners.run(**JOB)
+
+    assert verdict["outcome"] == "success", kedge.log
+    assert "Cache out: miss" in kedge.log
+    if not path.endswith("lookup"):
+        assert "Cache out: not saved: " in kedge.log
+
+
+def test_a_build_that_fails_saves_nothing(kedge: FakeKedge, runners: Runners) -> None:
+    faults(kedge, "/never", None)
+
+    assert runners.run(**JOB | {"build_command": "mkdir out; touch out/x; false"})["outcome"] == "fail"
+
+    assert not [call for call in kedge.calls if call.path.endswith(("/known", "/caches"))]
+
+
+def test_an_untrusted_build_does_not_even_try_to_save(kedge: FakeKedge, runners: Runners) -> None:
+    faults(kedge, "/never", None)
+    cache = {**JOB["cache"], "writable": False}  # type: ignore[dict-item]
+
+    assert runners.run(**JOB | {"cache": cache})["outcome"] == "success"
+
+    assert "not saved, for this build is not trusted" in kedge.log
+    assert not [call for call in kedge.calls if call.path.endswith(("/known", "/caches"))]
+
+
+def test_neither_token_nor_plan_can_be_seen_of_the_process_that_saves(
+    kedge: FakeKedge, runners: Runners
+) -> None:
+    seen: list[str] = []
+
+    def look() -> None:
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal():
+                try:
+                    seen.append((entry / "cmdline").read_text() + (entry / "environ").read_text())
+                except (OSError, UnicodeDecodeError):
+                    continue
+
+    faults(kedge, "/caches/known", look)
+
+    runners.run(**JOB)
+
+    assert [text for text in seen if "kedge_runner.cache.helper" in text]
+    assert not [text for text in seen if "kdr_the-attempts-own-token" in text]
+
+
+def test_what_is_announced_is_what_is_sent(kedge: FakeKedge, runners: Runners) -> None:
+    faults(kedge, "/never", None)
+
+    runners.run(**JOB)
+
+    [announced] = [json.loads(call.body) for call in kedge.calls if call.path.endswith("/caches")]
+    [sent] = [call.body for call in kedge.calls if call.path.endswith("/an-id")]
+    assert announced["size"] == len(sent)
+    assert announced["file_count"] == 1
+
+
+def test_a_full_disk_is_called_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "repo/out").mkdir(parents=True)
+    (tmp_path / "repo/out/file").write_bytes(os.urandom(5_000_000))
+    tree = Tree(str(tmp_path), Unit("out", ["repo/out"], key="out"))
+    archive = Archive(str(tmp_path))
+    archive.file.close()
+
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        archive.file = full
+        with pytest.raises(OSError) as raised:  # noqa: PT011  (the number is looked at below)
+            archive.fill(tree)
+
+    assert reason_of(raised.value) == "the disk is full where builds run"

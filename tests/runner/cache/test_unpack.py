@@ -1,0 +1,196 @@
+"""Archives from an attacker: nothing is made outside of the folder, and the reason is told."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.runner.cache.archives import archive, member, unpack
+
+from kedge_runner.cache.errors import CacheFailed
+from kedge_runner.cache.names import link_stays
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FOLDER = (member("repo/out", tarfile.DIRTYPE, mode=0o755), b"")
+HOSTILE = {
+    "an absolute name": [(member("/etc/cron.d/x"), b"x")],
+    "a name that climbs": [(member("repo/out/../../../x"), b"x")],
+    "a name that climbs at its end": [(member("repo/out/.."), b"x")],
+    "a name outside of the declared paths": [(member("repo/.git/hooks/pre-commit"), b"x")],
+    "a name that only begins like a declared path": [(member("repo/outside/x"), b"x")],
+    "the folder of a declared path": [(member("repo", tarfile.DIRTYPE), b"")],
+    "an empty part": [FOLDER, (member("repo/out//x"), b"x")],
+    "a single dot": [FOLDER, (member("repo/out/./x"), b"x")],
+    "an absolute link": [FOLDER, (member("repo/out/l", tarfile.SYMTYPE, link="/etc/passwd"), b"")],
+    "a link that climbs": [FOLDER, (member("repo/out/l", tarfile.SYMTYPE, link="../../x"), b"")],
+    "a link that climbs after a name": [
+        FOLDER,
+        (member("repo/out/d", tarfile.SYMTYPE, link="."), b""),
+        (member("repo/out/l", tarfile.SYMTYPE, link="d/../../../x"), b""),
+    ],
+    "a file below a link": [
+        FOLDER,
+        (member("repo/out/l", tarfile.SYMTYPE, link="other"), b""),
+        (member("repo/out/l/x"), b"x"),
+    ],
+    "a file in the place of a link": [
+        FOLDER,
+        (member("repo/out/l", tarfile.SYMTYPE, link="target"), b""),
+        (member("repo/out/l"), b"x"),
+    ],
+    "a folder in the place of a link": [
+        FOLDER,
+        (member("repo/out/l", tarfile.SYMTYPE, link="target"), b""),
+        (member("repo/out/l", tarfile.DIRTYPE), b""),
+    ],
+    "the same file twice": [FOLDER, (member("repo/out/x"), b"1"), (member("repo/out/x"), b"2")],
+    "a hard link": [FOLDER, (member("repo/out/h", tarfile.LNKTYPE, link="/etc/passwd"), b"")],
+    "a device": [FOLDER, (member("repo/out/d", tarfile.CHRTYPE), b"")],
+    "a block device": [FOLDER, (member("repo/out/d", tarfile.BLKTYPE), b"")],
+    "a fifo": [FOLDER, (member("repo/out/f", tarfile.FIFOTYPE), b"")],
+    "a file without its folder": [FOLDER, (member("repo/out/missing/x"), b"x")],
+    "a name of endless depth": [FOLDER, (member("repo/out" + "/a" * 200), b"x")],
+    "a name that is too long": [FOLDER, (member("repo/out/" + "a" * 5000), b"x")],
+    "a link that is too long": [FOLDER, (member("repo/out/l", tarfile.SYMTYPE, link="a" * 5000), b"")],
+    "an empty link": [FOLDER, (member("repo/out/l", tarfile.SYMTYPE, link=""), b"")],
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "victim").write_text("safe")
+    return tmp_path / "root"
+
+
+def everything(folder: Path) -> dict[str, bytes | str | None]:
+    """What lies beside the root."""
+    found: dict[str, bytes | str | None] = {}
+    for path in sorted(folder.rglob("*")):
+        if "root" not in path.relative_to(folder).parts:
+            found[str(path)] = path.read_bytes() if path.is_file() else None
+    return found
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_member_is_refused(name: str, root: Path) -> None:
+    with pytest.raises(CacheFailed):
+        unpack(archive(HOSTILE[name]), root)
+
+    assert everything(root.parent) == {str(root.parent / "victim"): b"safe"}
+
+
+def test_pax_headers_which_could_rename_what_follows_are_refused(root: Path) -> None:
+    info = member("repo/out/x")
+    info.pax_headers = {"path": "../../victim"}
+
+    with pytest.raises(CacheFailed, match="leads elsewhere"):
+        unpack(archive([FOLDER, (info, b"x")], tarfile.PAX_FORMAT), root)
+
+
+def test_rights_beyond_the_plain_ones_are_dropped(root: Path) -> None:
+    unpack(archive([FOLDER, (member("repo/out/x", mode=0o6755), b"x")]), root)
+
+    assert (root / "repo/out/x").stat().st_mode & 0o7777 == 0o755 & ~_umask()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_more_bytes_than_an_archive_of_its_size_may_hold_are_refused(root: Path) -> None:
+    info = member("repo/out/x")
+    info.size = 300 * 1024 * 1024
+    data = FOLDER[0].tobuf(tarfile.GNU_FORMAT) + info.tobuf(tarfile.GNU_FORMAT)
+
+    with pytest.raises(CacheFailed, match="more than the"):
+        unpack(data, root)
+
+    assert not (root / "repo/out/x").exists()
+
+
+def test_more_members_than_allowed_are_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kedge_runner.cache.limits.MOST_MEMBERS", 3)
+    members = [FOLDER, *((member(f"repo/out/{number}"), b"x") for number in range(3))]
+
+    with pytest.raises(CacheFailed, match="more than 3 files"):
+        unpack(archive(members), root)
+
+
+@pytest.mark.parametrize("size", [0, 100, 512, 700, 1024])
+def test_an_archive_that_ends_too_early_is_refused(size: int, root: Path) -> None:
+    data = archive([FOLDER, (member("repo/out/x"), b"x" * 600)])
+
+    with pytest.raises(CacheFailed, match="too early"):
+        unpack(data[:size], root)
+
+
+def test_what_follows_the_end_is_refused(root: Path) -> None:
+    with pytest.raises(CacheFailed, match="follows its end"):
+        unpack(archive([FOLDER]) + b"more", root)
+
+
+def test_a_damaged_header_is_refused(root: Path) -> None:
+    data = bytearray(archive([FOLDER]))
+    data[124:136] = b"not a number"
+
+    with pytest.raises(CacheFailed, match="damaged"):
+        unpack(bytes(data), root)
+
+
+NAMES = st.lists(
+    st.sampled_from(["repo", "out", "..", ".", "", "a", "l", "/", "home", ".npm"]), max_size=6
+).map("/".join)
+KINDS = st.sampled_from(
+    [tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE]
+)
+MEMBERS = st.tuples(NAMES, KINDS, NAMES)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(members=st.lists(MEMBERS, max_size=8), inside=st.booleans())
+def test_no_archive_reaches_out_of_its_folder(
+    members: list[tuple[str, bytes, str]], tmp_path_factory: pytest.TempPathFactory, *, inside: bool
+) -> None:
+    """Whatever is in it: beside the root nothing changes, and no link of it leads out of where it lies."""
+    root = tmp_path_factory.mktemp("world") / "root"
+    root.mkdir()
+    (root.parent / "victim").write_text("safe")
+    start = "repo/out/" if inside else ""
+    made = [(member(start + name, kind, link=link), b"x") for name, kind, link in members]
+
+    with suppress(CacheFailed):
+        unpack(archive([FOLDER, *made]), root)
+
+    assert everything(root.parent) == {str(root.parent / "victim"): b"safe"}
+    for path in root.rglob("*"):
+        if path.is_symlink():
+            base = root / path.relative_to(root).parts[0]
+            with suppress(OSError, RuntimeError):  # links in a circle lead nowhere
+                assert path.resolve().is_relative_to(base)
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "stays"),
+    [
+        (b"repo/out/l", b"x", True),
+        (b"repo/out/l", b"../x", True),
+        (b"repo/out/l", b"./a/b", True),
+        (b"repo/out/l", b"../../x", False),
+        (b"repo/out/l", b"a/../b", False),
+        (b"repo/l", b"../home/x", False),
+        (b"repo/out/l", b"/x", False),
+        (b"repo/out/l", b"", False),
+    ],
+)
+def test_a_link_stays_if_it_cannot_leave_its_first_folder(name: bytes, target: bytes, *, stays: bool) -> None:
+    assert link_stays(name, target) is stays
