@@ -5,11 +5,12 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Literal
+from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError, ResponseStreamingError
 
 from kedge import BlobDamaged, BlobInfo, PresignedRequest, StoreRefused
-from kedge_s3.checks import SINGLE, Check, content_md5, md5
+from kedge_s3.checks import SINGLE, Check, content_md5, md5, md5_of
 from kedge_s3.errors import code_of, status_of, translate, translated
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Piece:
     #: of the whole blob
     total: int
     check: Check | None
+    #: the MD5 of `data`, if it was asked for
+    digest: bytes | None
 
 
 class BrokenOff(Exception):
@@ -64,10 +67,11 @@ class Bucket:
         with translated(self.name):
             self._client.list_objects_v2(Bucket=self.name, Prefix=self.prefix, MaxKeys=1)
 
-    def put(self, key: str, body: bytes | IO[bytes], digest: bytes, *, if_absent: bool, writer: str) -> str:
+    def put(self, key: str, body: bytes | IO[bytes], *, if_absent: bool = False) -> str:
         """Store a blob in one piece; return its ETag."""
         extra: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
-        metadata = {} if self.has_md5_etags else {DIGEST: digest.hex()}
+        writer = uuid4().hex
+        metadata = {} if self.has_md5_etags else {DIGEST: md5_of(body).hex()}
         metadata |= {WRITER: writer} if if_absent else {}
         for left in reversed(range(SENDS)):
             try:
@@ -75,15 +79,14 @@ class Bucket:
                     Bucket=self.name,
                     Key=self.prefix + key,
                     Body=body,
-                    ContentMD5=content_md5(digest),
                     Metadata=metadata,
                     **extra,
                     **self._encryption,
                 )
-                return self._checked(answer["ETag"].strip('"'), digest, key)
+                return answer["ETag"].strip('"')
             except (BotoCoreError, ClientError) as error:
                 if if_absent and self._wrote(key, writer, error):
-                    return digest.hex()
+                    return ""
                 self._raise_unless_changed(error, key, left)
         raise AssertionError("unreachable")
 
@@ -112,7 +115,6 @@ class Bucket:
 
     def put_part(self, key: str, upload: str, number: int, body: bytes) -> str:
         """Store a part; return its ETag."""
-        digest = md5(body)
         for left in reversed(range(SENDS)):
             try:
                 answer = self._client.upload_part(
@@ -121,17 +123,11 @@ class Bucket:
                     UploadId=upload,
                     PartNumber=number,
                     Body=body,
-                    ContentMD5=content_md5(digest),
                 )
-                return self._checked(answer["ETag"].strip('"'), digest, key)
+                return answer["ETag"].strip('"')
             except (BotoCoreError, ClientError) as error:
                 self._raise_unless_changed(error, key, left)
         raise AssertionError("unreachable")
-
-    def _checked(self, etag: str, digest: bytes, key: str) -> str:
-        if self.has_md5_etags and etag != digest.hex():
-            raise BlobDamaged(f"bucket {self.name}: {key} arrived with other bytes than were sent")
-        return etag
 
     def complete(self, key: str, upload: str, etags: Sequence[str], *, if_absent: bool = False) -> None:
         """Make one blob of the parts."""
@@ -167,7 +163,7 @@ class Bucket:
                 if one["Initiated"] < older_than
             ]
 
-    def get(self, key: str, start: int, end: int) -> Piece | None:
+    def get(self, key: str, start: int, end: int, hashed: bool = False) -> Piece | None:  # noqa: FBT001, FBT002
         """Bytes `start` to `end`, or as many as there are; None if there is nothing from `start` on."""
         try:
             answer = self._client.get_object(
@@ -188,7 +184,8 @@ class Bucket:
         if len(data) != min(end, total) - start:
             raise BlobDamaged(f"bucket {self.name}: {key} is shorter than the store says")
         check = self._check_of(answer, total)
-        return Piece(data=data, etag=answer["ETag"], total=total, check=check)
+        digest = md5(data) if hashed else None
+        return Piece(data=data, etag=answer["ETag"], total=total, check=check, digest=digest)
 
     def _check_of(self, answer: Any, total: int) -> Check | None:
         """What a blob can be checked by; nothing if the store encrypts with keys that hide the MD5."""

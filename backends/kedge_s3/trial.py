@@ -38,10 +38,10 @@ def try_out(bucket: Bucket, settings: S3Settings) -> Abilities:
     key = FOLDER + uuid4().hex
     wanted = settings.conditional_writes
     try:
-        single = bucket.put(key, BODY, md5(BODY), if_absent=False, writer="")
+        single = bucket.put(key, BODY)
         conditional_put = wanted == "yes"
         if wanted == "auto":
-            conditional_put = _refuses(lambda: bucket.put(key, BODY, md5(BODY), if_absent=True, writer=""))
+            conditional_put = _refuses(lambda: bucket.put(key, BODY, if_absent=True))
         conditional_complete, joined = _try_parts(bucket, key, with_condition=wanted != "no")
     finally:
         bucket.delete(key)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import tempfile
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
-from uuid import uuid4
 
 import structlog
 
 from kedge import BlobNotFound, Conflict, KedgeError, StoreUnavailable, TooLarge
-from kedge_s3.checks import etag_of_parts, md5
+from kedge_s3.checks import etag_of_parts
 from kedge_s3.settings import MOST_PARTS
 from kedge_s3.sources import cut_stream, cut_whole, part_size_for
 
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger("s3")
 
 LARGEST_SINGLE = 5 * 1024**3
-HASH_BYTES = 1024 * 1024
 
 
 class Upload:
@@ -84,7 +81,7 @@ class Upload:
 
     def _put(self, data: bytes | Path | Part, if_absent: bool) -> int:  # noqa: FBT001  (passed on to a thread)
         body = data if isinstance(data, bytes) else data.read_bytes() if isinstance(data, Path) else data()
-        self._bucket.put(self._key, body, md5(body), if_absent=if_absent, writer=uuid4().hex)
+        self._bucket.put(self._key, body, if_absent=if_absent)
         return len(body)
 
     def _put_large(self, data: bytes | Path, size: int) -> int:
@@ -98,8 +95,8 @@ class Upload:
     def _put_file(self, file: IO[bytes], size: int) -> None:
         if size > LARGEST_SINGLE:
             raise TooLarge(f"{self._key}: this store takes 5 GiB at most where it must not replace a blob")
-        digest = _md5_of_file(file)
-        self._bucket.put(self._key, file, digest, if_absent=True, writer=uuid4().hex)
+        file.seek(0)
+        self._bucket.put(self._key, file, if_absent=True)
 
     async def _spool(self, parts: AsyncGenerator[Part]) -> int:
         size = 0
@@ -195,12 +192,3 @@ async def _all_ended(tasks: list[asyncio.Task[Any]]) -> None:
 
 def _write(file: IO[bytes], part: Part) -> int:
     return file.write(part())
-
-
-def _md5_of_file(file: IO[bytes]) -> bytes:
-    digest = hashlib.md5(usedforsecurity=False)
-    file.seek(0)
-    while block := file.read(HASH_BYTES):
-        digest.update(block)
-    file.seek(0)
-    return digest.digest()

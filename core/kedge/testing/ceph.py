@@ -77,9 +77,9 @@ rgw dns name = localhost
 rgw run sync thread = false
 rgw enable usage log = false
 # what was deleted gives its memory back soon; a day of a lifecycle rule is ten seconds
-rgw gc obj min wait = 30
-rgw gc processor period = 30
-rgw gc processor max time = 30
+rgw gc obj min wait = 5
+rgw gc processor period = 5
+rgw gc processor max time = 5
 rgw lc debug interval = 10
 """
 

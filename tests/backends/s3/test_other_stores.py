@@ -1,0 +1,96 @@
+"""The same promises on other stores that speak S3, each with ways of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from moto.server import ThreadedMotoServer
+from tests.backends.s3.conftest import Place
+
+from kedge import Conflict
+from kedge.testing.blobs import BlobStoreSuite, fetch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kedge import BlobStore
+
+RCLONE = Path(sys.executable).parent / "rclone"
+LARGE = b"\0\1\2" * 2_000_000
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[str]:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A store that takes conditions and heeds none."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = tmp_path_factory.mktemp("rclone")
+    argv = [str(RCLONE), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--config", str(folder / "none")]
+    server = subprocess.Popen(
+        [*argv, "--auth-key", f"{'A' * 20},{'S' * 40}", "--vfs-cache-mode", "off", str(folder)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    end = time.monotonic() + 20
+    while not _answers(port):
+        assert server.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{port}"
+    server.kill()
+    server.wait()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class TestS3OnMoto(BlobStoreSuite):
+    @pytest.fixture
+    async def store(self, moto: str, tmp_path: Path, opened: Callable[..., Any]) -> BlobStore:
+        self.place, self.opened = Place(moto, "access", "secret", tmp_path / "s3"), opened
+        store: BlobStore = await opened(self.place)
+        return store
+
+    async def reopen(self, store: BlobStore) -> BlobStore:
+        again: BlobStore = await self.opened(self.place)
+        return again
+
+
+async def test_a_store_without_conditions_says_so_and_lets_one_writer_of_a_node_win(
+    rclone: str, tmp_path: Path, opened: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = await opened(Place(rclone, "A" * 20, "S" * 40, tmp_path / "s3"))
+    assert store.excludes is False
+    assert "no conditional writes" in capsys.readouterr().out
+    bodies = [bytes([number]) * 10 for number in range(32)]
+    results = await asyncio.gather(
+        *[store.put("key", body, if_absent=True) for body in bodies], return_exceptions=True
+    )
+    winners = [number for number, result in enumerate(results) if not isinstance(result, BaseException)]
+    assert len(winners) == 1
+    assert sum(isinstance(result, Conflict) for result in results) == 31
+    assert await fetch(store, "key") == bodies[winners[0]]
+    with pytest.raises(Conflict):
+        await store.put("key", LARGE, if_absent=True)
+    await store.put("large", LARGE, if_absent=True)
+    assert await fetch(store, "large") == LARGE
