@@ -32,7 +32,7 @@ class Profile:
     Instead of making all sums smaller with every invocation, each new one weighs a little more.
     """
 
-    __slots__ = ("_total", "_waits", "_weight", "ignored", "invocations", "work")
+    __slots__ = ("_calls", "_total", "_waits", "_weight", "ignored", "invocations", "work")
 
     def __init__(self) -> None:
         """Nothing is known."""
@@ -43,6 +43,7 @@ class Profile:
         self.ignored: set[str] = set()
         self._weight = 1.0
         self._total = 0.0
+        self._calls = 0.0
         self._waits: dict[Wait, float] = {}
 
     def add(self, calls: Sequence[Sequence[BackEndCall]], ways: Iterable[float | None]) -> None:
@@ -54,6 +55,7 @@ class Profile:
         for together in calls:
             for call in together:
                 self._learn(call, next(way))
+            self._calls += self._weight * sum(call.awaited for call in together)
             # the same call twice side by side takes no longer than once
             distinct = {(sys.intern(call.host), call.rounds) for call in together if call.awaited}
             if distinct:
@@ -63,6 +65,11 @@ class Profile:
             del self._waits[min(self._waits, key=self._waits.__getitem__)]
         if self._weight > _HUGE:
             self._shrink()
+
+    @property
+    def calls(self) -> float:
+        """Calls that an invocation waits for, on average."""
+        return self._calls / self._total if self._total else 0.0
 
     def waits(self) -> dict[Wait, float]:
         """How often an invocation waits for which calls, on average."""
@@ -87,4 +94,5 @@ class Profile:
         factor = 1.0 / self._weight
         self._weight = 1.0
         self._total *= factor
+        self._calls *= factor
         self._waits = {wait: weight * factor for wait, weight in self._waits.items()}

@@ -57,8 +57,7 @@ def back_ends(
     for wait, often in waits.items():
         counted[tuple(call for call in wait if call[0] not in reasons)] += often
     counted.pop((), None)
-    calls = sum(often * len(wait) for wait, often in waits.items())
-    return BackEnds(waits=dict(counted), work=profile.work, excluded=reasons, calls=calls)
+    return BackEnds(waits=dict(counted), work=profile.work, excluded=reasons, calls=profile.calls)
 
 
 @dataclass(frozen=True, kw_only=True)

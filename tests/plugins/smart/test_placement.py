@@ -135,6 +135,15 @@ def test_of_two_back_ends_both_count(policy: SmartPlacement) -> None:
     assert changed.location == "dallas"
 
 
+def test_the_same_call_twice_side_by_side_is_more_than_one(policy: SmartPlacement) -> None:
+    call = BackEndCall(host="db.example.com", duration_ms=760.0, rounds=3)
+    serve(policy, [[call, call]])
+
+    (changed,) = policy.review(10.0)
+
+    assert changed.location == "frankfurt"
+
+
 def test_a_placement_that_measures_slower_is_taken_back_for_good(policy: SmartPlacement) -> None:
     serve(policy, calls(*["db.example.com"] * 3))
     policy.review(10.0)
