@@ -10,12 +10,13 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from sqlmodel import select
 from tests.core.api.routes import check_shape, validator
 
 from kedge.config import Settings
 from kedge.contracts.forge import Repo
 from kedge.db.clock import now_ms
-from kedge.db.tables import Account, ApiToken
+from kedge.db.tables import Account, ApiToken, Attempt
 from kedge.node.parts import Parts
 from kedge.registry import Registry
 from kedge.registry.hooks import Hooks
@@ -155,6 +156,11 @@ class World:
                     return request.token
             await asyncio.sleep(0)
 
+    async def recorded(self, build_uuid: str) -> None:
+        """Wait until the start of a build stands in the database; nothing more happens to it by itself."""
+        while not await self.db.read(_is_recorded, build_uuid):
+            pass
+
     async def report(self, build_uuid: str, token: str, **status: Any) -> httpx.Response:
         """What a runner says of its status."""
         return await self.client.put(
@@ -162,6 +168,11 @@ class World:
             json={"attempt": 1, **status},
             headers={"Authorization": f"Bearer {token}"},
         )
+
+
+def _is_recorded(session: Session, build_uuid: str) -> bool:
+    ids = session.exec(select(Attempt.compute_id).where(Attempt.build_uuid == build_uuid))
+    return any(ids)
 
 
 def _add_token(session: Session, account: str, token_hash: str, can_write: bool) -> str:  # noqa: FBT001

@@ -167,6 +167,8 @@ async def make_objects(world: World, caller: Caller, worker: str) -> dict[str, s
     await caller.call("PUT", f"{uploads}/{upload}/files/{DIGEST}", content=CONTENT)
     version = await caller.result("POST", f"{uploads}/{upload}/complete", {"deploy": True})
     deployments = await caller.result("GET", f"/workers/workers/{worker}/deployments")
+    build_uuid = await world.build(caller, project)
+    await world.recorded(build_uuid)
     return {
         "worker": worker,
         "provider_account": caller.account,
@@ -175,7 +177,7 @@ async def make_objects(world: World, caller: Caller, worker: str) -> dict[str, s
         "connection": project.connection,
         "trigger": project.trigger,
         "key": "KEY",
-        "build_uuid": await world.build(caller, project),
+        "build_uuid": build_uuid,
         "build_token": build_token["build_token_uuid"],
         "deploy_hook": deploy_hook["deploy_hook_uuid"],
         "id": api_token["id"],
