@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from tests.docker_engine import Engine
+
     from kedge.testing.ceph import Gateway
 
 #: set where everything is installed, so that nothing is skipped unnoticed
@@ -57,3 +59,15 @@ def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     base = tmp_path_factory.getbasetemp()
     with ceph_kit.gateway((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "ceph") as gateway:
         yield gateway
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """The Docker engine of this machine."""
+    from tests.docker_engine import find_engine
+
+    found = find_engine()
+    if isinstance(found, str):
+        skip(found)
+    yield found
+    found.client.close()

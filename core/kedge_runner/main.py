@@ -6,12 +6,12 @@ import os
 import sys
 
 from kedge_runner.address import Address
+from kedge_runner.assignment import read_assignment
 from kedge_runner.bell import Bell
 from kedge_runner.client import Client
 from kedge_runner.encodings import SHORTEST
 from kedge_runner.errors import Refused, Stale
 from kedge_runner.job import Job
-from kedge_runner.jsontext import loads
 from kedge_runner.log import Log
 from kedge_runner.phases import Phases
 from kedge_runner.processes import on_terminate
@@ -27,8 +27,9 @@ DONE, STALE = 0, 3
 
 
 def main() -> int:
-    """Read the assignment, one line of JSON, from standard input, and do it; return the exit code."""
-    return run(loads(sys.stdin.readline()))
+    """Wait for an assignment and do it; return the exit code. Without one there is nothing to do."""
+    assignment = read_assignment(sys.argv[1:])
+    return DONE if assignment is None else run(assignment)
 
 
 def run(assignment: dict[str, Any]) -> int:
@@ -48,6 +49,8 @@ class Attempt:
         prefix = f"/api/builds/{assignment['build_uuid']}"
         self._number: int = assignment["attempt"]
         self._workspace = str(assignment["workspace"])
+        self._relays = bool(assignment.get("relay"))
+        self._endpoint = endpoint
         self._bell = Bell()
         self._log = Log(
             Client(endpoint, self._token, prefix), os.path.join(self._workspace, "log.spool"), self._bell
@@ -59,10 +62,18 @@ class Attempt:
     def run(self) -> int:
         """Work and report."""
         try:
-            self._work(Job(self._control.call("GET", "/job")))
+            self._work(Job(self._get_job()))
         except (Stale, Refused):
             return STALE
         return DONE
+
+    def _get_job(self) -> dict[str, Any]:
+        job: dict[str, Any] = self._control.call("GET", "/job")
+        if self._relays:
+            from kedge_runner.relay import Relay, lead_through
+
+            lead_through(Relay(self._endpoint.removeprefix("unix:")).url, job)
+        return job
 
     def _work(self, job: Job) -> None:
         secrets = {*job.secrets, self._token}

@@ -14,16 +14,19 @@ def out_of_memory_kills() -> int:
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if "memory" in controllers.split(","):
-            kills += _counter(f"/sys/fs/cgroup/memory{path}/memory.oom_control")
+            kills += _counter("/sys/fs/cgroup/memory", path, "memory.oom_control")
         elif not controllers:
-            kills += _counter(f"/sys/fs/cgroup{path}/memory.events")
+            kills += _counter("/sys/fs/cgroup", path, "memory.events")
     return kills
 
 
-def _counter(path: str) -> int:
-    try:
-        with open(path, encoding="utf-8") as file:
-            counts = dict(line.split() for line in file)
-        return int(counts.get("oom_kill", 0))
-    except (OSError, ValueError):
-        return 0
+def _counter(root: str, path: str, name: str) -> int:
+    # a container is told the path that its host sees, and finds its own group at the root
+    for folder in (root + path, root):
+        try:
+            with open(f"{folder}/{name}", encoding="utf-8") as file:
+                counts = dict(line.split() for line in file)
+            return int(counts["oom_kill"])
+        except (OSError, ValueError, KeyError):
+            continue
+    return 0

@@ -55,6 +55,8 @@ class Caller:
 class Orders:
     """Takes the calls of stand-in runners. `async with` opens it; its end ends all that called.
 
+    It listens on `address`: `unix:/path`, or the host of a TCP address with any free port.
+
     The steps of an order are lists: `["exit", 7]`, `["wait"]` (until `go_on` or a polite signal),
     `["ignore"]` (the same, but deaf to signals), `["daemon"]` (leave one behind),
     `["command", "sleep", "60"]`, `["say", "text", times]` (as error output), `["raise", "text"]`,
@@ -63,11 +65,22 @@ class Orders:
 
     endpoint = ""
 
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        """Nothing listens yet."""
+        self._address = address
+
     async def __aenter__(self) -> Self:
         """Listen."""
         self._callers: dict[tuple[str, int, str], asyncio.Future[Caller]] = {}
         self._writers: set[asyncio.StreamWriter] = set()
-        self._server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
+        if self._address.startswith("unix:"):
+            path = Path(self._address.removeprefix("unix:"))
+            self._server = await asyncio.start_unix_server(self._answer, path)
+            # runners in containers are other users
+            path.chmod(0o666)  # noqa: ASYNC240  (one inode)
+            self.endpoint = self._address
+            return self
+        self._server = await asyncio.start_server(self._answer, self._address, 0)
         host, port = self._server.sockets[0].getsockname()
         self.endpoint = f"http://{host}:{port}"
         return self

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """Do one assignment, read from standard input."""
-    return run(json.loads(sys.stdin.readline()))
+    """Do one assignment: from the file that is named, from the environment, or from standard input."""
+    if sys.argv[1:]:
+        line = Path(sys.argv[1]).read_text(encoding="utf-8")
+    else:
+        line = os.environ.pop("KEDGE_ASSIGNMENT", "") or sys.stdin.readline()
+    return run(json.loads(line)) if line.strip() else 0
 
 
 def run(assignment: dict[str, Any]) -> int:
@@ -31,17 +35,26 @@ def run(assignment: dict[str, Any]) -> int:
 
 
 def _call(assignment: dict[str, Any], role: str) -> socket.socket:
-    host, _, port = assignment["endpoint"].removeprefix("http://").rpartition(":")
-    connection = socket.create_connection((host, int(port)))
+    connection = _connect(assignment["endpoint"])
     hello = {
         **assignment,
         "role": role,
         "pid": os.getpid(),
+        "machine": socket.gethostname(),
         "cwd": str(Path.cwd()),
         "environ": dict(os.environ),
     }
     connection.sendall(json.dumps(hello).encode() + b"\n")
     return connection
+
+
+def _connect(endpoint: str) -> socket.socket:
+    if endpoint.startswith("unix:"):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(endpoint.removeprefix("unix:"))
+        return connection
+    host, _, port = endpoint.removeprefix("http://").rpartition(":")
+    return socket.create_connection((host, int(port)))
 
 
 def _line(connection: socket.socket) -> bytes:

@@ -1,0 +1,105 @@
+"""The Docker engine of this machine, and the images that tests run in it."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import docker
+from docker.errors import APIError, DockerException, ImageNotFound
+
+from kedge.testing.orders import STAND_IN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SOCKET = "unix:///var/run/docker.sock"
+ROOT = Path(__file__).parent.parent
+SCRIPT = ROOT / "configs" / "build-image" / "from_packages.py"
+#: where both the runner and a stand-in for it can be had as an image
+RUNNERS = {"runner": ROOT / "core" / "kedge_runner", "stand-in": STAND_IN / "kedge_runner"}
+CHANGES = ["USER build", "WORKDIR /workspace", "LABEL kedge.testing=1"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """An engine that answers."""
+
+    client: docker.DockerClient
+    url: str = SOCKET
+
+    @property
+    def image(self) -> str:
+        """The build image, with the runner of this source tree."""
+        return _image(self.client, "runner")
+
+    @property
+    def stand_in(self) -> str:
+        """The same with the stand-in that contract suites steer."""
+        return _image(self.client, "stand-in")
+
+    @property
+    def host(self) -> str:
+        """The address at which containers reach this machine."""
+        network = self.client.networks.get("bridge")
+        gateway: str = network.attrs["IPAM"]["Config"][0]["Gateway"]
+        return gateway
+
+
+def find_engine() -> Engine | str:
+    """The engine, or why there is none."""
+    if not Path("/usr/bin/dpkg").exists():
+        return "the build image is made from Debian packages, and this is no Debian"
+    try:
+        client = docker.DockerClient(base_url=SOCKET, timeout=60)
+        client.ping()
+    except DockerException as error:
+        return f"no Docker engine answers at {SOCKET}: {error}"
+    return Engine(client=client)
+
+
+def _image(client: docker.DockerClient, kind: str) -> str:
+    """The name of an image of what the sources are now; it is made when it is first asked for."""
+    name = f"kedge-testing/{kind}"
+    tag = _digest(RUNNERS[kind])
+    with _alone(kind):
+        try:
+            client.images.get(f"{name}:{tag}")
+        except ImageNotFound:
+            _remove_older(client, name)
+            _make(client, name, tag, RUNNERS[kind])
+    return f"{name}:{tag}"
+
+
+def _make(client: docker.DockerClient, name: str, tag: str, runner: Path) -> None:
+    command = [sys.executable, str(SCRIPT), "--without", "nodejs", "--runner", str(runner)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as packing:
+        assert packing.stdout is not None
+        client.api.import_image_from_stream(packing.stdout, repository=name, tag=tag, changes=CHANGES)
+    assert packing.returncode == 0
+
+
+def _remove_older(client: docker.DockerClient, name: str) -> None:
+    for image in client.images.list(name):
+        try:
+            client.images.remove(str(image.id))
+        except APIError:
+            continue  # something runs in it
+
+
+def _digest(runner: Path) -> str:
+    files = [SCRIPT, SCRIPT.with_name("start_runner.py"), *sorted(runner.rglob("*.py"))]
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
+@contextmanager
+def _alone(kind: str) -> Iterator[None]:
+    with Path(f"/tmp/kedge-testing-{kind}.lock").open("w") as lock:  # noqa: S108  (every run shares the engine)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
