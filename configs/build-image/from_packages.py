@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import glob
+import importlib.util
 import io
 import re
 import shutil
@@ -45,7 +46,7 @@ def main() -> int:
     )
     parser.add_argument("--with", dest="more", action="append", default=[], metavar="PACKAGE")
     parser.add_argument("--without", action="append", default=[], metavar="PACKAGE")
-    parser.add_argument("--runner", type=Path, default=HERE.parent.parent / "core/kedge_runner")
+    parser.add_argument("--runner", type=Path, default=_find_runner())
     given = parser.parse_args()
     try:
         names = _with_dependencies([*NEEDED, *given.more], [*WELCOME], {*given.without})
@@ -54,11 +55,20 @@ def main() -> int:
         return _fail(f"{error.filename} is missing: this script needs a Debian host")
     except LookupError as error:
         return _fail(str(error))
+    if not (given.runner / "main.py").exists():
+        return _fail(f"{given.runner} is not the runner; name the folder of the package by --runner")
     if sys.stdout.isatty():
         return _fail("the image is not for a terminal; pipe it into `docker import`, as `--help` shows")
     with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as tar:
         _write(tar, files, given.runner)
     return 0
+
+
+def _find_runner() -> Path:
+    """Beside this script in the source tree, else as it is installed."""
+    beside = HERE.parent.parent / "core" / "kedge_runner"
+    spec = None if beside.exists() else importlib.util.find_spec("kedge_runner")
+    return Path(spec.origin).parent if spec and spec.origin else beside
 
 
 def _with_dependencies(needed: list[str], welcome: list[str], without: set[str]) -> list[str]:

@@ -11,20 +11,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: where compute can give nothing but an environment
+#: where compute can give nothing but an environment: the assignment, or the file that holds it
 VARIABLE = "KEDGE_ASSIGNMENT"
+FILE_VARIABLE = "KEDGE_ASSIGNMENT_FILE"
 
 
-def read_assignment(arguments: list[str]) -> dict[str, Any] | None:
-    """One line of JSON: from the file that is named, from the environment, or else from standard input.
+def read_assignment() -> dict[str, Any] | None:
+    """One line of JSON: from the environment, from the file that it names, or else from standard input.
 
     None if standard input ends without one: whoever kept this runner waiting has no use for it.
     """
-    if arguments:
-        with open(arguments[0], encoding="utf-8") as file:
+    line, path = os.environ.pop(VARIABLE, ""), os.environ.pop(FILE_VARIABLE, "")
+    if path:
+        with open(path, encoding="utf-8") as file:
             line = file.readline()
-    else:
-        line = os.environ.pop(VARIABLE, "") or sys.stdin.readline()
+    line = line or sys.stdin.readline()
     if not line.strip():
         return None
     assignment: dict[str, Any] = loads(line)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from kedge_runner.address import Address
 from kedge_runner.assignment import read_assignment
@@ -28,7 +27,7 @@ DONE, STALE = 0, 3
 
 def main() -> int:
     """Wait for an assignment and do it; return the exit code. Without one there is nothing to do."""
-    assignment = read_assignment(sys.argv[1:])
+    assignment = read_assignment()
     return DONE if assignment is None else run(assignment)
 
 

@@ -67,7 +67,8 @@ def test_the_wheel_holds_the_packages_whole_and_nothing_else(tmp_path: Path) -> 
     data = f"kedge-{version}.data"
     assert {name.partition("/")[0] for name in names} == PACKAGES | {data, f"kedge-{version}.dist-info"}
     assert files_of_packages() <= names
-    configs = {f"{data}/data/share/kedge/configs/{path.name}" for path in (ROOT / "configs").iterdir()}
+    listed = run("git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "configs")
+    configs = {f"{data}/data/share/kedge/{path}" for path in listed.splitlines()}
     assert {name for name in names if name.startswith(data)} == configs
 
 

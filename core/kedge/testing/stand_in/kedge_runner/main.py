@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """Do one assignment: from the file that is named, from the environment, or from standard input."""
-    if sys.argv[1:]:
-        line = Path(sys.argv[1]).read_text(encoding="utf-8")
-    else:
-        line = os.environ.pop("KEDGE_ASSIGNMENT", "") or sys.stdin.readline()
+    """Do one assignment: from the environment, from the file that it names, or from standard input."""
+    line, path = os.environ.pop("KEDGE_ASSIGNMENT", ""), os.environ.pop("KEDGE_ASSIGNMENT_FILE", "")
+    line = line or (Path(path).read_text(encoding="utf-8") if path else sys.stdin.readline())
     return run(json.loads(line)) if line.strip() else 0
 
 
