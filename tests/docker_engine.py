@@ -51,6 +51,15 @@ class Engine:
         gateway: str = network.attrs["IPAM"]["Config"][0]["Gateway"]
         return gateway
 
+    def remove_containers_of(self, data_dir: Path) -> None:
+        """Remove what a node or a test with this data dir has left in the engine."""
+        file = data_dir / "docker" / "owner"
+        if not file.exists():
+            return
+        owner = file.read_text().strip()
+        for container in self.client.containers.list(all=True, filters={"label": f"kedge.owner={owner}"}):
+            container.remove(v=True, force=True)
+
 
 def find_engine() -> Engine | str:
     """The engine, or why there is none."""

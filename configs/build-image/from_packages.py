@@ -27,9 +27,7 @@ NEEDED = ("bash", "coreutils", "dash", "git", "grep", "python3", "python3.11", "
 WELCOME = ("ca-certificates", "findutils", "gawk", "gzip", "hostname", "mawk", "nodejs", "procps", "zstd")
 LEFT_OUT = re.compile(r"/usr/(share/(doc|man|locale|lintian|bash-completion|info|gitweb)|include)(/|$)")
 LIBRARY = re.compile(r"(/[^ \n:]+\.so[^ \n:]*) \(")
-FOLDERS = (
-    "proc sys dev etc etc/ssl etc/ssl/certs root run usr usr/bin usr/lib usr/lib64 usr/sbin var opt opt/kedge"
-)
+FOLDERS = "proc sys dev etc etc/ssl etc/ssl/certs root run usr usr/bin usr/lib usr/lib64 usr/sbin var opt"
 FILES = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nbuild:x:1000:1000::/workspace:/bin/sh\n"
     "nobody:x:65534:65534::/nonexistent:/bin/false\n",

@@ -22,13 +22,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-DONE, STALE = 0, 3
+DONE, STALE, UNUSED = 0, 3, 4
 
 
 def main() -> int:
     """Wait for an assignment and do it; return the exit code. Without one there is nothing to do."""
     assignment = read_assignment()
-    return DONE if assignment is None else run(assignment)
+    return UNUSED if assignment is None else run(assignment)
 
 
 def run(assignment: dict[str, Any]) -> int:

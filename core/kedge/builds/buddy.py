@@ -66,6 +66,7 @@ class BuildBuddy(DurableObject):
             attempt=claim.attempt,
             endpoint=self.services.endpoint,
             token=claim.token,
+            trusted=claim.trusted,
             labels={"kedge.build": claim.build_uuid, "kedge.attempt": str(claim.attempt)},
         )
 

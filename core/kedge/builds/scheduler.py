@@ -115,6 +115,7 @@ def _claim(build: Waiting, place: Candidate) -> Claim:
         attempt=build.attempt + 1,
         compute=place.compute,
         location=place.location,
+        trusted=build.trusted,
         token=token,
         token_hash=hash_token(token),
         deploy_token_hash=hash_token(derive_token(token, "deploy")),

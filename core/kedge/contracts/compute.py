@@ -66,13 +66,15 @@ class ComputeRequest:
 
     `endpoint` is where the runner finds Kedge: `http://host:port` or `unix:/path`.
     `token` is good for this attempt alone; a backend hands it to the runner by a way that
-    neither a process list nor a container description shows.
+    neither a process list nor a container description shows. `trusted` is false for code of
+    people who may not push to the repository: a backend that can shuts it in more tightly.
     """
 
     build_uuid: str
     attempt: int
     endpoint: str
     token: str = field(repr=False)
+    trusted: bool = False
     image: str | None = None
     limits: Limits = field(default_factory=Limits)
     labels: Mapping[str, str] = field(default_factory=dict)

@@ -52,6 +52,11 @@ class Host(Protocol):
         ...
 
     @property
+    def endpoint(self) -> str:
+        """Where runners on this machine find the node: `unix:/path`, or a URL. Known when backends open."""
+        ...
+
+    @property
     def blobs(self) -> BlobStore:
         """The chosen blob store; it opens before, and closes after, every other backend."""
         ...

@@ -42,6 +42,7 @@ class NodeHost:
         self._settings = settings
         self._db = db
         self.public_url = settings.server.public_url or ""
+        self.endpoint = ""
 
     @property
     def node(self) -> str:

@@ -61,6 +61,7 @@ class Parts:
         self.host = NodeHost(settings, db)
         self.host.public_url = public_url
         self.socket_path = runner_socket(settings.server.data_dir)
+        self.host.endpoint = f"unix:{self.socket_path}" if self.socket_path else public_url
         self.blobs = self.host.blobs = registry.build_blobs(settings, self.host)
         self.compute = registry.build_compute(settings, self.host)
         self.log_store = registry.build_log_store(settings, self.host)
@@ -86,7 +87,7 @@ class Parts:
             runner_tokens=RunnerTokens(),
             secrets=SecretBox.open(settings.server.data_dir / "secret.key"),
             background=self.background,
-            endpoint=f"unix:{self.socket_path}" if self.socket_path else public_url,
+            endpoint=self.host.endpoint,
             public_url=public_url,
             wake_scheduler=self.scheduling.set,
         )

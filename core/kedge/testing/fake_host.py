@@ -82,19 +82,21 @@ class FakeHost:
         data_dir: Path,
         *,
         public_url: str = "http://127.0.0.1:8787",
+        endpoint: str = "",
         node: str = "test",
         location: str = "local",
         blobs: BlobStore | None = None,
     ) -> None:
         """Keep files under `data_dir`; `public_url` may be set later, when a port is known.
 
-        `blobs` are in memory if not given.
+        `endpoint` is the same as `public_url` if not given; `blobs` are in memory.
         """
         self.blobs: BlobStore = MemoryBlobs() if blobs is None else blobs
         self.node = node
         self.location = location
         self.data_dir = data_dir
         self.public_url = public_url
+        self.endpoint = endpoint or public_url
         self.tokens: dict[str, Principal] = {}
         #: repositories that exist; `None` admits every one of the caller's account
         self.repos: set[Repo] | None = None

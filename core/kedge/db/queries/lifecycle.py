@@ -33,6 +33,7 @@ class Claim:
     attempt: int
     compute: str
     location: str
+    trusted: bool
     token: str = field(repr=False)
     token_hash: str
     deploy_token_hash: str

@@ -29,6 +29,7 @@ _WAITING: Any = (
         col(Build.wait_reason),
         col(Build.branch),
         col(Build.created_on),
+        col(Build.trusted),
     )
     .join(Account, col(Account.id) == Build.account_id)
     .join(Worker, col(Worker.id) == Build.worker_id)
@@ -67,6 +68,7 @@ class Waiting:
     wait_reason: str | None
     branch: str = ""
     created_on: int = 0
+    trusted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

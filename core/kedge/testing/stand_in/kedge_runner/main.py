@@ -19,7 +19,7 @@ def main() -> int:
     """Do one assignment: from the environment, from the file that it names, or from standard input."""
     line, path = os.environ.pop("KEDGE_ASSIGNMENT", ""), os.environ.pop("KEDGE_ASSIGNMENT_FILE", "")
     line = line or (Path(path).read_text(encoding="utf-8") if path else sys.stdin.readline())
-    return run(json.loads(line)) if line.strip() else 0
+    return run(json.loads(line)) if line.strip() else 4
 
 
 def run(assignment: dict[str, Any]) -> int:

@@ -1,0 +1,123 @@
+"""The engine, off the event loop, and its errors in Kedge's words."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import docker
+from docker.errors import APIError, DockerException, ImageNotFound
+from requests.exceptions import RequestException
+
+from kedge import CapacityUnavailable, ComputeError, ConfigError, StartRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kedge_docker.settings import DockerSettings
+
+T = TypeVar("T")
+
+#: calls on their way at once
+THREADS = 16
+#: seconds for one answer of the engine
+TIMEOUT = 60
+FULL = ("no space left", "cannot allocate memory", "resource temporarily unavailable", "too many open files")
+
+
+class EngineGone(CapacityUnavailable):
+    """The engine does not answer."""
+
+
+class Engine:
+    """A connection to one engine. Its methods may be called from the event loop alone."""
+
+    def __init__(self, settings: DockerSettings) -> None:
+        """Connect to nothing yet."""
+        self._settings = settings
+        self._threads = ThreadPoolExecutor(THREADS, "kedge-docker")
+        self._api: docker.APIClient | None = None
+
+    async def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a method of the SDK's low-level client. Raises as it does, or `EngineGone`."""
+        return await self.run(partial(_call, method, *args, **kwargs))
+
+    async def run(self, work: Callable[[docker.APIClient], T]) -> T:
+        """Call `work` with the client, in a thread. Raises as `work` does, or `EngineGone`."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._guarded, work)
+
+    def _guarded(self, work: Callable[[docker.APIClient], T]) -> T:
+        try:
+            return work(self._connected())
+        except (RequestException, OSError) as error:
+            # its connections lead to an engine that is no more
+            raise EngineGone(f"the Docker engine at {self._settings.engine} does not answer") from error
+
+    def _connected(self) -> docker.APIClient:
+        if self._api is None:
+            tls = self._settings.tls
+            try:
+                config = tls and docker.TLSConfig(
+                    client_cert=(str(tls.cert), str(tls.key)), ca_cert=str(tls.ca), verify=True
+                )
+                self._api = docker.APIClient(
+                    base_url=self._settings.engine,
+                    tls=config or False,
+                    timeout=TIMEOUT,
+                    version="auto",
+                    max_pool_size=THREADS * 2,
+                )
+            except DockerException as error:
+                raise _cannot_connect(self._settings.engine, error) from error
+        return self._api
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        if self._api is not None:
+            await asyncio.to_thread(self._api.close)
+        await asyncio.to_thread(self._threads.shutdown)
+
+
+def _call(method: str, *args: Any, **kwargs: Any) -> Any:
+    *arguments, api = args
+    return getattr(api, method)(*arguments, **kwargs)
+
+
+def _cannot_connect(engine: str, error: DockerException) -> Exception:
+    text = str(error)
+    if "Permission denied" in text:
+        mistake = (
+            f"compute.docker.engine: {engine} may not be used by this user; add it to the group of the "
+            "socket, and mind that whoever may use the engine is root on its machine"
+        )
+        return ConfigError([mistake])
+    if "TLS" in text or "certificate" in text:
+        return ConfigError([f"compute.docker.tls: {text}"])
+    return EngineGone(f"the Docker engine at {engine} does not answer")
+
+
+def is_missing(error: APIError) -> bool:
+    """Whether there is no such thing."""
+    return error.status_code == 404
+
+
+def is_conflict(error: APIError) -> bool:
+    """Whether something of that name is there, or is in another state."""
+    return error.status_code == 409
+
+
+def refusal(error: APIError, image: str) -> ComputeError:
+    """What a failed start means: whether another try may help, and what to do."""
+    said = str(error.explanation or error).strip()
+    if isinstance(error, ImageNotFound) or (is_missing(error) and "image" in said.lower()):
+        return StartRefused(
+            f"the Docker engine has no image {image}; build it as configs/build-image/Dockerfile tells, "
+            'pull it, or set compute.docker.pull = "missing"'
+        )
+    if any(word in said.lower() for word in FULL):
+        return CapacityUnavailable(f"the Docker engine has no room for another build ({said})")
+    if (error.status_code or 500) >= 500 and "runtime create failed" not in said:
+        return CapacityUnavailable(f"the Docker engine cannot start a build now ({said})")
+    return StartRefused(f"the Docker engine refuses the container: {said}")

@@ -1,0 +1,105 @@
+"""`[compute.docker]`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from kedge import Size
+
+MIB = 1024**2
+GIB = 1024**3
+#: the network that Kedge makes for builds: its containers cannot reach each other
+OWN_NETWORK = "kedge-builds"
+
+
+def _engine(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme == "unix" and parts.path.startswith("/"):
+        return text
+    if parts.scheme == "tcp" and parts.hostname and parts.port and not parts.path.strip("/"):
+        return text
+    raise ValueError('must be "unix:///path/to/docker.sock" or "tcp://host:port"')
+
+
+class TlsSettings(BaseModel):
+    """`[compute.docker.tls]`: how an engine at `tcp://` is known, and how Kedge is known to it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ca: Path = Field(description="The certificate that signed the engine's.")
+    cert: Path = Field(description="The certificate of Kedge.")
+    key: Path = Field(description="Its key.")
+
+
+class DockerSettings(BaseModel):
+    """Which engine, which image, and what a build may use."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: Annotated[str, AfterValidator(_engine)] = Field(
+        default="unix:///var/run/docker.sock", description="Where the engine listens."
+    )
+    tls: TlsSettings | None = Field(default=None, description="For an engine at tcp://.")
+    image: str = Field(default="kedge/build-image", min_length=1, description="The image that builds run in.")
+    pull: Literal["never", "missing"] = Field(
+        default="never", description="Whether an image that the engine does not have is pulled."
+    )
+    warm: int = Field(
+        default=1, ge=0, le=64, description="Single-use containers that wait for a job; 0 for none."
+    )
+    memory: Size = Field(default=4 * GIB, ge=16 * MIB, description="Memory of one build, with no swap.")
+    cpu: float | None = Field(
+        default=None, gt=0, description="Processors that one build may keep busy; all if not given."
+    )
+    processes: int = Field(default=1024, ge=16, description="Processes and threads of one build.")
+    open_files: int | None = Field(
+        default=None, ge=64, description="Open files of one process; as the engine has it if not given."
+    )
+    disk: Size | None = Field(
+        default=None,
+        ge=16 * MIB,
+        description="Size of the workspace, where the engine's disk has quotas or it is in memory.",
+    )
+    workspace: Literal["disk", "memory"] = Field(
+        default="disk", description="What builds work on; memory counts against the memory of the build."
+    )
+    temporary: Size = Field(default=512 * MIB, ge=MIB, description="Size of /tmp, which is in memory.")
+    user: str = Field(
+        default="1000:1000",
+        pattern=r"^[0-9]+:[0-9]+$",
+        description="User and group that builds run as, by number.",
+    )
+    network: str = Field(
+        default=OWN_NETWORK,
+        min_length=1,
+        description='Network of trusted builds: Kedge\'s own, "none", or the name of another.',
+    )
+    untrusted_network: str = Field(
+        default="none", min_length=1, description="Network of builds of code from outside."
+    )
+    runtime: str | None = Field(
+        default=None,
+        min_length=1,
+        description='OCI runtime, such as "runsc"; the engine\'s own if not given.',
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.tls is not None and not self.engine.startswith("tcp:"):
+            raise ValueError("tls is for an engine at tcp://; take it away or set engine")
+        if self.engine.startswith("tcp:") and self.tls is None:
+            host = urlsplit(self.engine).hostname
+            if host not in {"127.0.0.1", "::1", "localhost"}:
+                raise ValueError(
+                    "an engine on another machine needs [compute.docker.tls]: "
+                    "whoever reaches it without is root there"
+                )
+        if "host" in {self.network, self.untrusted_network}:
+            raise ValueError('the network "host" would open every listener of the machine to builds')
+        if self.workspace == "memory" and self.disk is None:
+            raise ValueError("a workspace in memory needs a size: set disk")
+        return self

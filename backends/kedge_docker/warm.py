@@ -1,0 +1,110 @@
+"""Containers that wait, started before anybody asks. Each is used once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from kedge import ComputeError
+
+if TYPE_CHECKING:
+    from kedge_docker.channel import Channel
+    from kedge_docker.container import Shape
+    from kedge_docker.containers import Containers
+
+log = structlog.get_logger("docker")
+
+#: seconds after which a used container is replaced: the build that has just started comes first
+REFILL_AFTER = 0.05
+#: seconds until a failed start of one is tried again
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """A container whose runner reads from `channel`."""
+
+    container_id: str
+    channel: Channel
+
+
+class WarmPool:
+    """Keeps `count` containers of one shape waiting."""
+
+    def __init__(self, containers: Containers, shape: Shape, count: int) -> None:
+        """Start nothing yet."""
+        self._containers = containers
+        self._shape = shape
+        self._count = count
+        self._ready: deque[Waiting] = deque()
+        self._filler: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def ids(self) -> set[str]:
+        """The containers that wait now."""
+        return {waiting.container_id for waiting in self._ready}
+
+    def fill(self) -> None:
+        """See to it that there are as many as there should be."""
+        if not self._closed and (self._filler is None or self._filler.done()):
+            self._filler = asyncio.create_task(self._fill())
+
+    def take(self, shape: Shape) -> Waiting | None:
+        """One that waits, if there is one of that shape."""
+        if shape != self._shape or not self._ready:
+            return None
+        # not at once: the build that has just started needs the processor more
+        asyncio.get_running_loop().call_later(REFILL_AFTER, self.fill)
+        return self._ready.popleft()
+
+    def lost(self, container_id: str) -> bool:
+        """A container has ended; whether it was one of those that wait, and is replaced."""
+        for waiting in self._ready:
+            if waiting.container_id == container_id:
+                self._ready.remove(waiting)
+                waiting.channel.close()
+                asyncio.get_running_loop().call_later(FIRST_PAUSE, self.fill)
+                return True
+        return False
+
+    async def close(self) -> None:
+        """End what waits."""
+        self._closed = True
+        if self._filler is not None:
+            self._filler.cancel()
+            await asyncio.wait([self._filler])
+        while self._ready:
+            waiting = self._ready.popleft()
+            # which ends its runner, should the engine not be there to be asked
+            waiting.channel.close()
+            await self._discard(waiting.container_id)
+
+    async def _fill(self) -> None:
+        pause = FIRST_PAUSE
+        while not self._closed and len(self._ready) < self._count:
+            creation = asyncio.ensure_future(self._containers.create(self._shape, None, {}))
+            try:
+                container_id, channel = await asyncio.shield(creation)
+            except asyncio.CancelledError:
+                await asyncio.wait([creation])
+                if creation.exception() is None:
+                    container_id, channel = creation.result()
+                    self._ready.append(Waiting(container_id=container_id, channel=channel))
+                raise
+            except ComputeError as error:
+                log.warning("no_warm_container", reason=str(error))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+            else:
+                self._ready.append(Waiting(container_id=container_id, channel=channel))
+
+    async def _discard(self, container_id: str) -> None:
+        try:
+            await self._containers.remove(container_id)
+        except ComputeError as error:
+            log.warning("warm_container_not_removed", container=container_id, reason=str(error))
