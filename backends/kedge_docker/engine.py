@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound
@@ -50,10 +52,23 @@ class Engine:
 
     def _guarded(self, work: Callable[[docker.APIClient], T]) -> T:
         try:
+            self._knock()
             return work(self._connected())
+        except APIError:
+            # an answer, though the SDK has it descend from errors of the connection
+            raise
+        except PermissionError as error:
+            raise _not_allowed(self._settings.engine) from error
         except (RequestException, OSError) as error:
-            # its connections lead to an engine that is no more
             raise EngineGone(f"the Docker engine at {self._settings.engine} does not answer") from error
+
+    def _knock(self) -> None:
+        """Raise `OSError` if nobody listens: the SDK would leave a socket behind for each such call."""
+        engine = urlsplit(self._settings.engine)
+        if engine.scheme == "unix":
+            with socket.socket(socket.AF_UNIX) as knocking:
+                knocking.settimeout(TIMEOUT)
+                knocking.connect(engine.path)
 
     def _connected(self) -> docker.APIClient:
         if self._api is None:
@@ -87,15 +102,25 @@ def _call(method: str, *args: Any, **kwargs: Any) -> Any:
 
 def _cannot_connect(engine: str, error: DockerException) -> Exception:
     text = str(error)
-    if "Permission denied" in text:
-        mistake = (
-            f"compute.docker.engine: {engine} may not be used by this user; add it to the group of the "
-            "socket, and mind that whoever may use the engine is root on its machine"
-        )
-        return ConfigError([mistake])
     if "TLS" in text or "certificate" in text:
         return ConfigError([f"compute.docker.tls: {text}"])
     return EngineGone(f"the Docker engine at {engine} does not answer")
+
+
+def _not_allowed(engine: str) -> ConfigError:
+    mistake = (
+        f"compute.docker.engine: {engine} may not be used by this user; add it to the group of the "
+        "socket, and mind that whoever may use the engine is root on its machine"
+    )
+    return ConfigError([mistake])
+
+
+def close_stream(stream: Any) -> None:
+    """End a stream of the SDK's, whose own `close` leaves a descriptor behind. Blocks."""
+    stream.close()
+    response = getattr(stream, "_response", None)
+    if response is not None:
+        response.close()
 
 
 def is_missing(error: APIError) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from docker.errors import APIError
 
-from kedge_docker.engine import EngineGone
+from kedge_docker.engine import EngineGone, close_stream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -92,7 +92,7 @@ class Watch:
             self._reached.set()
             await self._hear(stream)
         finally:
-            await asyncio.to_thread(stream.close)
+            await asyncio.to_thread(close_stream, stream)
 
     async def _hear(self, stream: Iterator[dict[str, Any]]) -> None:
         """Hear events until the stream ends; look now and then too, for a wrong clock can hide some."""

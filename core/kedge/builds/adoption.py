@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -9,7 +11,9 @@ import structlog
 from kedge.builds.buddy import BuildBuddy
 from kedge.contracts.compute import ComputeState, Scope
 from kedge.contracts.failures import Failure
+from kedge.db.clock import now_ms
 from kedge.db.queries import lifecycle
+from kedge.errors import CapacityUnavailable
 
 if TYPE_CHECKING:
     from kedge.builds.services import BuildServices
@@ -19,27 +23,50 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("adoption")
 
+#: seconds between two questions to a compute backend that does not answer
+PAUSE = 1.0
+
 
 class Adoption:
     """Brings the database and compute to agree."""
 
     def __init__(self, services: BuildServices, objects: Objects) -> None:
-        """Keep the services."""
+        """Keep the services. What was started before this moment is what can be found or lost."""
         self._services = services
         self._objects = objects
+        self._began = now_ms()
 
     async def run(self) -> None:
-        """Adopt, mourn and reap. Call once, after compute has opened and before the scheduler starts."""
-        compute = self._services.compute
-        node = self._services.settings.node.name if compute.scope is Scope.NODE else None
-        attempts = await self._services.db.read(lifecycle.unfinished_attempts, node)
-        there = {(status.build_uuid, status.attempt): status for status in await compute.list()}
-        for attempt in attempts:
+        """Adopt, mourn and reap. Call once, after compute has opened and before the scheduler starts.
+
+        Where compute does not answer, that waits until it does: nothing is lost for want of an answer.
+        """
+        await self._finish_what_was_ended()
+        try:
+            await self._compare()
+        except CapacityUnavailable as error:
+            log.warning("adoption_waits", reason=str(error))
+            self._services.background.start(self._compare_later())
+
+    async def _compare_later(self) -> None:
+        while True:
+            await asyncio.sleep(PAUSE)
+            with suppress(CapacityUnavailable):
+                return await self._compare()
+
+    async def _compare(self) -> None:
+        # in this order, so that what is started meanwhile is in the second if it is in the first
+        there = {(one.build_uuid, one.attempt): one for one in await self._services.compute.list()}
+        for attempt in await self._services.db.read(lifecycle.unfinished_attempts, self._node()):
             status = there.pop((attempt.build_uuid, attempt.number), None)
-            await self._settle(attempt, status)
+            if status is not None or attempt.started_on < self._began:
+                await self._settle(attempt, status)
         for status in there.values():
             await self._reap(status)
-        await self._finish_what_was_ended()
+
+    def _node(self) -> str | None:
+        services = self._services
+        return services.settings.node.name if services.compute.scope is Scope.NODE else None
 
     async def _settle(self, attempt: Attempt, status: ComputeStatus | None) -> None:
         buddy = self._objects.get(BuildBuddy, attempt.build_uuid)

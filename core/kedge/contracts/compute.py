@@ -148,7 +148,10 @@ class Compute(Protocol):
         ...
 
     async def list(self) -> list[ComputeStatus]:
-        """All attempts within `scope` that have not been stopped or forgotten, ended ones included."""
+        """All attempts within `scope` that have not been stopped or forgotten, ended ones included.
+
+        Raises `CapacityUnavailable` if that cannot be known now.
+        """
         ...
 
     async def forget(self, compute_id: str) -> None:

@@ -1,0 +1,82 @@
+"""Containers that wait for a job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.backends.docker.conftest import Lab
+
+
+async def test_a_job_goes_to_the_container_that_waits_and_another_takes_its_place(lab: Lab) -> None:
+    await lab.open(warm=1)
+    (first,) = await lab.waiting()
+
+    compute_id, runner = await lab.start(["wait"], trusted=True)
+
+    assert compute_id == first.id
+    name = f"kedge-{runner.hello['build_uuid']}-1"
+    assert lab.container(compute_id).name == name
+    (second,) = await lab.waiting()
+    assert second.id != first.id
+
+
+async def test_a_used_container_is_never_used_again(lab: Lab) -> None:
+    await lab.open(warm=1)
+    ids = set()
+    for _ in range(4):
+        await lab.waiting()
+        compute_id, _ = await lab.start(["exit", 0], trusted=True)
+        await lab.exits.of(compute_id)
+        await lab.compute.forget(compute_id)
+        ids.add(compute_id)
+
+    assert len(ids) == 4
+    left = {container.id for container in lab.containers()}
+    assert not left & ids
+
+
+async def test_code_from_outside_does_not_get_a_container_with_a_network(lab: Lab) -> None:
+    await lab.open(warm=1)
+    (waiting,) = await lab.waiting()
+
+    compute_id, _ = await lab.start(["wait"], trusted=False)
+
+    assert compute_id != waiting.id
+
+
+async def test_one_that_ends_waiting_is_replaced_and_a_start_in_between_succeeds(lab: Lab) -> None:
+    await lab.open(warm=1)
+    (waiting,) = await lab.waiting()
+    waiting.kill()
+    await lab.forsaken(waiting)
+
+    compute_id, _ = await lab.start(["wait"], trusted=True)
+
+    assert compute_id != waiting.id
+    (other,) = await lab.waiting()
+    assert other.id not in {waiting.id, compute_id}
+
+
+async def test_what_waits_ends_with_its_kedge(lab: Lab) -> None:
+    await lab.open(warm=2)
+    await lab.waiting(2)
+
+    await lab.compute.close()
+
+    assert lab.containers() == []
+    await lab.open()
+
+
+async def test_what_a_killed_kedge_left_waiting_is_removed(lab: Lab) -> None:
+    await lab.open(warm=1)
+    (left,) = await lab.waiting()
+    killed = lab.compute
+    await lab.exits.close()
+
+    await lab.open(warm=1)
+
+    assert left.id not in {container.id for container in lab.containers()}
+    (fresh,) = await lab.waiting()
+    assert fresh.id != left.id
+    await killed.close()
