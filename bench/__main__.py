@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from bench import blobs, logs, placement, start, throughput
+from bench import blobs, docker, logs, placement, start, throughput
 from bench.figures import as_table, save
 
 MEASUREMENTS = {
@@ -14,6 +14,7 @@ MEASUREMENTS = {
     "logs": logs.measure,
     "placement": placement.measure,
     "blobs": blobs.measure,
+    "docker": docker.measure,
 }
 
 

@@ -50,8 +50,9 @@ class BuildBuddy(DurableObject):
         except CapacityUnavailable as error:
             await self._put_back(claim.attempt, str(error))
         except StartRefused as error:
+            # compute knows that another attempt would end the same
             verdict = Verdict(outcome=Outcome.FAIL, failure=Failure.START, message=str(error))
-            await self.finish(claim.attempt, verdict)
+            await self._finish(claim.attempt, verdict)
         except Exception as error:
             log.exception("compute could not start an attempt", build=self.id, attempt=claim.attempt)
             await self._report_error(error)
@@ -160,7 +161,11 @@ class BuildBuddy(DurableObject):
         """End the attempt and with it the build. Nothing happens if the attempt has ended already."""
         if verdict.failure is not None and verdict.failure in RETRIED and await self._may_retry():
             await self.lose(attempt, verdict.failure, verdict.message)
-        elif await self._end(attempt, _last_line(verdict)):
+        else:
+            await self._finish(attempt, verdict)
+
+    async def _finish(self, attempt: int, verdict: Verdict) -> None:
+        if await self._end(attempt, _last_line(verdict)):
             await self._stop(attempt, verdict)
 
     async def lose(self, attempt: int, failure: Failure, message: str) -> None:
