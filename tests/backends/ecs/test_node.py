@@ -210,6 +210,21 @@ def test_builds_wait_with_a_reason_for_an_ecs_that_is_gone(
     assert wait_for_end(node.server, queued)["build_outcome"] == "success"
 
 
+def test_a_build_that_runs_goes_on_while_ecs_does_not_answer(
+    start: Callable[..., RunningNode], tmp_path: Path, ecs: EcsServer
+) -> None:
+    node = start()
+    queued = queue_build(node, tmp_path, "echo here; sleep 2; echo there")
+    wait_for_text(node.server, queued, "here\n")
+
+    ecs.__exit__()
+    ended = wait_for_end(node.server, queued)
+    ecs.__enter__()
+
+    assert ended["build_outcome"] == "success"
+    assert "there" in read_log(node.server, queued)
+
+
 @pytest.mark.parametrize(
     ("replaced", "said"),
     [
