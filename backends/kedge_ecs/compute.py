@@ -13,7 +13,7 @@ import structlog
 
 from kedge import CapacityUnavailable, ComputeError, ComputeState, ComputeStatus, Scope, StartRefused
 from kedge_ecs.attempt import ARN, ID, Attempt, name_in
-from kedge_ecs.service import Service
+from kedge_ecs.service import Service, StartedBefore
 from kedge_ecs.settings import EcsSettings
 from kedge_ecs.tasks import Tasks
 
@@ -134,7 +134,15 @@ class EcsCompute:
     async def _start(self, request: ComputeRequest) -> str:
         if not ID.fullmatch(request.build_uuid) or request.attempt < 0:
             raise StartRefused(f"{request.build_uuid!r} is not the id of a build")
-        task = await self._tasks.run(request, self._endpoint(request))
+        try:
+            task = await self._tasks.run(request, self._endpoint(request))
+        except StartedBefore:
+            # by a node with other settings, or by this one before they were changed
+            await self._look()
+            name = (request.build_uuid, request.attempt)
+            if name not in self._ids:
+                raise
+            return self._ids[name]
         attempt = self._keep(task["taskArn"], request.build_uuid, request.attempt)
         self._learn(attempt, task)
         return attempt.compute_id

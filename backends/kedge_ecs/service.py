@@ -55,6 +55,10 @@ ADVICE = {
 BUSY = ("RESOURCE:", "AGENT", "Capacity is unavailable", "INACTIVE_INSTANCE")
 
 
+class StartedBefore(StartRefused):
+    """Another start of the same attempt, asked for otherwise, came first."""
+
+
 class Service:
     """One client, and the threads that its calls wait in."""
 
@@ -111,6 +115,8 @@ def translate(error: ClientError | BotoCoreError) -> ComputeError:
         return CapacityUnavailable(f"ECS does not answer ({error})")
     code = error.response.get("Error", {}).get("Code", "")
     said = error.response.get("Error", {}).get("Message", "")
+    if code == "ConflictException":
+        return StartedBefore(f"the attempt was started before with other settings ({said})")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
     if code in CLOCK:
         return CapacityUnavailable(

@@ -124,6 +124,21 @@ async def test_another_node_gets_the_same_task_for_the_same_attempt(
     assert len(idle.plane.tasks()) == 1
 
 
+async def test_a_node_with_other_settings_gets_the_task_that_was_started_before(
+    idle: EcsServer, make: Callable[..., EcsCompute]
+) -> None:
+    asked = request()
+    before, after = make(), make(stop_timeout=3)
+    for node in (before, after):
+        await node.open()
+    compute_id = await before.start(asked)
+
+    assert await after.start(asked) == compute_id
+    assert len(idle.plane.tasks()) == 1
+    for node in (before, after):
+        await node.close()
+
+
 async def test_a_task_of_which_ecs_waits_is_starting_and_can_be_stopped(
     idle: EcsServer, make: Callable[..., EcsCompute]
 ) -> None:
