@@ -5,19 +5,13 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import hashlib
-import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
-from uuid import uuid4
+from typing import TYPE_CHECKING, TypeVar
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
@@ -37,8 +31,6 @@ ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "configs" / "build-image" / "from_packages.py"
 #: where both the runner and a stand-in for it can be had as an image
 RUNNERS = {"runner": ROOT / "core" / "kedge_runner", "stand-in": STAND_IN / "kedge_runner"}
-#: tenths of a second for an engine to start
-START_TRIES = 300
 CHANGES = ["USER build", "WORKDIR /workspace", "LABEL kedge.testing=1"]
 
 
@@ -148,102 +140,3 @@ def _alone(kind: str) -> Iterator[None]:
     with Path(f"/tmp/kedge-testing-{kind}.lock").open("w") as lock:  # noqa: S108  (every run shares the engine)
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-class PrivateEngine:
-    """An engine of a test's own, in its own network namespace: it may be killed and started again."""
-
-    def __init__(self, source: Engine) -> None:
-        """Nothing runs yet. Images are copied from `source`."""
-        # the paths of its sockets have to be short
-        self._folder = Path(tempfile.mkdtemp(prefix="kedge-engine-"))
-        self._source = source
-        self._namespace = f"kedge-{uuid4().hex[:8]}"
-        self._process: subprocess.Popen[bytes] | None = None
-        self.socket = self._folder / "docker.sock"
-        self.url = f"unix://{self.socket}"
-
-    def __enter__(self) -> Self:
-        """Make the namespace and start."""
-        _run("ip", "netns", "add", self._namespace)
-        _run("ip", "-n", self._namespace, "link", "set", "lo", "up")
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End it, and all that runs in it."""
-        if self.answers():
-            client = self.client()
-            for container in client.containers.list(all=True):
-                container.remove(v=True, force=True)
-            client.close()
-        self.kill(signal.SIGTERM)
-        _run("ip", "netns", "delete", self._namespace)
-        # it mounts its folder on itself, which only the table of mounts shows
-        if str(self._folder) in Path("/proc/mounts").read_text():
-            _run("umount", "--recursive", str(self._folder / "data"))
-        shutil.rmtree(self._folder)
-
-    def start(self) -> None:
-        """Start it, and return when it answers."""
-        with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(self._command(), stdout=log, stderr=log, start_new_session=True)
-        for _ in range(START_TRIES):
-            if self.answers():
-                return
-            assert self._process.poll() is None, (self._folder / "log").read_text()[-2000:]
-            time.sleep(0.1)
-        raise AssertionError((self._folder / "log").read_text()[-2000:])
-
-    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
-        """End it. Containers end too, unless it is killed: then they go on until it is started again."""
-        if self._process is None:
-            return
-        self._process.send_signal(number)
-        self._process.wait(30)
-        self._process = None
-        if number == signal.SIGKILL:
-            self._kill_containerd()
-
-    def _kill_containerd(self) -> None:
-        """The next start would wait for the old one to end, or for whoever has its number now."""
-        record = self._folder / "exec" / "containerd" / "containerd.pid"
-        pid = int(record.read_text())
-        if b"containerd" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            os.kill(pid, signal.SIGKILL)
-        record.unlink()
-
-    def answers(self) -> bool:
-        """Whether it does."""
-        with socket.socket(socket.AF_UNIX) as knocking:
-            try:
-                knocking.connect(str(self.socket))
-            except OSError:
-                return False
-        # it listens before it answers
-        self.client().close()
-        return True
-
-    def client(self) -> docker.DockerClient:
-        """A fresh connection. Raises `DockerException`."""
-        return docker.DockerClient(base_url=self.url, timeout=30, version="auto")
-
-    def copy(self, image: str) -> str:
-        """Bring an image of the machine's engine here."""
-        client = self.client()
-        client.images.load(b"".join(self._source.client.images.get(image).save(named=True)))
-        client.close()
-        return image
-
-    def _command(self) -> list[str]:
-        folder = self._folder
-        return [
-            # `ip netns exec` would hide the cgroups
-            *("nsenter", f"--net=/var/run/netns/{self._namespace}", "/usr/sbin/dockerd", "--host", self.url),
-            *("--data-root", str(folder / "data"), "--exec-root", str(folder / "exec")),
-            *("--pidfile", str(folder / "pid"), "--live-restore=false"),
-        ]
-
-
-def _run(*argv: str) -> None:
-    subprocess.run(argv, check=True, capture_output=True)

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import docker
 
     from kedge import ComputeRequest
-    from kedge_docker.door import Door
 
 
 class Channel:
@@ -47,16 +46,15 @@ class Channel:
             self._stream.close()
 
 
-def assignment_of(request: ComputeRequest, door: Door) -> bytes:
-    """What a runner reads: one line of JSON."""
-    by_door = request.endpoint.startswith(UNIX)
+def assignment_of(request: ComputeRequest, endpoint: str) -> bytes:
+    """What a runner that finds Kedge at `endpoint` reads: one line of JSON."""
     assignment = {
-        "endpoint": door.endpoint if by_door else request.endpoint,
+        "endpoint": endpoint,
         "token": request.token,
         "build_uuid": request.build_uuid,
         "attempt": request.attempt,
         "workspace": WORKSPACE,
         # git and other tools cannot speak to a Unix socket
-        "relay": by_door,
+        "relay": endpoint.startswith(UNIX),
     }
     return json.dumps(assignment).encode() + b"\n"

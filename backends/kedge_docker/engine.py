@@ -82,7 +82,7 @@ class Engine:
                     tls=config or False,
                     timeout=TIMEOUT,
                     version="auto",
-                    max_pool_size=THREADS * 2,
+                    max_pool_size=THREADS,
                 )
             except DockerException as error:
                 raise _cannot_connect(self._settings.engine, error) from error

@@ -9,6 +9,8 @@ from kedge import StartRefused
 
 #: the Kedge whose container it is: several may share one engine
 OWNER = "kedge.owner"
+#: the Kedge whose service it is in a swarm, which all its nodes are
+CLUSTER = "kedge.cluster"
 BUILD = "kedge.build"
 ATTEMPT = "kedge.attempt"
 #: it was started before there was a job for it; labels cannot be changed, so its name tells the attempt

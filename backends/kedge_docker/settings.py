@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from kedge import Size
+from kedge import Duration, Size
 
 MIB = 1024**2
 GIB = 1024**3
@@ -40,6 +40,10 @@ class DockerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    mode: Literal["containers", "swarm"] = Field(
+        default="containers",
+        description="Containers of this engine, or services on whatever node of its swarm has room.",
+    )
     engine: Annotated[str, AfterValidator(_engine)] = Field(
         default="unix:///var/run/docker.sock", description="Where the engine listens."
     )
@@ -80,6 +84,22 @@ class DockerSettings(BaseModel):
     )
     untrusted_network: str = Field(
         default="none", min_length=1, description="Network of builds of code from outside."
+    )
+    cluster: str = Field(
+        default="kedge",
+        pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$",
+        description="In a swarm: whose services they are; each Kedge that shares it needs a name of its own.",
+    )
+    constraints: tuple[str, ...] = Field(
+        default=(), description='In a swarm: which nodes may be used, such as "node.labels.builds==yes".'
+    )
+    location_label: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
+        description="In a swarm: the node label that holds the location which placement chose.",
+    )
+    stop_grace: Duration = Field(
+        default=10.0, ge=0, description="In a swarm: time between asking a build to end and killing it."
     )
     runtime: str | None = Field(
         default=None,

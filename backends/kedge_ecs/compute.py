@@ -39,7 +39,7 @@ class EcsCompute:
 
     name: ClassVar[str] = "ecs"
     Settings: ClassVar[type[BaseModel]] = EcsSettings
-    scope: ClassVar[Scope] = Scope.CLUSTER
+    scope: Scope = Scope.CLUSTER
     adopts: ClassVar[bool] = True
 
     def __init__(self, settings: EcsSettings, host: Host) -> None:

@@ -49,7 +49,7 @@ class ProcessCompute:
 
     name: ClassVar[str] = "process"
     Settings: ClassVar[type[BaseModel]] = ProcessSettings
-    scope: ClassVar[Scope] = Scope.NODE
+    scope: Scope = Scope.NODE
     adopts: ClassVar[bool] = True
 
     def __init__(self, settings: ProcessSettings, host: Host, *, runner: RunnerCode | None = None) -> None:

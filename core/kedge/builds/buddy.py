@@ -68,6 +68,7 @@ class BuildBuddy(DurableObject):
             endpoint=self.services.endpoint,
             token=claim.token,
             trusted=claim.trusted,
+            location=claim.location,
             labels={"kedge.build": claim.build_uuid, "kedge.attempt": str(claim.attempt)},
         )
 

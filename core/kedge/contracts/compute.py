@@ -76,6 +76,8 @@ class ComputeRequest:
     token: str = field(repr=False)
     trusted: bool = False
     image: str | None = None
+    #: the location that placement chose
+    location: str = ""
     limits: Limits = field(default_factory=Limits)
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -105,12 +107,16 @@ class Compute(Protocol):
     name: ClassVar[str]
     #: the model of its own config table
     Settings: ClassVar[type[BaseModel]]
-    scope: ClassVar[Scope]
     #: whether a running attempt survives the end of the node that started it
     adopts: ClassVar[bool]
 
     def __init__(self, settings: Any, host: Host) -> None:
         """Keep `settings`; do no work yet."""
+        ...
+
+    @property
+    def scope(self) -> Scope:
+        """What this instance sees; a class attribute where it is always the same."""
         ...
 
     async def open(self) -> None:

@@ -32,6 +32,9 @@ class ComputeSuite:
     the folder `STAND_IN`; it calls the test at the request's endpoint and does what it is told.
     """
 
+    #: attempts after which a backend has opened what it keeps open, such as pools of connections
+    settling = 3
+
     @pytest.fixture(autouse=True)
     def stand_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Whoever looks for `kedge_runner` finds the stand-in."""
@@ -388,7 +391,7 @@ class ComputeSuite:
             await compute.forget(compute_id)
             await orders.hang_up(request)
 
-        for _ in range(3):
+        for _ in range(self.settling):
             await one()
         before = open_descriptors()
         for _ in range(10):

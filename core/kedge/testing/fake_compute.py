@@ -62,7 +62,7 @@ class FakeCompute:
 
     name: ClassVar[str] = "fake"
     Settings: ClassVar[type[BaseModel]] = FakeSettings
-    scope: ClassVar[Scope] = Scope.CLUSTER
+    scope: Scope = Scope.CLUSTER
     adopts: ClassVar[bool] = True
 
     def __init__(

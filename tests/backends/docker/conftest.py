@@ -12,6 +12,7 @@ from kedge import ComputeRequest
 from kedge.testing.fake_host import FakeHost
 from kedge.testing.orders import PATIENCE, Caller, Exits, Orders
 from kedge_docker.compute import DockerCompute
+from kedge_docker.container_compute import ContainerCompute
 from kedge_docker.settings import DockerSettings
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tests.docker_engine import Engine
 
     from kedge import ComputeStatus
+    from kedge_docker.warm import WarmPool
 
 
 class Lab:
@@ -41,6 +43,12 @@ class Lab:
         await self.compute.open()
         self.exits = Exits(self.compute)
         return self.compute
+
+    @property
+    def pool(self) -> WarmPool:
+        place = self.compute._place
+        assert isinstance(place, ContainerCompute)
+        return place._pool
 
     async def close(self) -> None:
         await self.compute.close()
@@ -75,14 +83,14 @@ class Lab:
         """The containers that wait, once there are `count`."""
         found = await self.engine.when(lambda: self._waiting(count))
         async with asyncio.timeout(PATIENCE):
-            while {container.id for container in found} != self.compute._pool.ids:
+            while {container.id for container in found} != self.pool.ids:
                 found = await asyncio.to_thread(self._waiting, count)
         return found
 
     async def forsaken(self, container: Container) -> None:
         """Return once the backend knows that a container waits no longer."""
         async with asyncio.timeout(PATIENCE):
-            while container.id in self.compute._pool.ids:
+            while container.id in self.pool.ids:
                 await asyncio.to_thread(container.reload)
 
     def _waiting(self, count: int) -> list[Container]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from tests.docker_engine import PrivateEngine
+from tests.private_engine import PrivateEngine
 
 from kedge.cli.workers import create_worker
 from kedge.testing.node import (

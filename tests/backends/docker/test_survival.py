@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.backends.docker.conftest import Lab
-from tests.docker_engine import PrivateEngine
+from tests.private_engine import PrivateEngine
 
 from kedge import CapacityUnavailable, ComputeState, ExitCause
 from kedge.testing.orders import Orders
@@ -141,7 +141,7 @@ async def test_an_attempt_whose_kedge_died_before_its_job_was_given_says_so(lab:
     (waiting,) = await lab.waiting()
     request = lab.request()
     waiting.rename(f"kedge-{request.build_uuid}-1")
-    compute._pool._ready.popleft().channel.close()
+    lab.pool._ready.popleft().channel.close()
     await asyncio.to_thread(waiting.wait)
     await compute.close()
 

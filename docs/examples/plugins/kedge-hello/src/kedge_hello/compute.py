@@ -23,7 +23,7 @@ class HelloCompute:
 
     name: ClassVar[str] = "hello"
     Settings: ClassVar[type[BaseModel]] = HelloSettings
-    scope: ClassVar[Scope] = Scope.NODE
+    scope: Scope = Scope.NODE
     adopts: ClassVar[bool] = False
 
     def __init__(self, settings: HelloSettings, host: Host) -> None:

@@ -1,0 +1,205 @@
+"""Attempts as services of a swarm."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import structlog
+from docker.errors import APIError
+
+from kedge import CapacityUnavailable, ConfigError, Scope, StartRefused
+from kedge_docker.attempt import Attempt
+from kedge_docker.channel import assignment_of
+from kedge_docker.engine import EngineGone, refusal
+from kedge_docker.engine_compute import EngineCompute
+from kedge_docker.labels import AttemptName
+from kedge_docker.services import Services
+
+if TYPE_CHECKING:
+    from kedge import ComputeRequest, Host
+    from kedge_docker.settings import DockerSettings
+
+log = structlog.get_logger("docker")
+
+#: a swarm tells nobody what becomes of tasks on other nodes: seconds between two questions
+POLL = 0.5
+#: with nothing to ask for, it is only looked whether the manager answers
+IDLE_POLL = 10.0
+#: seconds for a manager to find a node, before a start counts as begun all the same
+PATIENCE = 20.0
+OVER = frozenset({"complete", "failed", "shutdown", "rejected", "orphaned", "remove"})
+BEGUN = frozenset({"preparing", "starting", "running"}) | OVER
+NO_MANAGER = (
+    "compute.docker.mode: the engine manages no swarm; run `docker swarm init` there, or set engine to that "
+    "of a manager"
+)
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class SwarmCompute(EngineCompute):
+    """Runs each attempt as a service with one task, on whatever node of the swarm has room."""
+
+    scope = Scope.CLUSTER
+
+    def __init__(self, settings: DockerSettings, host: Host) -> None:
+        """Keep `settings`."""
+        super().__init__(settings, host)
+        self._services = Services(self._engine, settings)
+        self._wake = asyncio.Event()
+
+    async def open(self) -> None:
+        """Adopt what runs; a manager that does not answer is waited for later.
+
+        Raises `ConfigError` if the engine is no manager of a swarm.
+        """
+        with suppress(EngineGone):
+            if not await self._services.is_manager():
+                raise ConfigError([NO_MANAGER])
+            await self._look()
+        self._poller = asyncio.create_task(self._poll())
+
+    async def forget(self, compute_id: str) -> None:
+        """Remove the service of an ended attempt, and its secret. One that still runs is left alone."""
+        attempt = self._attempts.get(compute_id)
+        if attempt is None or attempt.end is None:
+            return
+        self._drop(attempt)
+        try:
+            await self._services.remove(compute_id, attempt.name)
+        except EngineGone as error:
+            log.warning("service_not_removed", service=compute_id, reason=str(error))
+
+    async def close(self) -> None:
+        """Let go of everything; running attempts go on."""
+        self._poller.cancel()
+        await asyncio.wait([self._poller])
+        await super().close()
+
+    async def _start(self, name: AttemptName, request: ComputeRequest) -> str:
+        assignment = assignment_of(request, self._endpoint(request))
+        if not request.trusted and self._settings.untrusted_network == "none":
+            raise StartRefused(
+                "code from outside would need a network to reach Kedge from a swarm; make one that leads "
+                "nowhere else and set compute.docker.untrusted_network"
+            )
+        try:
+            service_id = await self._services.create(name, request, assignment)
+        except APIError as error:
+            raise refusal(error, request.image or self._settings.image) from error
+        attempt = Attempt(compute_id=service_id, name=name)
+        try:
+            await self._begun(service_id)
+        except EngineGone:
+            pass  # it was accepted: what becomes of it is seen when the manager is back
+        except BaseException:
+            await self._services.remove(service_id, name)
+            raise
+        self._keep(attempt)
+        self._wake.set()
+        return service_id
+
+    async def _begun(self, service_id: str) -> None:
+        """Return once a node has taken the task. Raises `StartRefused` or `CapacityUnavailable`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while True:
+                    status = (await self._services.tasks()).get(service_id, {}).get("Status", {})
+                    if _has_begun(status, self._settings.image):
+                        return
+                    await asyncio.sleep(POLL / 5)
+
+    def _endpoint(self, request: ComputeRequest) -> str:
+        """Where any node of the swarm reaches Kedge."""
+        url = self._host.public_url if request.endpoint.startswith("unix:") else request.endpoint
+        if urlsplit(url).hostname in LOOPBACK:
+            raise StartRefused(
+                f"the nodes of a swarm cannot reach {url}; set server.public_url to where they reach Kedge"
+            )
+        return url
+
+    async def _look(self) -> None:
+        services = {service["ID"]: service for service in await self._services.list()}
+        for service_id, service in services.items():
+            name = AttemptName.read(service["Spec"]["Name"])
+            if name is None or service_id in self._attempts or name in self._starts:
+                continue
+            self._keep(Attempt(compute_id=service_id, name=name))
+        await self._settle_all()
+        for attempt in [one for one in self._attempts.values() if one.compute_id not in services]:
+            self._tell(attempt.finish(None))
+        self._looked = True
+
+    async def _poll(self) -> None:
+        """Ask for the tasks as long as some have not ended."""
+        gone = False
+        while True:
+            live = any(attempt.end is None for attempt in self._attempts.values())
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), POLL if live or gone else IDLE_POLL)
+            self._wake.clear()
+            try:
+                await (self._settle_all() if self._looked and not gone else self._look())
+            except (EngineGone, APIError) as error:
+                if not gone:
+                    log.warning("engine_gone", reason=str(error))
+                gone = True
+            else:
+                gone = False
+
+    async def _settle_all(self) -> None:
+        """See which attempts have ended."""
+        live = [attempt for attempt in self._attempts.values() if attempt.end is None]
+        if not live:
+            return
+        tasks = await self._services.tasks()
+        nodes = await self._services.nodes() if any(map(_is_abandoned, tasks.values())) else {}
+        for attempt in live:
+            task = tasks.get(attempt.compute_id)
+            if task is None:
+                # a task that was to end goes once it has; one that is not there yet comes
+                self._tell(attempt.finish({"ExitCode": 0}) if attempt.stopping else None)
+            elif task["Status"]["State"] in OVER:
+                self._tell(attempt.finish(_state(task["Status"])))
+            elif _is_abandoned(task) and nodes.get(task.get("NodeID", "")) == "down":
+                self._tell(attempt.finish({"ExitCode": 0, "Error": "its node is down"}))
+
+    async def _stop(self, attempt: Attempt, grace: float) -> None:
+        attempt.stopping = attempt.stopping or attempt.end is None
+        while attempt.end is None:
+            try:
+                await self._services.end(attempt.compute_id)
+                break
+            except EngineGone:
+                await asyncio.sleep(POLL)
+        self._wake.set()
+        await attempt.ended.wait()
+        attempt.stopped = True
+
+
+def _has_begun(status: dict[str, Any], image: str) -> bool:
+    said = status.get("Err") or ""
+    if status.get("State") == "rejected":
+        if "No such image" in said:
+            raise StartRefused(f"a node of the swarm has no image {image}, and cannot pull it: {said}")
+        raise CapacityUnavailable(f"a node of the swarm refused the build: {said}")
+    if status.get("State") == "pending" and said:
+        raise CapacityUnavailable(f"the swarm has no room for the build: {said}")
+    return status.get("State") in BEGUN
+
+
+def _is_abandoned(task: dict[str, Any]) -> bool:
+    """Whether the manager wants it ended and no node says that it has."""
+    return task["DesiredState"] == "shutdown" and task["Status"]["State"] not in OVER
+
+
+def _state(status: dict[str, Any]) -> dict[str, Any]:
+    """A task's status in the words of a container's state."""
+    code = status.get("ContainerStatus", {}).get("ExitCode", 0)
+    said = status.get("Err") or ""
+    # which says no more than the exit code
+    failed = said.startswith("task: non-zero exit")
+    lost = status["State"] in {"rejected", "orphaned"} or (said and not failed)
+    return {"ExitCode": code, "Error": said if lost else ""}

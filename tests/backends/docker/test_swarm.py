@@ -1,0 +1,253 @@
+"""Builds as services of a swarm of two engines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+from tests.docker_swarm import Swarm, swarm_of_two
+
+from kedge import CapacityUnavailable, ComputeRequest, ConfigError, ExitCause, Limits, StartRefused
+from kedge.testing.compute import ComputeSuite
+from kedge.testing.fake_host import FakeHost
+from kedge.testing.orders import Exits, Orders
+from kedge_docker.compute import DockerCompute
+from kedge_docker.settings import DockerSettings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+    from tests.docker_engine import Engine
+
+    from kedge import Compute
+
+
+class SwarmOrders(Orders):
+    """Called by containers at an address that is the same on every node."""
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        self.endpoint = Swarm.endpoint
+        return self
+
+
+@pytest.fixture(scope="module")
+def swarm(engine: Engine) -> Iterator[Swarm]:
+    with swarm_of_two(engine, engine.stand_in) as swarm:
+        yield swarm
+
+
+@pytest.fixture
+async def orders(swarm: Swarm, tmp_path: Path) -> AsyncIterator[Orders]:
+    socket = tmp_path / "orders.sock"
+    with swarm.door(socket):
+        async with SwarmOrders(f"unix:{socket}") as orders:
+            yield orders
+
+
+@pytest.fixture
+def make(swarm: Swarm, engine: Engine, tmp_path: Path) -> Iterator[Callable[..., DockerCompute]]:
+    """Makes a backend of a cluster of the test's own."""
+
+    def make(**changed: Any) -> DockerCompute:
+        settings = {
+            "mode": "swarm",
+            "engine": swarm.manager.url,
+            "image": engine.stand_in,
+            "memory": "128 MiB",
+            "untrusted_network": "kedge-builds",
+            "cluster": tmp_path.name[:40].lower().replace("_", "-").strip("-"),
+            "stop_grace": "1 s",
+        }
+        return DockerCompute(DockerSettings.model_validate(settings | changed), FakeHost(tmp_path))
+
+    yield make
+    client = swarm.manager.client()
+    services: Any = client.services
+    for service in services.list():
+        service.remove()
+    for secret in client.secrets.list():
+        secret.remove()
+    client.close()
+
+
+class TestSwarm(ComputeSuite):
+    # the SDK keeps a connection for each of the last 25 addresses
+    settling = 12
+
+    @pytest.fixture
+    async def orders(self, orders: Orders) -> Orders:
+        return orders
+
+    @pytest.fixture
+    def make_compute(self, make: Callable[..., DockerCompute]) -> Callable[[], Compute]:
+        return make
+
+
+def request_of(**fields: Any) -> ComputeRequest:
+    new = {"build_uuid": "b-1", "attempt": 1, "token": "sesame-token", "endpoint": Swarm.endpoint}
+    return ComputeRequest(**{**new, **fields})
+
+
+@pytest.fixture
+async def compute(make: Callable[..., DockerCompute]) -> AsyncIterator[DockerCompute]:
+    compute = make()
+    await compute.open()
+    yield compute
+    await compute.close()
+
+
+async def test_attempts_spread_over_both_nodes(compute: DockerCompute, orders: Orders, swarm: Swarm) -> None:
+    requests = [request_of(build_uuid=f"b-{number}") for number in range(4)]
+    await asyncio.gather(*[compute.start(request) for request in requests])
+    for request in requests:
+        (await orders.caller(request)).order(["wait"])
+
+    counts = [len(engine.client().containers.list()) for engine in (swarm.manager, swarm.worker)]
+
+    assert counts == [2, 2]
+
+
+async def test_no_description_of_a_service_shows_the_token(
+    compute: DockerCompute, orders: Orders, swarm: Swarm
+) -> None:
+    request = request_of()
+    service_id = await compute.start(request)
+    runner = await orders.caller(request)
+    assert runner.hello["token"] == request.token
+
+    client = swarm.manager.client()
+    api: Any = client.api
+    described = [api.inspect_service(service_id), api.tasks(), api.secrets()]
+    containers = [
+        one for engine in (swarm.manager, swarm.worker) for one in engine.client().containers.list()
+    ]
+    described += [container.attrs for container in containers]
+    described += [container.top() for container in containers]
+    client.close()
+
+    assert request.token not in json.dumps(described)
+    assert request.token not in json.dumps(runner.hello["environ"])
+
+
+async def test_what_is_forgotten_leaves_neither_service_nor_secret(
+    compute: DockerCompute, orders: Orders, swarm: Swarm
+) -> None:
+    request = request_of()
+    exits = Exits(compute)
+    service_id = await compute.start(request)
+    (await orders.caller(request)).order(["exit", 0])
+    await exits.of(service_id)
+
+    await compute.forget(service_id)
+
+    client = swarm.manager.client()
+    assert client.services.list() == []
+    assert client.secrets.list() == []
+    client.close()
+    await exits.close()
+
+
+async def test_a_build_is_shut_in_as_in_a_container_of_one_engine(
+    compute: DockerCompute, orders: Orders, swarm: Swarm
+) -> None:
+    request = request_of(limits=Limits(memory_bytes=64 << 20, processes=64))
+    await compute.start(request)
+    (await orders.caller(request)).order(["wait"])
+    engines = (swarm.manager, swarm.worker)
+    (container,) = [one for engine in engines for one in engine.client().containers.list()]
+
+    status: Any = container.exec_run(["cat", "/proc/1/status"]).output
+
+    lines = dict(line.split(":\t", 1) for line in status.decode().splitlines() if ":\t" in line)
+    assert lines["Uid"].split() == ["1000"] * 4
+    assert {lines[key] for key in ("CapEff", "CapBnd", "CapPrm")} == {"0" * 16}
+    assert container.exec_run(["touch", "/written"]).exit_code != 0
+    assert container.exec_run(["touch", "/workspace/written"]).exit_code == 0
+    assert container.attrs["HostConfig"]["Memory"] == 64 << 20
+    assert container.attrs["HostConfig"]["PidsLimit"] == 64
+
+
+@pytest.mark.parametrize(
+    ("settings", "fields", "word"),
+    [
+        ({"constraints": ["node.labels.nowhere==here"]}, {}, "no suitable node"),
+        ({}, {"limits": Limits(memory_bytes=1 << 50)}, "insufficient resources"),
+        ({"location_label": "kedge.location"}, {"location": "mars"}, "no suitable node"),
+    ],
+)
+async def test_a_swarm_without_room_makes_builds_wait_and_tells_why(
+    make: Callable[..., DockerCompute], swarm: Swarm, settings: Any, fields: Any, word: str
+) -> None:
+    compute = make(**settings)
+    await compute.open()
+
+    with pytest.raises(CapacityUnavailable, match=word):
+        await compute.start(request_of(**fields))
+
+    client = swarm.manager.client()
+    assert client.services.list() == []
+    assert client.secrets.list() == []
+    client.close()
+    await compute.close()
+
+
+async def test_a_missing_image_is_refused_for_good(make: Callable[..., DockerCompute]) -> None:
+    compute = make(image="kedge-testing/no-such-image:1")
+    await compute.open()
+
+    with pytest.raises(StartRefused, match="no image kedge-testing/no-such-image:1"):
+        await compute.start(request_of())
+
+    assert await compute.list() == []
+    await compute.close()
+
+
+async def test_an_address_that_nodes_cannot_reach_is_refused(compute: DockerCompute) -> None:
+    with pytest.raises(StartRefused, match=r"server\.public_url"):
+        await compute.start(request_of(endpoint="unix:/run/kedge.sock"))
+
+
+async def test_an_engine_without_a_swarm_is_a_mistake_of_the_config(
+    make: Callable[..., DockerCompute], engine: Engine, swarm: Swarm
+) -> None:
+    for url in (engine.url, swarm.worker.url):
+        with pytest.raises(ConfigError, match="docker swarm init"):
+            await make(engine=url).open()
+
+
+async def test_a_build_whose_node_dies_is_told_as_lost(engine: Engine, tmp_path: Path) -> None:
+    with swarm_of_two(engine, engine.stand_in) as swarm:
+        socket = tmp_path / "orders.sock"
+        with swarm.door(socket):
+            async with SwarmOrders(f"unix:{socket}") as orders:
+                await _kill_its_node(engine, swarm, orders, tmp_path)
+
+
+async def _kill_its_node(engine: Engine, swarm: Swarm, orders: Orders, folder: Path) -> None:
+    settings = {
+        "mode": "swarm",
+        "engine": swarm.manager.url,
+        "image": engine.stand_in,
+        "constraints": ["node.role==worker"],
+        "untrusted_network": "kedge-builds",
+    }
+    compute = DockerCompute(DockerSettings.model_validate(settings), FakeHost(folder))
+    await compute.open()
+    exits = Exits(compute)
+    request = request_of()
+    service_id = await compute.start(request)
+    (await orders.caller(request)).order(["ignore"])
+
+    await asyncio.to_thread(swarm.worker.kill)
+
+    async with asyncio.timeout(45):
+        status = await asyncio.shield(exits._expected(service_id))
+    assert status.cause is ExitCause.INFRASTRUCTURE
+    assert "node" in status.detail
+    await asyncio.to_thread(swarm.worker.start)
+    await exits.close()
+    await compute.close()
