@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from uuid import uuid4
@@ -50,6 +51,7 @@ class PrivateEngine:
                 container.remove(v=True, force=True)
             client.close()
         self.kill(signal.SIGTERM)
+        self._kill_shims()
         run("ip", "netns", "delete", self.namespace)
         # it mounts its folder on itself, which only the table of mounts shows
         if str(self._folder) in Path("/proc/mounts").read_text():
@@ -84,6 +86,18 @@ class PrivateEngine:
         if b"containerd" in Path(f"/proc/{pid}/cmdline").read_bytes():
             os.kill(pid, signal.SIGKILL)
         record.unlink()
+
+    def _kill_shims(self) -> None:
+        """An engine that was killed while it started a container forgets who holds it."""
+        for process in Path("/proc").iterdir():
+            with suppress(OSError):
+                if (
+                    process.name.isdigit()
+                    and str(self._folder).encode() in (process / "cmdline").read_bytes()
+                ):
+                    children = (process / "task" / process.name / "children").read_text().split()
+                    for pid in (*children, process.name):
+                        os.kill(int(pid), signal.SIGKILL)
 
     def answers(self) -> bool:
         """Whether it does."""
