@@ -40,6 +40,10 @@ TRUSTED = (
     "builds run on this machine as the user of Kedge, with no wall between: use this backend for code that "
     "you trust, and a container backend for any other"
 )
+OUTSIDE = (
+    "the build is of code from outside, by somebody who may not write to the repository, and the process "
+    "backend has no wall around a build: use a container backend, or allow it by compute.process.untrusted"
+)
 #: runners that are tried for one start, should they die waiting
 TRIES = 3
 
@@ -83,6 +87,8 @@ class ProcessCompute:
 
     async def start(self, request: ComputeRequest) -> str:
         """Order a waiting runner to run this attempt."""
+        if not (request.trusted or self._settings.untrusted):
+            raise StartRefused(OUTSIDE)
         name = folder_name(request.build_uuid, request.attempt)
         if name in self._ids:
             return self._ids[name]

@@ -17,6 +17,10 @@ class ProcessSettings(BaseModel):
     warm: int = Field(
         default=1, ge=0, le=64, description="Single-use runners that wait for a job; 0 starts an interpreter."
     )
+    untrusted: bool = Field(
+        default=False,
+        description="Run code from outside too, as from forks: with every right of Kedge's user.",
+    )
     nice: int = Field(default=5, ge=0, le=19, description="How much builds give way to everything else.")
     memory: Size | None = Field(default=None, description="Memory of one build, where cgroups allow it.")
     processes: int | None = Field(default=None, ge=8, description="Processes of one build, likewise.")

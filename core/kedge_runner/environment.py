@@ -9,7 +9,7 @@ from kedge_runner.processes import MARKER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from kedge_runner.job import Job
+    from kedge_runner.job import Deploy, Job
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -51,12 +51,12 @@ def ci_variables(job: Job) -> dict[str, str]:
     return {prefix + name: value for prefix in ("WORKERS_CI", "KEDGE_CI") for name, value in values.items()}
 
 
-def deploy_environment(job: Job) -> dict[str, str]:
+def deploy_environment(job: Job, deploy: Deploy) -> dict[str, str]:
     """What the deploy phase sees besides: how to reach Kedge."""
     environment = {
-        "KEDGE_URL": job.deploy.url,
-        "KEDGE_TOKEN": job.deploy.token,
-        "KEDGE_ACCOUNT": job.deploy.account,
+        "KEDGE_URL": deploy.url,
+        "KEDGE_TOKEN": deploy.token,
+        "KEDGE_ACCOUNT": deploy.account,
         "KEDGE_WORKER": job.worker,
     }
     if not job.is_production:

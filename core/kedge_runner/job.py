@@ -39,8 +39,11 @@ class Job:
         self.branch: Final[str] = data["branch"]
         self.commit_hash: Final[str] = data["commit_hash"]
         self.is_production: Final[bool] = data["is_production"]
+        #: False for code of somebody who may not write to the repository
+        self.trusted: Final[bool] = data["trusted"]
         self.clone: Final = Clone(data["clone"])
-        self.deploy: Final = Deploy(data["deploy"])
+        #: `None` where the build may not deploy
+        self.deploy: Final = Deploy(data["deploy"]) if data["deploy"] else None
         self.root_directory: Final[str] = data["root_directory"]
         self.build_command: Final[str] = data["build_command"]
         self.deploy_command: Final[str] = data["deploy_command"]
@@ -55,7 +58,8 @@ class Job:
     @property
     def secrets(self) -> list[str]:
         """Everything that may never be shown."""
-        return [*self._secrets, self.clone.password, self.deploy.token]
+        deploy = [self.deploy.token] if self.deploy else []
+        return [*self._secrets, self.clone.password, *deploy]
 
     def names_of(self, values: set[str]) -> list[str]:
         """The secret variables that have one of these values."""

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from kedge_runner.watch import Watch
 
 
+OUTSIDE = (
+    "Not trusted: whoever sent this commit may not write to the repository. It gets no secret variables, "
+    "saves no cache and deploys nothing"
+)
+
+
 class Phases:
     """Runs the phases in order; `done` tells of each how long it took and how it ended."""
 
@@ -72,6 +78,8 @@ class Phases:
             self.done.append({"name": name, "started_ms": started, "duration_ms": took, "outcome": outcome})
 
     def _initialize(self) -> None:
+        if not self._job.trusted:
+            self._log.say(OUTSIDE)
         self._environment = base_environment(self._workspace, self._job)
         self._log.say("Success: Finished initializing build environment")
 
@@ -116,11 +124,15 @@ class Phases:
         self._execute(command, self._environment, "user")
         self._log.say("Success: Build command completed")
 
-    def _deploy(self) -> None:
-        command = self._job.deploy_command
+    def _deploy(self) -> str | None:
+        command, deploy = self._job.deploy_command, self._job.deploy
+        if deploy is None:
+            self._log.say("Not deployed: this build is not trusted, and its deploy command was not run")
+            return "skipped"
         self._log.say(f"Executing user deploy command: {command}")
-        self._execute(command, self._environment | deploy_environment(self._job), "user")
+        self._execute(command, self._environment | deploy_environment(self._job, deploy), "user")
         self._log.say("Success: Deploy command completed")
+        return None
 
     def _execute(self, text: str, environment: dict[str, str], failure: str) -> None:
         kills = out_of_memory_kills()

@@ -90,6 +90,8 @@ class Describer:
             repo=self._repo,
             branch=move.branch,
             commit_hash=move.new,
+            # every object of a hosted repository was pushed by somebody with the right to write to it
+            trusted=True,
             before=move.old,
             commit_message=look.message,
             author=look.author,

@@ -203,6 +203,7 @@ def kedge(tmp_path: Path, source: Path, commit: str) -> Iterator[FakeKedge]:
         "branch": "main",
         "commit_hash": commit,
         "is_production": True,
+        "trusted": True,
         "clone": {"url": source.as_uri(), "username": "", "password": "", "local_path": str(source / ".git")},
         "root_directory": "/",
         "build_command": "",

@@ -11,7 +11,7 @@ from sqlmodel import col, select
 from starlette.requests import Request
 
 from kedge.contracts.host import Principal
-from kedge.db.tables import Account, ApiToken, Attempt
+from kedge.db.tables import Account, ApiToken, Attempt, Build
 from kedge.errors import Forbidden, InvalidInput, NotFound, Unauthorized
 from kedge.tokens import hash_token
 
@@ -126,16 +126,18 @@ def _api_token(session: Session, token_hash: str) -> Principal | None:
 
 def _deploy_token(session: Session, token_hash: str) -> Principal:
     row = session.exec(
-        select(Attempt, Account)
+        select(Attempt, Account, Build.trusted)
         .join(Account, col(Account.id) == Attempt.account_id)
+        .join(Build, col(Build.id) == Attempt.build_id)
         .where(Attempt.deploy_token_hash == token_hash, col(Attempt.ended_on).is_(None))
     ).one_or_none()
     if row is None:
         raise Unauthorized("the token is not known, or no longer good")
-    attempt, account = row
+    attempt, account, trusted = row
     return Principal(
         account_id=account.id,
         account_name=account.name,
         token_name=f"build {attempt.build_uuid[:8]}",
+        can_write=trusted,
         build_uuid=attempt.build_uuid,
     )

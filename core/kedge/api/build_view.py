@@ -86,6 +86,7 @@ def _extra(request: Request, view: BuildView) -> ExtraShape:
             for attempt in view.attempts
         ],
         "is_production": build.is_production,
+        "trusted": build.trusted,
         "exit_code": build.exit_code,
         "failure": _failure(build.failure, build.failure_message),
         "message": build.failure_message,

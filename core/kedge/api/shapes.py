@@ -273,6 +273,7 @@ class ExtraShape(TypedDict):
     attempt: int
     attempts: list[AttemptShape]
     is_production: bool
+    trusted: bool
     exit_code: int | None
     failure: FailureShape | None
     message: str | None

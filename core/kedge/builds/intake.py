@@ -150,7 +150,7 @@ def _queue(session: Session, queued: Queued, build: Build, skipped: str | None) 
     if skipped is not None:
         lifecycle.stop(build, Verdict(outcome=Outcome.SKIPPED, message=skipped), build.created_on)
     elif build.source == PUSH:
-        for older in queries.waiting_builds(session, build.trigger_uuid, build.branch):
+        for older in queries.waiting_builds(session, build):
             message = f"Superseded by {build.commit_hash[:12]}."
             lifecycle.stop(older, Verdict(outcome=Outcome.SKIPPED, message=message), build.created_on)
             queued.superseded.append(older.build_uuid)

@@ -44,6 +44,11 @@ class JobRows:
     trigger: Trigger
 
     @property
+    def known_variables(self) -> list[TriggerVariable]:
+        """The variables that the build may know: code from outside learns no secret."""
+        return [row for row in self.variables if self.build.trusted or not row.is_secret]
+
+    @property
     def cache(self) -> dict[str, Any] | None:
         """What the runner is told of caches; `None` where they are off."""
         if not self.trigger.build_caching_enabled:
@@ -58,9 +63,10 @@ async def make_job(services: BuildServices, build_uuid: str, attempt: int, token
     """
     rows = await services.db.read(_read, build_uuid, attempt)
     build = rows.build
-    deploy_token = derive_token(token, "deploy")
-    source = await services.forges[rows.repo.forge].clone_source(rows.repo, token=deploy_token)
-    variables = {row.key: services.secrets.decrypt(row.value) for row in rows.variables}
+    # it clones and it deploys; what it may do is asked of the build each time
+    lesser = derive_token(token, "deploy")
+    source = await services.forges[rows.repo.forge].clone_source(rows.repo, token=lesser)
+    variables = {row.key: services.secrets.decrypt(row.value) for row in rows.known_variables}
     return {
         "build_uuid": build_uuid,
         "attempt": attempt,
@@ -70,6 +76,7 @@ async def make_job(services: BuildServices, build_uuid: str, attempt: int, token
         "branch": build.branch,
         "commit_hash": build.commit_hash,
         "is_production": build.is_production,
+        "trusted": build.trusted,
         "clone": {
             "url": source.url,
             "username": source.username,
@@ -80,8 +87,10 @@ async def make_job(services: BuildServices, build_uuid: str, attempt: int, token
         "build_command": build.snapshot["build_command"],
         "deploy_command": build.snapshot["deploy_command"],
         "variables": variables,
-        "secrets": [variables[row.key] for row in rows.variables if row.is_secret],
-        "deploy": {"url": services.public_url, "token": deploy_token, "account": rows.account},
+        "secrets": [variables[row.key] for row in rows.known_variables if row.is_secret],
+        "deploy": {"url": services.public_url, "token": lesser, "account": rows.account}
+        if build.trusted
+        else None,
         "preview_alias": None if build.is_production else alias_of_branch(build.branch, rows.worker),
         "cache": rows.cache,
         "timeout": services.settings.builds.timeout,

@@ -77,6 +77,8 @@ def _print_build(build: dict[str, Any]) -> None:
     say(f"  worker   {extra['worker']}  (attempt {extra['attempt']})")
     message = metadata["commit_message"].partition("\n")[0]
     say(f"  commit   {metadata['commit_hash'][:12]} on {metadata['branch']}  {message}")
+    if not extra["trusted"]:
+        say("  trust    none: sent by somebody who may not write to the repository, and so not deployed")
     say(f"  queued   {ago(build['created_on'])}, took {took(build['initializing_on'], build['stopped_on'])}")
     for phase in extra.get("phases") or []:
         say(f"  {phase['name']:<12} {phase['duration_ms'] / 1000:8.2f} s  {phase['outcome']}")

@@ -30,17 +30,18 @@ class Push:
     """One branch moved to a commit. A delivery may hold several."""
 
     repo: Repo
-    #: without `refs/heads/`
+    #: without `refs/heads/`; of a pull request from a fork a name that no branch here has, as `pull/7`
     branch: str
     commit_hash: str
+    #: whether who caused it may write to the repository; False for a pull request from a fork. The forge's
+    #: own word for who it was, never what a commit says of its author
+    trusted: bool
     before: str | None = None
     commit_message: str = ""
     author: str = ""
     #: paths that changed, or `None` if not known (then path rules are not applied)
     changed_paths: tuple[str, ...] | None = None
     commit_count: int = 1
-    #: False if somebody caused it who may not write to the repository, as by a pull request from a fork
-    trusted: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +118,10 @@ class Forge(Protocol):
         ...
 
     async def resolve(self, repo: Repo, revision: str) -> Push:
-        """The branch or commit `revision` as if it had just been pushed. Raises `NotFound`."""
+        """The branch or commit `revision` as if it had just been pushed. Raises `NotFound`.
+
+        Trusted only if it is on a branch of this repository itself: some forges find commits of forks too.
+        """
         ...
 
     async def list_folder(self, repo: Repo, commit_hash: str, folder: str) -> tuple[str, ...]:
@@ -133,7 +137,10 @@ class Forge(Protocol):
         ...
 
     async def clone_source(self, repo: Repo, *, token: str) -> CloneSource:
-        """How the runner of an attempt clones; `token` is the attempt's own."""
+        """How the runner of an attempt clones; `token` is the attempt's own.
+
+        Code of anybody may see what this returns: it reads this repository and does nothing else.
+        """
         ...
 
     async def report_status(self, report: BuildReport) -> None:

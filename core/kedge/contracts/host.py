@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Principal:
     """Who a token speaks for.
 
-    `build_uuid` is set for the token of one attempt: it may read its own repository and deploy its
-    own worker, and nothing else.
+    `build_uuid` is set for the token of one attempt: it may read its own repository and, of a trusted build,
+    deploy its own worker, and nothing else.
     """
 
     account_id: str

@@ -34,6 +34,8 @@ class ComputeSuite:
 
     #: attempts after which a backend has opened what it keeps open, such as pools of connections
     settling = 3
+    #: whether requests are of trusted builds; for a backend that refuses any other
+    trusted = False
 
     @pytest.fixture(autouse=True)
     def stand_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,6 +83,7 @@ class ComputeSuite:
                 "attempt": 1,
                 "endpoint": orders.endpoint,
                 "token": uuid4().hex,
+                "trusted": self.trusted,
             }
             return ComputeRequest(**{**new, **fields})
 

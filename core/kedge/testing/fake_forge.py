@@ -68,7 +68,7 @@ class FakeForge:
         history = self.repos.setdefault(repo, {}).setdefault(branch, [])
         before = history[-1].commit_hash if history else None
         commit_hash = hashlib.sha1(uuid4().bytes, usedforsecurity=False).hexdigest()
-        fields = {"author": "A. Tester <a@example.com>", "before": before, **known}
+        fields = {"author": "A. Tester <a@example.com>", "before": before, "trusted": True, **known}
         push = Push(repo=repo, branch=branch, commit_hash=commit_hash, commit_message=message, **fields)
         history.append(push)
         self.files[repo, commit_hash] = dict(files or {})
@@ -105,7 +105,7 @@ class FakeForge:
             return None
         repo = Repo(forge=self.name, owner=owner, name=name)
         push = self._find(repo, branch, commit_hash)
-        pushes = (push or Push(repo=repo, branch=branch, commit_hash=commit_hash),)
+        pushes = (push or Push(repo=repo, branch=branch, commit_hash=commit_hash, trusted=False),)
         return Delivery(forge=self.name, delivery_id=delivery_id, pushes=pushes)
 
     async def resolve(self, repo: Repo, revision: str) -> Push:

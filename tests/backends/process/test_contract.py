@@ -18,19 +18,25 @@ if TYPE_CHECKING:
     from kedge import Compute
 
 
-class TestWarm(ComputeSuite):
+class ProcessSuite(ComputeSuite):
+    """The backend has no walls, and so refuses builds that are not trusted."""
+
+    trusted = True
+
+
+class TestWarm(ProcessSuite):
     @pytest.fixture
     def make_compute(self, tmp_path: Path) -> Callable[[], Compute]:
         return lambda: ProcessCompute(ProcessSettings(), FakeHost(tmp_path))
 
 
-class TestCold(ComputeSuite):
+class TestCold(ProcessSuite):
     @pytest.fixture
     def make_compute(self, tmp_path: Path) -> Callable[[], Compute]:
         return lambda: ProcessCompute(ProcessSettings(warm=0), FakeHost(tmp_path))
 
 
-class TestLimited(ComputeSuite):
+class TestLimited(ProcessSuite):
     @pytest.fixture
     def make_compute(self, tmp_path: Path) -> Callable[[], Compute]:
         settings = ProcessSettings.model_validate({"memory": "1 GiB", "processes": 100, "cpu": 1.5})

@@ -32,6 +32,16 @@ async def test_an_id_that_is_none_is_refused(lab: Lab, build_uuid: str) -> None:
     assert await compute.list() == []
 
 
+async def test_code_from_outside_is_refused_until_the_config_allows_it(lab: Lab) -> None:
+    compute = await lab.open()
+    with pytest.raises(StartRefused, match=r"no wall .* compute\.process\.untrusted"):
+        await compute.start(lab.request(trusted=False))
+    assert await compute.list() == []
+
+    await lab.reopen(untrusted=True)
+    assert (await lab.run(["exit", 3], trusted=False)).exit_code == 3
+
+
 async def test_a_request_too_large_for_a_message_is_refused(lab: Lab) -> None:
     compute = await lab.open()
     with pytest.raises(StartRefused, match="too large"):

@@ -66,9 +66,12 @@ def command_of(pid: int) -> processes.Process:
                 return process
 
 
+FIELDS = ("build_uuid", "attempt", "endpoint", "token", "trusted")
+
+
 async def other_kedge(lab: Lab, request: ComputeRequest) -> tuple[asyncio.subprocess.Process, list[Any]]:
     """Another Kedge that starts the request; returns it and `[compute id, waiting runner, fork server]`."""
-    fields = {name: getattr(request, name) for name in ("build_uuid", "attempt", "endpoint", "token")}
+    fields = {name: getattr(request, name) for name in FIELDS}
     argv = [sys.executable, "-c", KEDGE, str(lab.folder), str(STAND_IN), json.dumps(fields)]
     kedge = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
     assert kedge.stdout is not None

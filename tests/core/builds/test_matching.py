@@ -32,6 +32,7 @@ def push(*paths: str, message: str = "", commits: int = 1) -> Push:
         repo=Repo(forge="git", owner="o", name="r"),
         branch="main",
         commit_hash="0" * 40,
+        trusted=True,
         commit_message=message,
         changed_paths=paths,
         commit_count=commits,

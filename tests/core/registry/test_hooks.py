@@ -99,7 +99,8 @@ async def test_hook_kedge_startup(site: Site, host: FakeHost) -> None:
 
 async def test_hook_kedge_push_received(site: Site) -> None:
     registry, plugin = site.load("@hookimpl\ndef kedge_push_received(event): calls.append(event)")
-    push = Push(repo=Repo(forge="git", owner="default", name="hello"), branch="main", commit_hash="c")
+    repo = Repo(forge="git", owner="default", name="hello")
+    push = Push(repo=repo, branch="main", commit_hash="c", trusted=True)
     await registry.push_received(event := PushReceived(push=push, build_uuids=("b",)))
     assert plugin.calls == [event]
 

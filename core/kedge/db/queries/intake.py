@@ -88,6 +88,7 @@ TOKEN_NAMES = select(col(BuildToken.uuid), col(BuildToken.name)).where(
 WAITING_BUILDS = (
     select(Build)
     .where(col(Build.trigger_uuid) == bindparam("trigger"), col(Build.branch) == bindparam("branch"))
+    .where(col(Build.trusted) == bindparam("trusted"))
     .where(col(Build.status) == "queued", col(Build.claimed_on).is_(None))
 )
 
@@ -146,9 +147,10 @@ def check_connected(connection: RepoConnection) -> None:
         )
 
 
-def waiting_builds(session: Session, trigger_uuid: str, branch: str) -> list[Build]:
-    """Builds of a trigger and branch that wait for their turn."""
-    return list(session.execute(WAITING_BUILDS, {"trigger": trigger_uuid, "branch": branch}).scalars())
+def waiting_builds(session: Session, newer: Build) -> list[Build]:
+    """Builds that wait for their turn and that `newer` makes needless: same trigger, branch and trust."""
+    values = {"trigger": newer.trigger_uuid, "branch": newer.branch, "trusted": newer.trusted}
+    return list(session.execute(WAITING_BUILDS, values).scalars())
 
 
 def _complete(session: Session, rows: list[tuple[Trigger, RepoConnection]]) -> list[Target]:

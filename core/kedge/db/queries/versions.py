@@ -37,11 +37,14 @@ def account(session: Session, account_id: str) -> Account:
 def deploying_build(session: Session, build_uuid: str, worker: Worker) -> Build:
     """The build whose token deploys `worker`.
 
-    Raises `Forbidden` for another worker's build, `StaleAttempt` for one that has ended or shall.
+    Raises `Forbidden` for another worker's build and for one that is not trusted, `StaleAttempt` for one
+    that has ended or shall.
     """
     build = session.exec(select(Build).where(Build.build_uuid == build_uuid)).one_or_none()
     if build is None or (build.account_id, build.worker_id) != (worker.account_id, worker.id):
         raise Forbidden("the token of a build deploys the worker of that build and no other")
+    if not build.trusted:
+        raise Forbidden("code of somebody who may not write to the repository is built and not deployed")
     if build.status == "stopped" or build.cancel_requested:
         raise StaleAttempt(f"build {build_uuid} has ended or was cancelled: it deploys nothing any more")
     return build
