@@ -55,6 +55,9 @@ class ProcessCompute:
     Settings: ClassVar[type[BaseModel]] = ProcessSettings
     scope: Scope = Scope.NODE
     adopts: ClassVar[bool] = True
+    #: told at the start
+    warning: ClassVar[str] = TRUSTED
+    too_large: ClassVar[str] = "the request is too large; endpoint and token are meant to be short"
 
     def __init__(self, settings: ProcessSettings, host: Host, *, runner: RunnerCode | None = None) -> None:
         """Keep `settings`; `runner` is what to run instead of `kedge_runner`."""
@@ -70,7 +73,7 @@ class ProcessCompute:
 
     async def open(self) -> None:
         """Adopt what runs, start what will wait. Raises `ConfigError` if the folder cannot be used."""
-        log.warning("trusted_code_only", note=TRUSTED)
+        log.warning("trusted_code_only", note=self.warning)
         # removing a large workspace must not hold up a start
         self._removers = ThreadPoolExecutor(2, "kedge-process-remove")
         self._boot = await asyncio.to_thread(boot_id)
@@ -178,19 +181,22 @@ class ProcessCompute:
 
     def _order(self, request: ComputeRequest, tenant: Tenant) -> bytes:
         folder = str(self._folders.root / tenant.name)
-        assignment = {
-            "endpoint": request.endpoint,
-            "token": request.token,
-            "build_uuid": request.build_uuid,
-            "attempt": request.attempt,
-            "workspace": f"{folder}/work",
-        }
+        assignment = self._assignment(request, f"{folder}/work")
         quota = quota_for(self._settings, request.limits)
         order: Order = {"folder": folder, "marker": tenant.name, "quota": quota, "assignment": assignment}
         data = json.dumps(order).encode()
         if len(data) > MOST:
-            raise StartRefused("the request is too large; endpoint and token are meant to be short")
+            raise StartRefused(self.too_large)
         return data
+
+    def _assignment(self, request: ComputeRequest, workspace: str) -> dict[str, Any]:
+        return {
+            "endpoint": request.endpoint,
+            "token": request.token,
+            "build_uuid": request.build_uuid,
+            "attempt": request.attempt,
+            "workspace": workspace,
+        }
 
     async def _adopt(self, tenant: Tenant) -> None:
         pidfd = open_pidfd(tenant.pid, tenant.start) if tenant.boot == self._boot else None

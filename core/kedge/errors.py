@@ -18,16 +18,22 @@ KedgeError
 │   ├── StoreRefused       permanent: the bucket, the rights or the clock have to be set right
 │   ├── StoreUnavailable   for now: the store is gone, overloaded or full
 │   └── BlobDamaged        the bytes are not the ones that were stored
-└── ComputeError
-    ├── StartRefused       permanent: starting again gives the same answer
-    └── CapacityUnavailable  for now: the same start may work later
+├── ComputeError
+│   ├── StartRefused       permanent: starting again gives the same answer
+│   └── CapacityUnavailable  for now: the same start may work later
+└── ServingError           no instance of a worker can take the request
+    ├── InstanceFailed     none starts: `probes` and `tail` tell what was seen of the last one
+    └── Overloaded         all are busy, and too many requests wait or this one has waited too long
 
 `code` is stable and is what the REST envelope carries; the message says what to do next.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class KedgeError(Exception):
@@ -171,3 +177,36 @@ class CapacityUnavailable(ComputeError):
     """There is no room now; the same start may work later. The message is the wait reason."""
 
     code = 12072
+
+
+class ServingError(KedgeError):
+    """No instance of a worker can take the request."""
+
+    code = 12090
+    status = 503
+
+
+class InstanceFailed(ServingError):
+    """No instance of the version starts, or stays."""
+
+    code = 12091
+    status = 502
+
+    def __init__(
+        self, reason: str, *, probes: Sequence[str] = (), tail: str = "", retry_after: float = 0.0
+    ) -> None:
+        """`probes` are the last answers to "are you up?", `tail` is the end of what it printed.
+
+        `retry_after` are the seconds until another start is tried.
+        """
+        self.reason = reason
+        self.probes = tuple(probes)
+        self.tail = tail
+        self.retry_after = retry_after
+        super().__init__(reason)
+
+
+class Overloaded(ServingError):
+    """All instances are busy."""
+
+    code = 12092

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kedge.contracts.log_store import LogChunk, LogKey, LogStore
     from kedge.contracts.placement import Placement
     from kedge.contracts.request_placement import RequestPlacement
+    from kedge.contracts.runtime import Runtime
 
 PROJECT = "kedge"
 
@@ -34,6 +35,11 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 @hookspec
 def kedge_register_compute() -> Sequence[type[Compute]]:  # type: ignore[empty-body]
     """Return classes that run builds; `[compute] use` names one."""
+
+
+@hookspec
+def kedge_register_runtime() -> Sequence[type[Runtime]]:  # type: ignore[empty-body]
+    """Return classes that run deployed workers; `[runtime] use` names one."""
 
 
 @hookspec

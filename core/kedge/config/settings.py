@@ -208,6 +208,32 @@ class ComputeSettings(WithTables):
     use: PluginName = Field(default="process", description="The compute backend.")
 
 
+class RuntimeSettings(WithTables):
+    """`[runtime]`: where deployed workers run, and how many instances of them."""
+
+    use: PluginName | None = Field(
+        default=None, description="The runtime; what builds run on, if not given and it has one."
+    )
+    start_timeout: Positive = Field(
+        default=30.0, description="Time for a new instance to answer its first request."
+    )
+    idle_timeout: Positive = Field(
+        default=300.0, description="An instance that served nothing for so long is ended."
+    )
+    stop_grace: Annotated[Duration, Field(ge=0)] = Field(
+        default=10.0, description="Time between asking an instance to end and killing it."
+    )
+    drain_timeout: Positive = Field(
+        default=60.0, description="Time for requests in flight to end once a version no longer serves."
+    )
+    concurrency: int = Field(
+        default=50, ge=1, le=10_000, description="Requests that one instance works on at once."
+    )
+    max_instances: int = Field(default=4, ge=1, le=1000, description="Instances of one version on this node.")
+    queue: int = Field(default=200, ge=0, description="Requests of one version that wait for an instance.")
+    queue_timeout: Positive = Field(default=60.0, description="The longest that a request waits for one.")
+
+
 class BlobSettings(WithTables):
     """`[blobs]`: where files are kept."""
 
@@ -259,6 +285,7 @@ class Settings(Table):
     node: NodeSettings = Field(default_factory=NodeSettings)
     builds: BuildSettings = Field(default_factory=BuildSettings)
     compute: ComputeSettings = Field(default_factory=ComputeSettings)
+    runtime: RuntimeSettings = Field(default_factory=RuntimeSettings)
     blobs: BlobSettings = Field(default_factory=BlobSettings)
     logs: LogSettings = Field(default_factory=LogSettings)
     forges: ForgeSettings = Field(default_factory=ForgeSettings)

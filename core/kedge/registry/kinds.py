@@ -10,6 +10,7 @@ from kedge.contracts.compute import Compute
 from kedge.contracts.forge import Forge
 from kedge.contracts.log_store import LogStore
 from kedge.contracts.placement import Placement
+from kedge.contracts.runtime import Runtime
 
 if TYPE_CHECKING:
     from kedge.config import Settings
@@ -29,6 +30,8 @@ class Kind:
     noun: str
     #: names that Kedge itself has and the node hands in
     reserved: frozenset[str] = frozenset()
+    #: the section whose choice counts here too if nothing is chosen, where it names such a class
+    follows: str = ""
 
     def tables(self, settings: Settings) -> WithTables:
         """The section."""
@@ -37,12 +40,26 @@ class Kind:
 
     def chosen(self, settings: Settings) -> tuple[str, ...]:
         """The names that the settings choose."""
-        value: str | tuple[str, ...] = getattr(self.tables(settings), self.key)
-        return (value,) if isinstance(value, str) else value
+        value: str | tuple[str, ...] | None = getattr(self.tables(settings), self.key)
+        if value is None:
+            value = getattr(getattr(settings, self.follows), self.key)
+        return (value,) if isinstance(value, str) else value or ()
+
+    def is_left_open(self, settings: Settings) -> bool:
+        """Whether nothing is chosen: then it is no mistake if there is no such class."""
+        return getattr(self.tables(settings), self.key) is None
 
 
 COMPUTE = Kind(
     section="compute", key="use", hook="kedge_register_compute", contract=Compute, noun="compute backend"
+)
+RUNTIME = Kind(
+    section="runtime",
+    key="use",
+    hook="kedge_register_runtime",
+    contract=Runtime,
+    noun="runtime",
+    follows="compute",
 )
 BLOBS = Kind(section="blobs", key="use", hook="kedge_register_blobs", contract=BlobStore, noun="blob store")
 LOGS = Kind(section="logs", key="use", hook="kedge_register_log_store", contract=LogStore, noun="log store")
@@ -55,4 +72,4 @@ PLACEMENT = Kind(
     noun="placement strategy",
     reserved=frozenset({"capacity"}),
 )
-KINDS = (COMPUTE, BLOBS, LOGS, FORGES, PLACEMENT)
+KINDS = (COMPUTE, RUNTIME, BLOBS, LOGS, FORGES, PLACEMENT)

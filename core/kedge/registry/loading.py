@@ -129,7 +129,7 @@ def _take(kind: Kind, cls: Any, plugin: Installed, classes: dict[str, Registered
 def _not_found(kind: Kind, settings: Settings, loaded: Loaded) -> Iterator[str]:
     classes = loaded.classes[kind.section]
     for name in kind.chosen(settings):
-        if name in classes or name in kind.reserved or name in loaded.broken:
+        if name in classes or name in kind.reserved or name in loaded.broken or kind.is_left_open(settings):
             continue
         if name in loaded.installed:
             message = f'the plugin "{name}" has no {kind.noun} of that name; there is: {choices(classes)}'

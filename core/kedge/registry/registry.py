@@ -10,7 +10,7 @@ from kedge.config import mistakes_of, read
 from kedge.errors import ConfigError, KedgeError, PluginError
 from kedge.registry.events import Events
 from kedge.registry.hooks import REGISTERS
-from kedge.registry.kinds import BLOBS, COMPUTE, FORGES, LOGS, PLACEMENT, Kind
+from kedge.registry.kinds import BLOBS, COMPUTE, FORGES, LOGS, PLACEMENT, RUNTIME, Kind
 from kedge.registry.loading import Loaded, Registered, load_plugins, read_table
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kedge.contracts.log_store import LogStore
     from kedge.contracts.placement import Placement
     from kedge.contracts.request_placement import RequestPlacement
+    from kedge.contracts.runtime import Runtime
     from kedge.registry.installed import Installed
 
 
@@ -79,6 +80,14 @@ class Registry(Events):
         """The compute backend, not yet opened."""
         compute: Compute = self._build(COMPUTE, settings.compute.use, settings, host)
         return compute
+
+    def build_runtime(self, settings: Settings, host: Host) -> Runtime | None:
+        """What runs deployed workers, not yet opened; `None` if this node runs none."""
+        (name,) = RUNTIME.chosen(settings)
+        if RUNTIME.is_left_open(settings) and name not in self._classes[RUNTIME.section]:
+            return None
+        runtime: Runtime = self._build(RUNTIME, name, settings, host)
+        return runtime
 
     def build_blobs(self, settings: Settings, host: Host) -> BlobStore:
         """The blob store, not yet opened."""

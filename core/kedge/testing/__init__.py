@@ -2,7 +2,7 @@
 
 import sys
 
-SUITES = ("blobs", "compute", "forge", "log_store")
+SUITES = ("blobs", "compute", "forge", "log_store", "runtime")
 
 # Outside of pytest nobody reads assertions, and importing it would cost a tenth of a second.
 if "pytest" in sys.modules:

@@ -77,6 +77,10 @@ class AcmeForge(Base):
     async def clone_source(self, repo, *, token): ...
     async def report_status(self, report): ...
 
+class AcmeRuntime(Base):
+    kinds = frozenset()
+    async def start(self, request): ...
+
 class AcmePlacement(Base):
     def approve(self, request, candidate): ...
     def order(self, request, candidates): return candidates
@@ -84,6 +88,8 @@ class AcmePlacement(Base):
 
 @hookimpl
 def kedge_register_compute(): return [AcmeCompute]
+@hookimpl
+def kedge_register_runtime(): return [AcmeRuntime]
 @hookimpl
 def kedge_register_blobs(): return [AcmeBlobs]
 @hookimpl
@@ -137,7 +143,9 @@ class Site:
 
     def settings(self, *plugins: str, backend: str = "acme", **sections: Any) -> Settings:
         """Settings in which every class is the one of `backend`."""
-        chosen: dict[str, Any] = {name: {"use": backend} for name in ("compute", "blobs", "logs", "forges")}
+        chosen: dict[str, Any] = {
+            name: {"use": backend} for name in ("compute", "runtime", "blobs", "logs", "forges")
+        }
         for section, values in sections.items():
             chosen[section] = chosen.get(section, {}) | values
         return Settings.model_validate({"plugins": plugins, **chosen})

@@ -194,7 +194,7 @@ def test_settings_and_plugins_tell_their_mistakes_together(site: Site, tmp_path:
 
 def test_settings_and_plugins_without_a_mistake_are_handed_out(site: Site) -> None:
     site.install_whole()
-    sections = site.settings().model_dump(include={"compute", "blobs", "logs", "forges"})
+    sections = site.settings().model_dump(include={"compute", "runtime", "blobs", "logs", "forges"})
     settings, registry = load_and_register(None, {"KEDGE_PLUGINS": "acme"}, sections)
     assert settings.compute.use == "acme"
     assert [plugin.label for plugin in registry.plugins] == ['plugin "acme" (acme-acme 1.2)']

@@ -35,6 +35,24 @@ def test_hook_kedge_register_compute(site: Site, host: FakeHost) -> None:
     assert (type(compute).__name__, compute.settings.speed, compute.host) == ("AcmeCompute", 3, host)
 
 
+def test_hook_kedge_register_runtime(site: Site, host: FakeHost) -> None:
+    site.install_whole()
+    runtime: Any = Registry.load(site.settings()).build_runtime(site.settings(), host)
+    assert (type(runtime).__name__, runtime.host) == ("AcmeRuntime", host)
+
+
+def test_workers_run_where_builds_do_if_nobody_chooses(site: Site, host: FakeHost) -> None:
+    site.install_whole()
+    settings = site.settings(runtime={"use": None})
+    assert type(Registry.load(settings).build_runtime(settings, host)).__name__ == "AcmeRuntime"
+
+
+def test_workers_run_nowhere_if_nobody_chooses_and_compute_has_no_runtime(site: Site, host: FakeHost) -> None:
+    site.install_whole(change="return [AcmeRuntime]", to="return []")
+    settings = site.settings(runtime={"use": None})
+    assert Registry.load(settings).build_runtime(settings, host) is None
+
+
 def test_hook_kedge_register_blobs(site: Site, host: FakeHost) -> None:
     site.install_whole()
     blobs = Registry.load(site.settings()).build_blobs(site.settings(), host)

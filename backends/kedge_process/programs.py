@@ -1,0 +1,62 @@
+"""Programs under supervisors: the way of builds, used for anything else that listens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from kedge import ComputeRequest
+from kedge_process.compute import ProcessCompute
+from kedge_process.plan import RunnerCode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kedge import Host
+    from kedge_process.settings import ProcessSettings
+
+TRUSTED = (
+    "workers run on this machine as the user of Kedge, with no wall between: use this runtime for code that "
+    "you trust, and a container runtime for any other"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program(ComputeRequest):
+    """A program to start. `output` is a FIFO."""
+
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str] = field(repr=False)
+    #: to start in; without one, an empty folder of its own
+    directory: Path | None
+    output: Path
+
+
+class Programs(ProcessCompute):
+    """Starts programs, each as an attempt of its own."""
+
+    warning: ClassVar[str] = TRUSTED
+    too_large: ClassVar[str] = "variables and secrets are too large: all together they may have 60 KiB"
+
+    def __init__(self, settings: ProcessSettings, host: Host) -> None:
+        """Start programs instead of runners."""
+        # the fork server is of the package `guard`, and finds the module there
+        code = RunnerCode(folder=str(Path(__file__).parent), module="guard.program")
+        super().__init__(settings, host, runner=code)
+
+    async def end_all(self) -> None:
+        """End every program, those of an earlier node too."""
+        for status in await self.list():
+            await self.stop(status.compute_id, grace=0)
+            await self.forget(status.compute_id)
+
+    def _assignment(self, request: ComputeRequest, workspace: str) -> dict[str, Any]:
+        assert isinstance(request, Program)  # noqa: S101  (nothing else is started here)
+        return {
+            "workspace": workspace,
+            "arguments": request.arguments,
+            "environment": {"HOME": workspace, "TMPDIR": workspace, **request.environment},
+            "directory": str(request.directory or workspace),
+            "output": str(request.output),
+        }

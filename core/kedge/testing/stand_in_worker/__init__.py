@@ -1,0 +1,1 @@
+"""A folder that instances are given in the contract suite."""

@@ -1,0 +1,135 @@
+"""The instances of deployed versions on this node, lent to requests."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kedge.workers.pool import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from kedge.config.settings import RuntimeSettings
+    from kedge.errors import InstanceFailed
+    from kedge.workers.pool import Member, Starter
+    from kedge.workers.runnable import Runnable
+
+
+class Lease:
+    """An instance for one request, until the request ends."""
+
+    def __init__(self, member: Member, version_id: str) -> None:
+        """It counts as a request in flight already."""
+        self._member = member
+        self.version_id = version_id
+
+    @property
+    def address(self) -> str:
+        """Where the instance listens: `host:port`, or `unix:/path`."""
+        return self._member.instance.address
+
+    @property
+    def instance_id(self) -> str:
+        """Which instance it is."""
+        return self._member.instance.instance_id
+
+    @property
+    def draining(self) -> bool:
+        """Whether the instance is about to go: a connection to it is not worth keeping."""
+        return self._member.leaving.is_set()
+
+    async def drains(self) -> None:
+        """Return once the instance is about to go, or has ended: long-lived connections should end."""
+        await self._member.leaving.wait()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolState:
+    """How the instances of a version stand."""
+
+    version_id: str
+    ready: int
+    starting: int
+    in_flight: int
+    failure: InstanceFailed | None
+
+
+class Instances:
+    """Starts instances when requests come, and ends them when none come any more."""
+
+    def __init__(
+        self, starter: Starter, load: Callable[[str], Awaitable[Runnable]], settings: RuntimeSettings
+    ) -> None:
+        """`load` looks a version up by its id. Raises `NotFound`, or `Conflict` for one that cannot run."""
+        self._starter = starter
+        self._load = load
+        self._settings = settings
+        self._pools: dict[str, Pool] = {}
+        self._loading: dict[str, asyncio.Task[Pool]] = {}
+        self._closed = False
+
+    @asynccontextmanager
+    async def lease(self, version_id: str) -> AsyncIterator[Lease]:
+        """An instance of the version, counted as busy with one request more until the block is left.
+
+        The first request starts one, and waits until it answers. Raises `InstanceFailed` if none starts,
+        with what was seen of the last one, and `Overloaded` if all are busy and too many wait already, or
+        none became free in time.
+        """
+        pool = self._pools.get(version_id) or await self._pool(version_id)
+        member = await pool.take()
+        try:
+            yield Lease(member, version_id)
+        finally:
+            pool.give_back(member)
+
+    async def warm(self, version_id: str) -> None:
+        """Return once an instance of the version answers. Raises as `lease` does."""
+        async with self.lease(version_id):
+            pass
+
+    def drain(self, version_id: str) -> None:
+        """The version serves no more: its instances end when their requests have ended."""
+        pool = self._pools.get(version_id)
+        if pool is not None:
+            pool.drain()
+
+    def state(self, version_id: str) -> PoolState | None:
+        """How the version's instances stand on this node; `None` if there have been none of late."""
+        pool = self._pools.get(version_id)
+        if pool is None:
+            return None
+        return PoolState(
+            version_id=version_id,
+            ready=len(pool.members),
+            starting=pool.starting,
+            in_flight=sum(member.in_flight for member in pool.members),
+            failure=pool.failure,
+        )
+
+    async def close(self) -> None:
+        """End every instance."""
+        self._closed = True
+        await asyncio.gather(*self._loading.values(), return_exceptions=True)
+        await asyncio.gather(*[pool.close() for pool in self._pools.values()])
+        self._pools.clear()
+
+    async def _pool(self, version_id: str) -> Pool:
+        """The pool of a version. Concurrent calls look it up once."""
+        task = self._loading.get(version_id)
+        if task is None:
+            task = self._loading[version_id] = asyncio.create_task(self._make(version_id))
+            task.add_done_callback(lambda _: self._loading.pop(version_id, None))
+        pool = await asyncio.shield(task)
+        # it may have been found empty, and dropped, before this call went on
+        return self._pools.setdefault(version_id, pool)
+
+    async def _make(self, version_id: str) -> Pool:
+        pool = Pool(await self._load(version_id), self._starter, self._settings)
+        for stale in [one for one, pool in self._pools.items() if pool.empty]:
+            del self._pools[stale]
+        self._pools[version_id] = pool
+        return pool
