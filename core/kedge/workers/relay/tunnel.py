@@ -1,0 +1,240 @@
+"""WebSockets, passed through as they are: what is said in them is between visitor and program."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import FIRST_COMPLETED
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import httptools
+import structlog
+
+from kedge.errors import KedgeError
+from kedge.workers.relay.connect import connect
+from kedge.workers.relay.headers import FORWARDED, OWN
+
+if TYPE_CHECKING:
+    from kedge.workers.relay.headers import Header
+
+log = structlog.get_logger("gateway")
+
+HIGH_WATER = 256 * 1024
+#: how an answer begins that says yes
+AGREED = b"HTTP/1.1 101"
+SWITCHING = 101
+#: time for that answer
+PATIENCE = 60.0
+REFUSAL = b"HTTP/1.1 %d %b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+REASONS = {
+    404: b"Not Found",
+    426: b"Upgrade Required",
+    502: b"Bad Gateway",
+    503: b"Service Unavailable",
+    504: b"Gateway Timeout",
+}
+
+
+class Opener(Protocol):
+    """What knows where a host's program listens."""
+
+    def serves(self, host: str) -> bool:
+        """Whether a request with this `Host` header may be for a program at all."""
+        ...
+
+    async def open_tunnel(self, host: str, stack: AsyncExitStack) -> str:
+        """Where the program of a host listens, kept up until `stack` ends. Raises `KedgeError`."""
+        ...
+
+
+class _Head:
+    """The request that wants to be a WebSocket."""
+
+    def __init__(self, data: bytes) -> None:
+        self.url = b""
+        self.headers: list[Header] = []
+        parser = httptools.HttpRequestParser(self)
+        with suppress(httptools.HttpParserUpgrade):
+            parser.feed_data(data)
+        self.method = parser.get_method()
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def value(self, name: bytes) -> bytes:
+        return next((value for key, value in self.headers if key == name), b"")
+
+
+class _End(asyncio.Protocol):
+    """One side of a tunnel: what comes in here goes out there, as fast as that side takes it."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.other: _End | None = None
+        self.gone = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(high=HIGH_WATER)
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.write(data)
+
+    def eof_received(self) -> bool:
+        if (
+            self.other is not None
+            and self.other.transport is not None
+            and self.other.transport.can_write_eof()
+        ):
+            self.other.transport.write_eof()
+        return True
+
+    def pause_writing(self) -> None:
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.gone.done():
+            self.gone.set_result(None)
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.close()
+
+
+class _Program(_End):
+    """The program's side. Only its agreement opens the tunnel: without it a visitor has no line to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._first = b""
+        #: whether it agreed
+        self.agreed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is not None:
+            super().data_received(data)
+            return
+        self._first += data
+        if len(self._first) >= len(AGREED) and not self.agreed.done():
+            status = self._first[9:12]
+            self.agreed.set_result(int(status) if status.isdigit() else 502)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.agreed.done():
+            self.agreed.set_result(502)
+        super().connection_lost(exc)
+
+    def join(self, other: _End) -> None:
+        """From now on both sides hear each other."""
+        self.other, first = other, self._first
+        super().data_received(first)
+
+
+class Tunnel(_End):
+    """The visitor's side; uvicorn hands a connection over to it when a request asks for an upgrade.
+
+    Its first bytes are that request. The tunnel is open for as long as both sides are.
+    """
+
+    gateway: Opener
+
+    def __init__(self, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> None:
+        """As uvicorn makes it; `config.app` knows the gateway."""
+        super().__init__()
+        self.gateway = config.app.gateway
+        self._connections = server_state.connections
+        self._tasks = server_state.tasks
+        self._begun = False
+        self._early: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is ours."""
+        super().connection_made(transport)
+        self._connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """The request first, then what the visitor says in the tunnel."""
+        if self.other is not None:
+            super().data_received(data)
+        elif self._begun:
+            self._early.append(data)
+            if sum(map(len, self._early)) > HIGH_WATER and self.transport is not None:
+                self.transport.pause_reading()
+        else:
+            self._begun = True
+            task = asyncio.get_running_loop().create_task(self._run(_Head(data)))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The visitor has gone."""
+        self._connections.discard(self)
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The node stops."""
+        if self.transport is not None:
+            self.transport.close()
+
+    async def _run(self, head: _Head) -> None:
+        host = head.value(b"host").decode("latin-1")
+        if not self.gateway.serves(host):
+            self._refuse(426)
+            return
+        async with AsyncExitStack() as stack:
+            try:
+                address = await self.gateway.open_tunnel(host, stack)
+                program = await connect(_Program, address)
+            except KedgeError as error:
+                log.warning("tunnel_not_opened", host=host, reason=str(error))
+                self._refuse(error.status if error.status in REASONS else 502)
+                return
+            except OSError as error:
+                log.warning("tunnel_not_opened", host=host, reason=error.strerror)
+                self._refuse(502)
+                return
+            await self._go_on(program, head)
+
+    async def _go_on(self, program: _Program, head: _Head) -> None:
+        assert program.transport is not None  # noqa: S101  (connected)
+        try:
+            program.transport.write(self._request(head))
+            await asyncio.wait((program.agreed, self.gone), timeout=PATIENCE, return_when=FIRST_COMPLETED)
+            status = program.agreed.result() if program.agreed.done() else 504
+            if status != SWITCHING:
+                self._refuse(status)
+                return
+            program.join(self)
+            self.other = program
+            for data in self._early:
+                program.transport.write(data)
+            self._early.clear()
+            if self.transport is not None and not self.gone.done():
+                self.transport.resume_reading()
+            await asyncio.wait((self.gone, program.gone), return_when=FIRST_COMPLETED)
+        finally:
+            program.transport.close()
+
+    def _request(self, head: _Head) -> bytes:
+        peer = self.transport.get_extra_info("peername") if self.transport else None
+        lines = [b"%b %b HTTP/1.1" % (head.method, head.url)]
+        for name, value in head.headers:
+            if name not in FORWARDED and not name.startswith(OWN):
+                lines.append(b"%b: %b" % (name, value))
+        lines.append(
+            b"x-forwarded-for: %b" % (str(peer[0]).encode() if isinstance(peer, tuple) and peer else b"")
+        )
+        lines.append(b"x-forwarded-proto: ws")
+        return b"\r\n".join(lines) + b"\r\n\r\n"
+
+    def _refuse(self, status: int) -> None:
+        if self.transport is not None:
+            self.transport.write(REFUSAL % (status, REASONS.get(status, b"Refused")))
+            self.transport.close()

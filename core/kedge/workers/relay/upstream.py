@@ -1,0 +1,275 @@
+"""One connection to whoever answers: requests go out, one after the other, and answers come in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, cast
+
+import httptools
+
+if TYPE_CHECKING:
+    from kedge.workers.relay.headers import Header
+
+#: bytes that lie here before the sender is made to wait
+HIGH_WATER = 256 * 1024
+LOW_WATER = 64 * 1024
+LARGEST_HEAD = 64 * 1024
+MOST_HEADERS = 200
+
+
+class UpstreamClosed(Exception):
+    """The connection ended in the middle of an answer; `answered` tells whether any of it had come."""
+
+    def __init__(self, message: str, *, answered: bool) -> None:
+        """`message` is for people."""
+        super().__init__(message)
+        self.answered = answered
+
+
+class Answer:
+    """The head of an answer."""
+
+    __slots__ = ("headers", "status")
+
+    def __init__(self, status: int, headers: list[Header]) -> None:
+        """Keep it."""
+        self.status = status
+        self.headers = headers
+
+
+class Upstream(asyncio.Protocol):
+    """Speaks HTTP/1.1. One exchange at a time: `send_head`, bodies both ways, until `over`."""
+
+    def __init__(self) -> None:
+        """Not connected yet."""
+        self.transport: asyncio.Transport | None = None
+        self.closed = False
+        #: whether another request may follow
+        self.reusable = False
+        #: whether it has carried an exchange before
+        self.used = False
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers: list[Header] = []
+        self._head_size = 0
+        self._parts: deque[bytes] = deque()
+        self._buffered = 0
+        self._paused = False
+        self._bodiless = False
+        self._got_head = False
+        self._until_close = False
+        self._over = True
+        self._renew = False
+        self._excess = False
+        self._error: str | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._answer: Answer | None = None
+
+    # ---- one exchange
+
+    def send_head(self, data: bytes, *, bodiless: bool) -> None:
+        """Begin an exchange. `bodiless`: the answer has no body whatever its head says, as to HEAD."""
+        self._bodiless = bodiless
+        self._over = self._got_head = self._until_close = self.reusable = False
+        self._answer = None
+        self._parts.clear()
+        self._buffered = 0
+        self.write(data)
+
+    def write(self, data: bytes) -> None:
+        """Send a part of the request."""
+        if self.transport is not None and not self.closed:
+            self.transport.write(data)
+
+    async def drain(self) -> None:
+        """Return once what was written has mostly gone out. Raises `UpstreamClosed`."""
+        if self.closed:
+            raise self._failure()
+        if self._writable is not None:
+            await asyncio.shield(self._writable)
+
+    async def answer(self) -> Answer:
+        """The head of the answer. Raises `UpstreamClosed`."""
+        while self._answer is None:
+            if self.closed:
+                raise self._failure()
+            await self._wait()
+        return self._answer
+
+    async def next_part(self) -> bytes:
+        """A part of the answer's body, empty at its end. Raises `UpstreamClosed`."""
+        while not self._parts:
+            if self._over:
+                return b""
+            if self.closed:
+                raise self._failure()
+            await self._wait()
+        part = self._parts.popleft() if len(self._parts) == 1 else self._all_parts()
+        self._buffered -= len(part)
+        if self._paused and self._buffered <= LOW_WATER and self.transport is not None and not self.closed:
+            self._paused = False
+            self.transport.resume_reading()
+        return part
+
+    @property
+    def body_at_hand(self) -> bool:
+        """Whether `next_part` returns without waiting."""
+        return bool(self._parts) or self._over
+
+    @property
+    def over(self) -> bool:
+        """Whether the answer has come whole and was taken."""
+        return self._over and not self._parts
+
+    def give_up(self, reason: str) -> None:
+        """End the connection, and tell who waits for its answer why."""
+        self._fail(reason)
+
+    def close(self) -> None:
+        """End the connection at once."""
+        self.closed = True
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _all_parts(self) -> bytes:
+        whole = b"".join(self._parts)
+        self._parts.clear()
+        return whole
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _failure(self) -> UpstreamClosed:
+        return UpstreamClosed(self._error or "the connection was closed", answered=self._answer is not None)
+
+    # ---- asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection stands."""
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(high=HIGH_WATER)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
+        if self._over:
+            # nobody has asked for anything: what is said now must not become the next answer
+            self._fail("it sent what was not asked for")
+            return
+        if not self._got_head:
+            self._head_size += len(data)
+            if self._head_size > LARGEST_HEAD + HIGH_WATER:
+                self._fail("the head of its answer is too large")
+                return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fail("it changed the protocol, which nobody asked for")
+        except httptools.HttpParserError as error:
+            self._fail(f"its answer is not HTTP ({error})")
+        if self._excess and not self.closed:
+            # what was asked for has come whole, and stays; nothing else that is said here counts
+            self.close()
+        if self._renew:
+            self._renew = False
+            self._parser = httptools.HttpResponseParser(self)
+
+    def eof_received(self) -> bool:
+        """The other side has said everything."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self.closed = True
+        if self._until_close and self._got_head and not self._over and exc is None and self._error is None:
+            self._over = True
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._wake()
+
+    def pause_writing(self) -> None:
+        """The other side is slow to read."""
+        self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    def _fail(self, reason: str) -> None:
+        self._error = reason
+        self.reusable = False
+        self.close()
+        self._wake()
+
+    # ---- httptools
+
+    def on_message_begin(self) -> None:
+        """A message comes: the one that was asked for, or one too many."""
+        self._excess = self._over
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header of the answer."""
+        if len(self._headers) < MOST_HEADERS:
+            self._headers.append((name.lower(), value))
+        else:
+            self._error = "its answer has too many headers"
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        if self._excess:
+            return
+        status = self._parser.get_status_code()
+        headers, self._headers = self._headers, []
+        self._head_size = 0
+        if self._error is not None:
+            self._fail(self._error)
+            return
+        if 100 <= status < 200:
+            return
+        self._got_head = True
+        names = [name for name, _ in headers]
+        framed = b"content-length" in names or b"transfer-encoding" in names
+        self._until_close = not framed and not self._bodiless and status not in {204, 304}
+        self._answer = Answer(status, headers)
+        if self._bodiless:
+            # this parser waits for a body that will not come
+            self._renew = True
+            self._end(keep=self._parser.should_keep_alive() or _keeps_alive(headers))
+        self._wake()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        if self._over:
+            return
+        self._parts.append(body)
+        self._buffered += len(body)
+        if self._buffered > HIGH_WATER and not self._paused and self.transport is not None:
+            self._paused = True
+            self.transport.pause_reading()
+        self._wake()
+
+    def on_message_complete(self) -> None:
+        """The answer is whole."""
+        if self._got_head and not self._over:  # else 100 Continue or the like: the answer is still to come
+            self._end(keep=self._parser.should_keep_alive() and not self._until_close)
+            self._wake()
+
+    def _end(self, *, keep: bool) -> None:
+        self._over = True
+        self.reusable = keep
+        self.used = True
+
+
+def _keeps_alive(headers: list[Header]) -> bool:
+    return not any(name == b"connection" and b"close" in value.lower() for name, value in headers)
