@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from asyncio import FIRST_COMPLETED
 from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 import httptools
 import structlog
 
 from kedge.errors import KedgeError
 from kedge.workers.relay.connect import connect
+from kedge.workers.relay.end import HIGH_WATER, End
 from kedge.workers.relay.headers import FORWARDED, OWN
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("gateway")
 
-HIGH_WATER = 256 * 1024
 #: how an answer begins that says yes
 AGREED = b"HTTP/1.1 101"
 SWITCHING = 101
@@ -68,47 +68,7 @@ class _Head:
         return next((value for key, value in self.headers if key == name), b"")
 
 
-class _End(asyncio.Protocol):
-    """One side of a tunnel: what comes in here goes out there, as fast as that side takes it."""
-
-    def __init__(self) -> None:
-        self.transport: asyncio.Transport | None = None
-        self.other: _End | None = None
-        self.gone = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)
-        self.transport.set_write_buffer_limits(high=HIGH_WATER)
-
-    def data_received(self, data: bytes) -> None:
-        if self.other is not None and self.other.transport is not None:
-            self.other.transport.write(data)
-
-    def eof_received(self) -> bool:
-        if (
-            self.other is not None
-            and self.other.transport is not None
-            and self.other.transport.can_write_eof()
-        ):
-            self.other.transport.write_eof()
-        return True
-
-    def pause_writing(self) -> None:
-        if self.other is not None and self.other.transport is not None:
-            self.other.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        if self.other is not None and self.other.transport is not None:
-            self.other.transport.resume_reading()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self.gone.done():
-            self.gone.set_result(None)
-        if self.other is not None and self.other.transport is not None:
-            self.other.transport.close()
-
-
-class _Program(_End):
+class _Program(End):
     """The program's side. Only its agreement opens the tunnel: without it a visitor has no line to it."""
 
     def __init__(self) -> None:
@@ -131,13 +91,13 @@ class _Program(_End):
             self.agreed.set_result(502)
         super().connection_lost(exc)
 
-    def join(self, other: _End) -> None:
+    def join(self, other: End) -> None:
         """From now on both sides hear each other."""
         self.other, first = other, self._first
         super().data_received(first)
 
 
-class Tunnel(_End):
+class Tunnel(End):
     """The visitor's side; uvicorn hands a connection over to it when a request asks for an upgrade.
 
     Its first bytes are that request. The tunnel is open for as long as both sides are.

@@ -1,0 +1,1 @@
+"""What workers ask of others: let out through one door, and measured there."""

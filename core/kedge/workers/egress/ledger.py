@@ -1,0 +1,125 @@
+"""Which request asked which back ends, and whether its answer waited for them."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kedge.contracts.request_placement import BackEndCall
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: calls of one request that are remembered
+MOST_CALLS = 64
+
+
+@dataclass(frozen=True)
+class Call:
+    """From a question to the beginning of its answer, on the clock of `time.monotonic`."""
+
+    host: str
+    began: float
+    ended: float
+
+
+class Invocation:
+    """One request that an instance works on."""
+
+    def __init__(self) -> None:
+        """It has asked nobody yet."""
+        self.calls: list[Call] = []
+        #: whether another request was at work in the same instance: then nobody knows whose calls they are
+        self.mixed = False
+
+    def groups(self) -> list[list[BackEndCall]] | None:
+        """What it has asked and had answered so far, one after the other; `None` if that is not known.
+
+        Calls that overlapped in time stand together. Taken when the answer begins, they are those that it
+        waited for.
+        """
+        if self.mixed:
+            return None
+        groups: list[list[BackEndCall]] = []
+        until = 0.0
+        for call in sorted(self.calls, key=lambda call: call.began):
+            seen = BackEndCall(host=call.host, duration_ms=(call.ended - call.began) * 1000)
+            if groups and call.began < until:
+                groups[-1].append(seen)
+            else:
+                groups.append([seen])
+            until = max(until, call.ended)
+        return groups
+
+
+class Ledger:
+    """Credentials of the instances of this node, and what each asks."""
+
+    def __init__(self) -> None:
+        """No instance yet."""
+        self._instances: dict[str, str] = {}
+        self._tokens: dict[str, str] = {}
+        self._at_work: dict[str, set[Invocation]] = {}
+
+    def admit(self, instance_id: str) -> str:
+        """The token by which an instance is known from now on. Unguessable; the same if asked again."""
+        token = self._tokens.get(instance_id)
+        if token is None:
+            token = self._tokens[instance_id] = secrets.token_urlsafe(24)
+            self._instances[token] = instance_id
+        return token
+
+    def expel(self, instance_id: str) -> None:
+        """The instance is gone."""
+        token = self._tokens.pop(instance_id, None)
+        if token is not None:
+            del self._instances[token]
+        self._at_work.pop(instance_id, None)
+
+    def find(self, token: str) -> str | None:
+        """The instance that a token belongs to."""
+        return self._instances.get(token)
+
+    def begin(self, instance_id: str) -> Invocation:
+        """A request goes to the instance."""
+        at_work = self._at_work.setdefault(instance_id, set())
+        invocation = Invocation()
+        if at_work:
+            invocation.mixed = True
+            for other in at_work:
+                other.mixed = True
+        at_work.add(invocation)
+        return invocation
+
+    def end(self, instance_id: str, invocation: Invocation) -> None:
+        """Its answer has gone out whole."""
+        at_work = self._at_work.get(instance_id)
+        if at_work is not None:
+            at_work.discard(invocation)
+
+    def note(self, instance_id: str, host: str, began: float) -> None:
+        """The instance asked `host` at `began` and hears the answer now."""
+        at_work = self._at_work.get(instance_id)
+        if at_work is None or len(at_work) != 1:
+            return
+        (invocation,) = at_work
+        if len(invocation.calls) < MOST_CALLS:
+            invocation.calls.append(Call(host, began, time.monotonic()))
+
+
+def pack(groups: Sequence[Sequence[BackEndCall]]) -> list[list[list[object]]]:
+    """Groups of calls as small JSON."""
+    return [[[call.host, round(call.duration_ms, 3)] for call in group] for group in groups]
+
+
+def unpack(packed: object) -> list[list[BackEndCall]] | None:
+    """Read back what `pack` gave; `None` for anything else."""
+    try:
+        return [
+            [BackEndCall(host=str(host), duration_ms=float(duration)) for host, duration in group]
+            for group in packed  # type: ignore[attr-defined]
+        ][:MOST_CALLS]
+    except (TypeError, ValueError):
+        return None
