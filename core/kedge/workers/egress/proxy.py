@@ -88,9 +88,8 @@ class EgressProxy:
             task.cancel()
         await asyncio.gather(*self._state.tasks, return_exceptions=True)
         self._relay.close()
-        while self._connections or self._state.connections:
-            # each takes one turn of the loop to notice that it is over
-            await asyncio.sleep(0)
+        # connections take a turn of the loop to notice that they are over
+        await asyncio.sleep(0)
 
     def environment(self, instance_id: str) -> dict[str, str]:
         """What an instance finds in its environment, to ask others through here."""
