@@ -64,7 +64,7 @@ def kedge_register_placement() -> Sequence[type[Placement]]:  # type: ignore[emp
 
 @hookspec
 def kedge_register_request_placement() -> Sequence[type[RequestPlacement]]:  # type: ignore[empty-body]
-    """Return policies that decide where a worker's requests run; no node asks them yet."""
+    """Return policies that decide where a worker's requests run; `[requests] use` names one."""
 
 
 @hookspec

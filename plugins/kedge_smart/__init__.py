@@ -1,7 +1,4 @@
-"""Smart placement: requests run where visitor, worker and back ends together are fastest.
-
-The policy is whole and is tried in simulation; no node asks it yet.
-"""
+"""Smart placement: requests run where visitor, worker and back ends together are fastest."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class SmartSettings(BaseModel):
-    """`[placement.smart]`."""
+    """`[requests.smart]`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

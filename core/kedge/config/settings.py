@@ -20,6 +20,7 @@ from pydantic import (
     field_validator,
 )
 
+from kedge.config.references import SecretRef  # noqa: TC001  (pydantic reads it)
 from kedge.config.sources import Sources
 from kedge.config.units import Duration, Size
 from kedge.config.workers import Table, WorkerName, WorkerSpec
@@ -33,6 +34,7 @@ DOMAIN = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII
 )
 LISTEN = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", re.ASCII)
+REGION = re.compile(r"[a-z0-9]+:[a-z0-9-]+", re.ASCII)
 PUBLIC_URL = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?")
 
 
@@ -78,6 +80,26 @@ def _folder(path: Path) -> Path:
 def _public_url(text: str) -> str:
     if not PUBLIC_URL.fullmatch(text):
         raise ValueError('must be a URL without a query, such as "https://kedge.example.com"')
+    return text.rstrip("/")
+
+
+def _region(text: str) -> str:
+    if not REGION.fullmatch(text):
+        raise ValueError('must be PROVIDER:REGION, such as "aws:eu-central-1"')
+    return text
+
+
+def _target(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not (host and colon) or not (port == "*" or (port.isdecimal() and int(port) < 65536)):
+        raise ValueError('must be HOST:PORT, such as "db.example.com:5432"')
+    return text.lower()
+
+
+def _peer_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme != "http" or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ValueError('must be "http://HOST:PORT"; between machines use a network of your own, as a VPN')
     return text.rstrip("/")
 
 
@@ -175,6 +197,33 @@ class NodeSettings(Table):
     location: Annotated[str, AfterValidator(_name)] = Field(
         default="local", description="The named place that this node is in."
     )
+    region: Annotated[str, AfterValidator(_region)] | None = Field(
+        default=None, description="That place as a provider calls it, such as aws:eu-central-1."
+    )
+    cluster_key: SecretRef | None = Field(
+        default=None, description="By which nodes know each other; the same on all of them."
+    )
+
+
+class PeerSettings(Table):
+    """`[peers.NAME]`: another node, to which requests may be passed on."""
+
+    url: Annotated[str, AfterValidator(_peer_url)] = Field(description="Where this node reaches it.")
+    location: Annotated[str, AfterValidator(_name)] = Field(description="The named place that it is in.")
+    region: Annotated[str, AfterValidator(_region)] | None = Field(
+        default=None, description="That place as a provider calls it."
+    )
+
+
+class EgressSettings(Table):
+    """`[egress]`: what workers may ask of others, through the node's own proxy."""
+
+    allow: tuple[Annotated[str, AfterValidator(_target)], ...] = Field(
+        default=(), description="Addresses of this machine that workers may reach, as HOST:PORT or HOST:*."
+    )
+    connect_to: dict[Annotated[str, AfterValidator(_target)], str] = Field(
+        default_factory=dict, description="Where a HOST:PORT is found from this location."
+    )
 
 
 class BuildSettings(Table):
@@ -261,6 +310,17 @@ class PlacementSettings(WithTables):
     )
 
 
+class RequestSettings(WithTables):
+    """`[requests]`: which location a request of a worker runs in."""
+
+    use: PluginName | None = Field(
+        default=None, description="The policy for workers that ask to be placed; without one none is."
+    )
+    exchange: Positive = Field(
+        default=2.0, description="Time between two exchanges of measurements with another node."
+    )
+
+
 class LoggingSettings(Table):
     """`[logging]`: what Kedge writes about itself."""
 
@@ -290,12 +350,27 @@ class Settings(Table):
     logs: LogSettings = Field(default_factory=LogSettings)
     forges: ForgeSettings = Field(default_factory=ForgeSettings)
     placement: PlacementSettings = Field(default_factory=PlacementSettings)
+    requests: RequestSettings = Field(default_factory=RequestSettings)
+    egress: EgressSettings = Field(default_factory=EgressSettings)
+    peers: dict[Annotated[str, AfterValidator(_name)], PeerSettings] = Field(
+        default_factory=dict, description="Other nodes, by name."
+    )
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
     workers: dict[WorkerName, WorkerSpec] = Field(
         default_factory=dict, description="Workers that this file makes, by name."
     )
 
     _sources: Sources = PrivateAttr(default_factory=Sources)
+
+    @field_validator("peers")
+    @classmethod
+    def _peers_know_each_other(
+        cls, peers: dict[str, PeerSettings], info: ValidationInfo
+    ) -> dict[str, PeerSettings]:
+        node = info.data.get("node")
+        if peers and node is not None and node.cluster_key is None:
+            raise ValueError("need node.cluster_key, by which nodes know each other")
+        return peers
 
     def model_post_init(self, context: Any) -> None:
         """Remember where the values came from, when `load` says so."""

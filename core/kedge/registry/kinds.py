@@ -10,6 +10,7 @@ from kedge.contracts.compute import Compute
 from kedge.contracts.forge import Forge
 from kedge.contracts.log_store import LogStore
 from kedge.contracts.placement import Placement
+from kedge.contracts.request_placement import RequestPlacement
 from kedge.contracts.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Kind:
     def chosen(self, settings: Settings) -> tuple[str, ...]:
         """The names that the settings choose."""
         value: str | tuple[str, ...] | None = getattr(self.tables(settings), self.key)
-        if value is None:
+        if value is None and self.follows:
             value = getattr(getattr(settings, self.follows), self.key)
         return (value,) if isinstance(value, str) else value or ()
 
@@ -72,4 +73,11 @@ PLACEMENT = Kind(
     noun="placement strategy",
     reserved=frozenset({"capacity"}),
 )
-KINDS = (COMPUTE, RUNTIME, BLOBS, LOGS, FORGES, PLACEMENT)
+REQUESTS = Kind(
+    section="requests",
+    key="use",
+    hook="kedge_register_request_placement",
+    contract=RequestPlacement,
+    noun="request placement",
+)
+KINDS = (COMPUTE, RUNTIME, BLOBS, LOGS, FORGES, PLACEMENT, REQUESTS)

@@ -10,7 +10,7 @@ from kedge.config import mistakes_of, read
 from kedge.errors import ConfigError, KedgeError, PluginError
 from kedge.registry.events import Events
 from kedge.registry.hooks import REGISTERS
-from kedge.registry.kinds import BLOBS, COMPUTE, FORGES, LOGS, PLACEMENT, RUNTIME, Kind
+from kedge.registry.kinds import BLOBS, COMPUTE, FORGES, LOGS, PLACEMENT, REQUESTS, RUNTIME, Kind
 from kedge.registry.loading import Loaded, Registered, load_plugins, read_table
 
 if TYPE_CHECKING:
@@ -110,9 +110,13 @@ class Registry(Events):
         own = {name: Registered(cls=cls, plugin=None) for name, cls in core.items()}
         return [self._build(PLACEMENT, name, settings, host, own) for name in settings.placement.chain]
 
-    def request_placements(self) -> list[type[RequestPlacement]]:
-        """The policies that decide where requests run."""
-        return self._all("kedge_register_request_placement")
+    def build_request_placement(self, settings: Settings, host: Host) -> RequestPlacement | None:
+        """The policy that decides where requests run; `None` if none is chosen."""
+        name = settings.requests.use
+        if name is None:
+            return None
+        policy: RequestPlacement = self._build(REQUESTS, name, settings, host)
+        return policy
 
     def routes(self, host: Host) -> list[BaseRoute]:
         """Routes to serve beside the API."""

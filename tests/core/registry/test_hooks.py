@@ -86,9 +86,12 @@ def test_hook_kedge_register_placement(site: Site, host: FakeHost) -> None:
     assert [type(one).__name__ for one in chain] == ["AcmePlacement", "Own"]
 
 
-def test_hook_kedge_register_request_placement(site: Site) -> None:
-    registry, _ = site.load("@hookimpl\ndef kedge_register_request_placement(): return [int]")
-    assert [policy.__name__ for policy in registry.request_placements()] == ["int"]
+def test_hook_kedge_register_request_placement(site: Site, host: FakeHost) -> None:
+    site.install_whole()
+    settings = site.settings(requests={"use": "acme"})
+    policy = Registry.load(settings).build_request_placement(settings, host)
+    assert type(policy).__name__ == "AcmePolicy"
+    assert Registry.load(site.settings()).build_request_placement(site.settings(), host) is None
 
 
 def test_hook_kedge_register_routes(site: Site, host: FakeHost) -> None:

@@ -77,7 +77,7 @@ async def test_plain_requests_are_passed_on_and_measured() -> None:
 
         groups = invocation.groups()
         assert groups is not None
-        assert [[call.host for call in group] for group in groups] == [["http://data.test:80"]] * 2
+        assert [[call.host for call in group] for group in groups] == [["data.test:80"]] * 2
         assert all(19 < call.duration_ms < 200 for group in groups for call in group)
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 #: calls of one request that are remembered
 MOST_CALLS = 64
+MOST_HOSTS = 1024
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class Ledger:
         self._instances: dict[str, str] = {}
         self._tokens: dict[str, str] = {}
         self._at_work: dict[str, set[Invocation]] = {}
+        #: hosts that were asked in plain HTTP
+        self._plain: set[str] = set()
 
     def admit(self, instance_id: str) -> str:
         """The token by which an instance is known from now on. Unguessable; the same if asked again."""
@@ -77,6 +80,16 @@ class Ledger:
         if token is not None:
             del self._instances[token]
         self._at_work.pop(instance_id, None)
+
+    def note_plain(self, host: str) -> None:
+        """Plain HTTP is spoken there."""
+        if len(self._plain) >= MOST_HOSTS:
+            self._plain.clear()
+        self._plain.add(host)
+
+    def is_plain(self, host: str) -> bool:
+        """Whether plain HTTP is known to be spoken there."""
+        return host in self._plain
 
     def find(self, token: str) -> str | None:
         """The instance that a token belongs to."""

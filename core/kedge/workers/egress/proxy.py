@@ -129,7 +129,8 @@ class EgressProxy:
             await _say(send, 407, "send the credentials of HTTP_PROXY", [(b"proxy-authenticate", b"Basic")])
             return
         host, port = _split(find(scope["headers"], b"host") or b"", 80)
-        label = f"http://{host}:{port}"
+        label = f"{host}:{port}"
+        self.ledger.note_plain(label)
         headers = [header for header in scope["headers"] if header[0] not in HOP_BY_HOP]
         began = time.monotonic()
 

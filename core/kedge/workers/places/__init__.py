@@ -1,0 +1,1 @@
+"""Several locations: how far everything is from each, and which of them a request runs in."""

@@ -1,0 +1,127 @@
+"""Nodes tell each other what they have measured, and thereby how far they are from each other."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import structlog
+
+from kedge.errors import InvalidInput
+from kedge.placement.peers import FORWARD, Forwarded
+from kedge.workers.relay.pool import Pool
+from kedge.workers.relay.upstream import UpstreamClosed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kedge.placement.peers import ClusterKey, Peer
+    from kedge.workers.places.prober import Prober
+
+log = structlog.get_logger("peers")
+
+PATH = b"/api/peers/exchange"
+HEAD = b"POST %b HTTP/1.1\r\nhost: %b\r\n%b: %b\r\ncontent-length: %d\r\n\r\n"
+PATIENCE = 5.0
+LARGEST_ANSWER = 256 * 1024
+MOST_TARGETS = 256
+
+
+class Exchange:
+    """Asks each peer now and then; one that does not answer counts as gone until it does."""
+
+    def __init__(
+        self, here: str, peers: Mapping[str, Peer], key: ClusterKey, prober: Prober, *, pause: float
+    ) -> None:
+        """`here` is this node's location; `pause` the seconds between two exchanges with one peer."""
+        self._here = here
+        self._peers = peers
+        self._key = key
+        self._prober = prober
+        self._pause = pause
+        self._pool = Pool()
+        self.alive: set[str] = set()
+
+    async def run(self, *, measured: Callable[[str, str, float], None], changed: Callable[[], None]) -> None:
+        """Ask, for ever. `measured(source, target, milliseconds)`; `changed` when a peer comes or goes."""
+        async with asyncio.TaskGroup() as group:
+            for peer in self._peers.values():
+                group.create_task(self._keep_asking(peer, measured, changed))
+
+    def lost(self, peer: Peer) -> bool:
+        """A peer did not answer a request: it counts as gone. Whether it did not before."""
+        known = peer.name in self.alive
+        self.alive.discard(peer.name)
+        return known
+
+    def close(self) -> None:
+        """End the connections."""
+        self._pool.close()
+
+    async def _keep_asking(
+        self, peer: Peer, measured: Callable[[str, str, float], None], changed: Callable[[], None]
+    ) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    answer, taken = await self._ask(peer)
+            except (OSError, UpstreamClosed, ValueError, KeyError, TypeError) as error:
+                if self.lost(peer):
+                    log.warning("peer_lost", peer=peer.name, reason=str(error))
+                    changed()
+            else:
+                measured(self._here, peer.location, taken)
+                for target, milliseconds in answer.items():
+                    measured(peer.location, target, milliseconds)
+                if peer.name not in self.alive:
+                    self.alive.add(peer.name)
+                    log.info("peer_found", peer=peer.name, location=peer.location, ms=round(taken, 1))
+                    changed()
+            await asyncio.sleep(self._pause)
+
+    async def _ask(self, peer: Peer) -> tuple[dict[str, float], float]:
+        body = orjson.dumps({"targets": self._prober.wanted()})
+        host = peer.address.encode()
+        said = Forwarded(entry=self._here, visitor="", scheme="exchange", request_id="")
+        signature = self._key.sign(said, "POST", host, signed_target(body))
+        upstream = await self._pool.take(peer.address)
+        began = time.perf_counter()
+        try:
+            upstream.send_head(HEAD % (PATH, host, FORWARD, signature, len(body)) + body, bodiless=False)
+            answer = await upstream.answer()
+            taken = (time.perf_counter() - began) * 1000
+            data = b""
+            while part := await upstream.next_part():
+                data += part
+                if len(data) > LARGEST_ANSWER:
+                    raise ValueError("its answer is too large")
+        finally:
+            if upstream.over:
+                self._pool.give_back(peer.address, upstream)
+            else:
+                upstream.close()
+        if answer.status != 200:
+            raise ValueError(f"it answered with status {answer.status}")
+        told = orjson.loads(data)
+        found = {str(target): float(value) for target, value in told["rtts"].items()}
+        return found, max(taken - float(told["took_ms"]), 0.01)
+
+
+def signed_target(body: bytes) -> bytes:
+    """What the signature of an exchange is over, in the place of a path."""
+    return PATH + b" " + sha256(body).hexdigest().encode()
+
+
+def answer_exchange(prober: Prober, body: bytes, began: float) -> dict[str, Any]:
+    """What a node answers: its round-trip times to what it is asked for. Raises `InvalidInput`."""
+    try:
+        targets = dict(orjson.loads(body)["targets"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidInput("an exchange is JSON with `targets`") from error
+    for label, plain in list(targets.items())[:MOST_TARGETS]:
+        prober.want(str(label)[:300], plain=bool(plain))
+    rtts = {label: found for label, found in prober.results().items() if label in targets}
+    return {"rtts": rtts, "took_ms": (time.perf_counter() - began) * 1000}

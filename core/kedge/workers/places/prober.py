@@ -1,0 +1,126 @@
+"""How far back ends are from this location."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import OrderedDict, deque
+from contextlib import suppress
+from statistics import median
+from typing import TYPE_CHECKING
+
+import structlog
+
+from kedge.errors import KedgeError
+
+if TYPE_CHECKING:
+    from kedge.workers.egress.targets import Targets
+
+log = structlog.get_logger("prober")
+
+#: targets that are remembered; the one that was wanted longest ago goes first
+MOST_TARGETS = 256
+#: measurements of a target that count
+KEPT = 7
+#: probes at once, of all targets
+AT_ONCE = 4
+PATIENCE = 5.0
+#: a new target is measured a few times soon, then now and then
+EAGER, EAGER_SECONDS, CALM_SECONDS = 5, 0.2, 30.0
+LONGEST_SECONDS = 600.0
+HEAD = b"HEAD / HTTP/1.1\r\nHost: %b\r\nUser-Agent: kedge-prober\r\n\r\n"
+
+
+class _Target:
+    def __init__(self, *, plain: bool) -> None:
+        self.plain = plain
+        self.found: deque[float] = deque(maxlen=KEPT)
+        self.probes = 0
+        self.failures = 0
+        self.due = time.monotonic()
+
+
+class Prober:
+    """Measures round-trip times: of `HEAD` where plain HTTP is spoken, else of a TCP connect."""
+
+    def __init__(self, targets: Targets) -> None:
+        """Nothing is wanted yet."""
+        self._resolver = targets
+        self._targets: OrderedDict[str, _Target] = OrderedDict()
+        self._changed = asyncio.Event()
+        self._slots = asyncio.Semaphore(AT_ONCE)
+
+    def want(self, label: str, *, plain: bool) -> None:
+        """Measure `HOST:PORT` from now on."""
+        target = self._targets.get(label)
+        if target is None:
+            target = self._targets[label] = _Target(plain=plain)
+            self._changed.set()
+            if len(self._targets) > MOST_TARGETS:
+                self._targets.popitem(last=False)
+        target.plain = target.plain or plain
+        self._targets.move_to_end(label)
+
+    def wanted(self) -> dict[str, bool]:
+        """Every target, and whether plain HTTP is spoken there."""
+        return {label: target.plain for label, target in self._targets.items()}
+
+    def results(self) -> dict[str, float]:
+        """The median of the last few round-trip times to each target, in milliseconds."""
+        return {label: median(target.found) for label, target in self._targets.items() if target.found}
+
+    async def run(self) -> None:
+        """Measure, for ever."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._changed.clear()
+                now = time.monotonic()
+                for label, target in list(self._targets.items()):
+                    if target.due <= now:
+                        target.due = now + LONGEST_SECONDS
+                        group.create_task(self._probe(label, target))
+                soonest = min((target.due for target in self._targets.values()), default=now + CALM_SECONDS)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(max(soonest - time.monotonic(), 0.01)):
+                        await self._changed.wait()
+
+    async def _probe(self, label: str, target: _Target) -> None:
+        async with self._slots:
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    target.found.append(await self._measure(label, plain=target.plain))
+                target.failures = 0
+            except (OSError, KedgeError, ValueError, asyncio.IncompleteReadError) as error:
+                target.failures += 1
+                log.debug("probe_failed", target=label, reason=str(error))
+        target.probes += 1
+        pause = EAGER_SECONDS if target.probes < EAGER else CALM_SECONDS * 2**target.failures
+        target.due = time.monotonic() + min(pause, LONGEST_SECONDS) * random.uniform(0.8, 1.2)  # noqa: S311
+        self._changed.set()
+
+    async def _measure(self, label: str, *, plain: bool) -> float:
+        host, _, port = label.rpartition(":")
+        address = await self._resolver.resolve(host.strip("[]"), int(port))
+        at, _, number = address.rpartition(":")
+        began = time.perf_counter()
+        reader, writer = await asyncio.open_connection(at.strip("[]"), int(number))
+        try:
+            if not plain:
+                return (time.perf_counter() - began) * 1000
+            taken = await _head(reader, writer, host)
+            # the second question finds a connection that is warm, if it was kept open
+            with suppress(OSError, asyncio.IncompleteReadError):
+                taken = await _head(reader, writer, host)
+            return taken
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+
+async def _head(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> float:
+    began = time.perf_counter()
+    writer.write(HEAD % host.encode())
+    await reader.readuntil(b"\r\n\r\n")
+    return (time.perf_counter() - began) * 1000
