@@ -11,6 +11,7 @@ import structlog
 from kedge.db.engine import Database
 from kedge.db.schema import upgrade
 from kedge.testing import ceph as ceph_kit
+from kedge.testing import postgresql as postgresql_kit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
     from tests.docker_engine import Engine
 
     from kedge.testing.ceph import Gateway
+    from kedge.testing.postgresql import PostgreSQL
 
 #: set where everything is installed, so that nothing is skipped unnoticed
 NO_SKIPS = "TESTS_NEVER_SKIP"
 
+POSTGRESQL = os.environ.get("KEDGE_TEST_POSTGRESQL")
 for _name in [name for name in os.environ if name.startswith(("KEDGE_", "GIT_", "WORKERS_CI"))]:
     del os.environ[_name]
 
@@ -34,10 +37,47 @@ def _quiet_logging() -> Iterator[None]:
     structlog.contextvars.clear_contextvars()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the whole suite be run on either database."""
+    parser.addoption("--database", choices=("sqlite", "postgresql", "both"), default="sqlite")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what touches the database on each that was asked for."""
+    if "database_kind" in metafunc.fixturenames:
+        asked = metafunc.config.getoption("--database")
+        metafunc.parametrize("database_kind", ["sqlite", "postgresql"] if asked == "both" else [asked])
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgreSQL]:
+    """The server of `KEDGE_TEST_POSTGRESQL`, or one that ends with the run."""
+    with postgresql_kit.server(POSTGRESQL) as server:
+        yield server
+
+
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
+def postgresql_url(postgresql_server: PostgreSQL) -> Iterator[str]:
+    """An empty PostgreSQL database of the test's own."""
+    with postgresql_server.database() as url:
+        yield url
+
+
+@pytest.fixture
+def migrated_url(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """A migrated database of the test's own."""
-    database = Database(f"sqlite:///{tmp_path / 'kedge.db'}")
+    if database_kind == "sqlite":
+        yield f"sqlite:///{tmp_path / 'kedge.db'}"
+        return
+    server: PostgreSQL = request.getfixturevalue("postgresql_server")
+    with server.database(migrated=True) as url:
+        yield url
+
+
+@pytest.fixture
+async def db(migrated_url: str) -> AsyncIterator[Database]:
+    """A migrated database of the test's own."""
+    database = Database(migrated_url)
     upgrade(database.engine)
     yield database
     await database.close()

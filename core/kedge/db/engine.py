@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import create_engine, event
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
+
+from kedge.db import postgresql
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +25,10 @@ T = TypeVar("T")
 
 AFTER_COMMIT = "kedge_after_commit"
 READERS = 2
+#: threads and connections on PostgreSQL, where transactions run side by side
+POSTGRESQL_WRITERS, POSTGRESQL_READERS = 6, 4
+#: a transaction that met others is tried this often in all
+TRIES = 10
 
 
 def database_url(database: str, data_dir: Path) -> str:
@@ -32,14 +41,18 @@ class Database:
 
     A transaction is a plain function that takes a `Session`; it runs whole in a thread, so it cannot
     wait for anything outside the database. With SQLite every write goes through one writer thread:
-    writes never wait for a lock, and reads never wait for writes.
+    writes never wait for a lock, and reads never wait for writes. On PostgreSQL many run side by side with
+    the same promise, for they are serializable: one that met another is undone and run again, so it must
+    not do anything that an undone transaction leaves behind.
     """
 
     def __init__(self, url: str) -> None:
         """Open nothing yet."""
         self.engine: Engine = _create_engine(url)
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="kedge-db-writer")
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="kedge-db-reader")
+        sqlite = self.engine.dialect.name == "sqlite"
+        writers, readers = (1, READERS) if sqlite else (POSTGRESQL_WRITERS, POSTGRESQL_READERS)
+        self._writer = ThreadPoolExecutor(writers, thread_name_prefix="kedge-db-writer")
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="kedge-db-reader")
 
     async def write(
         self, transaction: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
@@ -51,7 +64,7 @@ class Database:
         """
         loop = asyncio.get_running_loop()
         result, callbacks = await loop.run_in_executor(
-            self._writer, _run, self.engine, transaction, args, kwargs, True
+            self._writer, _run_until_done, self.engine, transaction, args, kwargs, True
         )
         for callback in callbacks:
             callback()
@@ -60,7 +73,9 @@ class Database:
     async def read(self, query: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `query(session, …)` on one consistent snapshot; it must not write."""
         loop = asyncio.get_running_loop()
-        result, _ = await loop.run_in_executor(self._readers, _run, self.engine, query, args, kwargs, False)
+        result, _ = await loop.run_in_executor(
+            self._readers, _run_until_done, self.engine, query, args, kwargs, False
+        )
         return result
 
     async def close(self) -> None:
@@ -76,6 +91,23 @@ class Database:
 def after_commit(session: Session, callback: Callable[[], None]) -> None:
     """Call `callback` on the event loop once the transaction has been committed; not if it fails."""
     session.info.setdefault(AFTER_COMMIT, []).append(callback)
+
+
+def _run_until_done(
+    engine: Engine,
+    transaction: Callable[..., T],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    write: bool,  # noqa: FBT001  (run_in_executor passes positions only)
+) -> tuple[T, list[Callable[[], None]]]:
+    for tried in range(1, TRIES):
+        try:
+            return _run(engine, transaction, args, kwargs, write)
+        except DBAPIError as error:
+            if not postgresql.may_try_again(error):
+                raise
+        time.sleep(random.uniform(0, 0.002 * 2**tried))  # noqa: S311
+    return _run(engine, transaction, args, kwargs, write)
 
 
 def _run(
@@ -97,7 +129,8 @@ def _run(
 
 def _create_engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True)
+        # two more: a node holds the database by one, and migrates by another
+        return postgresql.connect(url, connections=POSTGRESQL_WRITERS + POSTGRESQL_READERS + 2)
     engine = create_engine(
         url, pool_size=READERS + 1, max_overflow=0, connect_args={"check_same_thread": False}
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Column, MetaData, String, Table, inspect, text
 from sqlmodel import SQLModel
 
+from kedge.db import postgresql
 from kedge.errors import KedgeError
 
 if TYPE_CHECKING:
@@ -34,21 +35,35 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     """Migrate to `revision`; nothing is done, or imported, if the database is there already.
 
     An empty database gets the newest tables without a step between. Raises `SchemaTooNew` for a revision
-    this version does not know. Each migration is one transaction.
+    this version does not know, `DatabaseUnusable` for a server that Kedge cannot run on. Each migration is
+    one transaction; of nodes that start together on one PostgreSQL one migrates and the others wait.
     """
+    if engine.dialect.name != "postgresql":
+        with engine.connect() as connection:
+            _upgrade(connection, revision)
+        return
+    postgresql.check(engine)
     with engine.connect() as connection:
-        present = _present_revision(connection)
-        if present == newest_revision() and revision == "head":
-            return
-        if present is not None and present > newest_revision():
-            raise SchemaTooNew(
-                f"the database has schema {present}, this Kedge knows up to {newest_revision()}: "
-                "start the newer Kedge, or restore a backup from before the upgrade"
-            )
-        if revision == "head" and not inspect(connection).get_table_names():
-            _create(connection)
-        else:
-            _run_alembic(connection, revision)
+        postgresql.lock_migrations(connection)
+        try:
+            _upgrade(connection, revision)
+        finally:
+            postgresql.unlock_migrations(connection)
+
+
+def _upgrade(connection: Connection, revision: str) -> None:
+    present = _present_revision(connection)
+    if present == newest_revision() and revision == "head":
+        return
+    if present is not None and present > newest_revision():
+        raise SchemaTooNew(
+            f"the database has schema {present}, this Kedge knows up to {newest_revision()}: "
+            "start the newer Kedge, or restore a backup from before the upgrade"
+        )
+    if revision == "head" and not inspect(connection).get_table_names():
+        _create(connection)
+    else:
+        _run_alembic(connection, revision)
 
 
 def _create(connection: Connection) -> None:

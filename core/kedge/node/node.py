@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from kedge.db.engine import Database, database_url
+from kedge.db.postgresql import hold_alone
 from kedge.db.schema import upgrade
 from kedge.node import data_dir, listeners
 from kedge.node.config_workers import apply_workers
@@ -60,6 +61,8 @@ class Node:
             db = Database(database_url(settings.database, settings.server.data_dir))
             stack.push_async_callback(db.close)
             await asyncio.to_thread(upgrade, db.engine)
+            if db.engine.dialect.name == "postgresql":
+                stack.callback((await asyncio.to_thread(hold_alone, db.engine)).close)
             await ensure_admin(db, settings.server.data_dir)
             await self._serve(stack, db)
 

@@ -5,13 +5,15 @@
 
 from typing import Any
 
-from sqlalchemy import JSON, Index, text, true
+from sqlalchemy import JSON, BigInteger, Index, Integer, text, true
 from sqlmodel import Field, SQLModel
 
 from kedge.db.tables.columns import json_column, optional_time_column, time_column
 
 NOT_STOPPED = text("status != 'stopped'")
 OF_A_HOOK = text("deploy_hook IS NOT NULL")
+#: SQLite's INTEGER holds a moment too, and tables of before have it
+ENDED_ON: Any = BigInteger().with_variant(Integer(), "sqlite")
 
 
 class Delivery(SQLModel, table=True):
@@ -101,5 +103,5 @@ class Attempt(SQLModel, table=True):
     started_on: int = time_column()
     #: when its runner first reported in
     reported_on: int | None = optional_time_column()
-    ended_on: int | None = Field(default=None, nullable=True, index=True)
+    ended_on: int | None = Field(default=None, sa_type=ENDED_ON, nullable=True, index=True)
     log_sealed: bool = False

@@ -294,7 +294,7 @@ def upgrade() -> None:
         sa.Column("compute_id", sa.String(), nullable=True),
         sa.Column("started_on", sa.BigInteger(), nullable=False),
         sa.Column("reported_on", sa.BigInteger(), nullable=True),
-        sa.Column("ended_on", sa.Integer(), nullable=True),
+        sa.Column("ended_on", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("log_sealed", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"]),
         sa.ForeignKeyConstraint(["build_id"], ["build.id"]),

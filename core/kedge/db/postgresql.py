@@ -1,0 +1,121 @@
+"""What is different on PostgreSQL: how to connect, what to try again, what to say if it does not answer."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import create_engine, event, text
+from sqlalchemy.dialects.postgresql.base import PGDDLCompiler
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+
+from kedge.errors import KedgeError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+OLDEST = 15
+CONNECT_SECONDS = 10
+STATEMENT_MS = 30_000
+#: any fixed numbers, the same for every node
+MIGRATION_LOCK, NODE_LOCK = 5_333_461, 5_333_462
+#: serialization failure, deadlock
+TRIED_AGAIN = frozenset({"40001", "40P01"})
+TEXT_TYPE = re.compile(r"\bVARCHAR(\(\d+\))?")
+
+
+class DatabaseUnusable(KedgeError):
+    """The database cannot be reached, or Kedge cannot run on it."""
+
+    code = 10301
+
+
+class _Ddl(PGDDLCompiler):
+    """Texts sort by their bytes, as in SQLite, whatever the database was created with."""
+
+    def get_column_specification(self, column: Any, **kwargs: Any) -> str:
+        specification: str = super().get_column_specification(column, **kwargs)  # type: ignore[no-untyped-call]
+        return TEXT_TYPE.sub(r'\g<0> COLLATE "C"', specification, count=1)
+
+
+def connect(url: str, *, connections: int) -> Engine:
+    """An engine for a `postgresql://` URL. Raises `DatabaseUnusable` if it cannot be understood."""
+    try:
+        parsed = make_url(url).set(drivername="postgresql+psycopg")
+    except (ArgumentError, ValueError):
+        raise DatabaseUnusable(
+            'the setting "database" is no URL such as "postgresql://user:password@host:5432/name"; '
+            "special characters in the password are written as %XX"
+        ) from None
+    options: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "application_name": "kedge"}
+    engine = create_engine(
+        parsed,
+        pool_size=connections,
+        max_overflow=0,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        isolation_level="SERIALIZABLE",
+        connect_args=options,
+    )
+    engine.dialect.ddl_compiler = _Ddl
+    event.listen(engine, "connect", _configure)
+    return engine
+
+
+def _configure(connection: Any, _record: Any) -> None:
+    for setting in (f"statement_timeout = {STATEMENT_MS}", "idle_in_transaction_session_timeout = 60000"):
+        connection.execute(f"SET {setting}")
+    connection.commit()
+
+
+def check(engine: Engine) -> None:
+    """Raise `DatabaseUnusable`, with what to do, unless the server answers and is new enough."""
+    where = engine.url.render_as_string(hide_password=True)
+    try:
+        with engine.connect() as connection:
+            version = int(connection.execute(text("SHOW server_version_num")).scalar_one())
+    except OperationalError as error:
+        reason = " ".join(str(error.orig).split())
+        raise DatabaseUnusable(
+            f"PostgreSQL at {where} cannot be used: {reason}. Check that the server runs, and the host, "
+            'port, user, password and database name in the setting "database"'
+        ) from None
+    if version < OLDEST * 10_000:
+        raise DatabaseUnusable(
+            f"PostgreSQL at {where} is version {version // 10_000}: Kedge needs {OLDEST} or newer"
+        )
+
+
+def lock_migrations(connection: Connection) -> None:
+    """Wait until no other node migrates; until `connection` is closed, none will."""
+    connection.execute(text("SET statement_timeout = 0"))
+    connection.execute(text("SELECT pg_advisory_lock(:n)"), {"n": MIGRATION_LOCK})
+    connection.commit()
+
+
+def unlock_migrations(connection: Connection) -> None:
+    """Let the next node look, and give the connection back as it was."""
+    connection.rollback()
+    connection.execute(text("SELECT pg_advisory_unlock(:n)"), {"n": MIGRATION_LOCK})
+    connection.execute(text(f"SET statement_timeout = {STATEMENT_MS}"))
+    connection.commit()
+
+
+def hold_alone(engine: Engine) -> Connection:
+    """Keep other nodes off the database while the connection is open. Raises `DatabaseUnusable`."""
+    connection = engine.connect()
+    held = connection.execute(text("SELECT pg_try_advisory_lock(:n)"), {"n": NODE_LOCK}).scalar_one()
+    connection.commit()
+    if held:
+        return connection
+    connection.close()
+    raise DatabaseUnusable(
+        "another node uses this PostgreSQL database, and nodes cannot share one yet: "
+        "stop it, or give this node a database of its own"
+    )
+
+
+def may_try_again(error: DBAPIError) -> bool:
+    """Whether the transaction only met another one."""
+    return getattr(error.orig, "sqlstate", None) in TRIED_AGAIN
