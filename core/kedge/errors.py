@@ -209,4 +209,4 @@ class InstanceFailed(ServingError):
 class Overloaded(ServingError):
     """All instances are busy."""
 
-    code = 12092
+    code = 12093

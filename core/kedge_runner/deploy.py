@@ -8,6 +8,8 @@ import threading
 from kedge_runner.client import Client
 from kedge_runner.encodings import percent
 from kedge_runner.files import DeployFailed, File, find_files
+from kedge_runner.site_packages import MODULES, find_site_packages, is_needed
+from kedge_runner.worker_file import ASGI, IMAGE, STATIC, WorkerFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,12 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["DeployFailed", "deploy_directory"]
 
 CONNECTIONS = 4
+#: of what a version printed that did not start
+TAIL_LINES = 20
 #: somebody waits for this, so Kedge is given up sooner than in a build
 PATIENCE = 60.0
 
 
 def deploy_directory(
-    folder: str | os.PathLike[str],
+    folder: str | os.PathLike[str] | None,
     *,
     url: str,
     token: str,
@@ -35,29 +39,73 @@ def deploy_directory(
 ) -> dict[str, Any]:
     """Upload `folder` and make it live (`deploy`) or visible under `alias`.
 
-    Returns what Kedge says of the version, with the counts `files` and `uploaded`. Raises `DeployFailed`
-    for a folder that cannot be served and `Refused` with Kedge's own words.
+    What the worker is stands in the `kedge.toml` of the working folder; without `folder` that names what is
+    deployed too. Returns what Kedge says of the version, with the counts `files` and `uploaded`, once its
+    instances answer. Raises `DeployFailed` for a folder that cannot be served, and for a version whose
+    instances do not start, and `Refused` with Kedge's own words.
     """
-    files = [File(name, path) for name, path in find_files(os.fspath(folder))]
+    worker_file = WorkerFile.read(os.getcwd())
+    files = _files(folder, worker_file)
     prefix = f"/client/v4/accounts/{_quoted(account)}/workers/workers/{_quoted(worker)}/versions/uploads"
     client = Client(url, token, prefix, patience=PATIENCE)
     try:
         request = {
-            "kind": "static",
-            "files": {file.name: {"sha256": file.sha256, "size": file.size} for file in files},
+            "kind": worker_file.kind,
+            "files": {file.name: _entry(file, worker_file) for file in files},
             "commit_hash": commit_hash,
             "branch": branch,
             "message": message,
         }
+        if worker_file.kind != STATIC:
+            request["run"] = worker_file.run
         upload = client.call("POST", "", request)
         by_digest = {file.sha256: file for file in files}
         missing = [by_digest[digest] for digest in upload["missing"]]
         path = f"/{_quoted(upload['upload_id'])}"
         _upload(missing, lambda: Client(url, token, f"{prefix}{path}/files", patience=PATIENCE))
-        result = client.call("POST", f"{path}/complete", {"deploy": deploy, "alias": alias})
+        wish = {"deploy": deploy, "alias": alias}
+        result = client.call("POST", f"{path}/complete", wish)
+        while result.get("state") == "starting":
+            result = client.call("POST", f"{path}/complete", wish)
     finally:
         client.close()
+    if result.get("state") == "failed":
+        raise DeployFailed(_in_words(result))
     return {**result, "files": len(files), "uploaded": len(missing)}
+
+
+def _files(folder: str | os.PathLike[str] | None, worker_file: WorkerFile) -> list[File]:
+    """Everything that travels: the folder, and what the dependencies of an application are."""
+    if folder is None and worker_file.directory is None and worker_file.kind == IMAGE:
+        return []
+    where = os.fspath(folder) if folder is not None else worker_file.directory
+    if where is None:
+        if worker_file.kind == STATIC:
+            raise DeployFailed("give the folder to deploy, or name it in kedge.toml: [worker] directory")
+        where = "."
+    found = find_files(where, runs=worker_file.kind != STATIC)
+    packages = find_site_packages(dict(os.environ)) if worker_file.kind == ASGI else None
+    if packages is not None and not any(name.startswith(f"{MODULES}/") for name, _ in found):
+        installed = find_files(packages, runs=True)
+        found += [(f"{MODULES}/{name}", path) for name, path in installed if is_needed(name)]
+    return [File(name, path) for name, path in found]
+
+
+def _entry(file: File, worker_file: WorkerFile) -> dict[str, Any]:
+    entry: dict[str, Any] = {"sha256": file.sha256, "size": file.size}
+    if file.executable and worker_file.kind != STATIC:
+        entry["executable"] = True
+    return entry
+
+
+def _in_words(result: dict[str, Any]) -> str:
+    failure = result["failure"]
+    lines = [f"version {result['number']} does not serve: {failure['reason']}. What served before goes on."]
+    lines += [f"  {probe}" for probe in failure["probes"]]
+    if failure["log_tail"]:
+        lines.append("The last that it printed:")
+        lines += [f"  {line}" for line in failure["log_tail"].splitlines()[-TAIL_LINES:]]
+    return "\n".join(lines)
 
 
 def _upload(files: list[File], connect: Any) -> None:

@@ -8,7 +8,7 @@ import sys
 from kedge_runner.deploy import DeployFailed, deploy_directory
 from kedge_runner.errors import Refused
 
-USAGE = "usage: kedge deploy DIR [--no-promote] [--message TEXT]"
+USAGE = "usage: kedge deploy [DIR] [--no-promote] [--message TEXT]"
 NEEDED = ("KEDGE_URL", "KEDGE_TOKEN", "KEDGE_ACCOUNT", "KEDGE_WORKER")
 
 
@@ -32,8 +32,8 @@ def main() -> int:
     return 0
 
 
-def parse(arguments: list[str]) -> tuple[str, dict[str, str]]:
-    """The folder and the options. Raises `ValueError`."""
+def parse(arguments: list[str]) -> tuple[str | None, dict[str, str]]:
+    """The folder, if one is given, and the options. Raises `ValueError`."""
     folders: list[str] = []
     options: dict[str, str] = {}
     rest = iter(arguments)
@@ -52,12 +52,12 @@ def parse(arguments: list[str]) -> tuple[str, dict[str, str]]:
             raise ValueError(f"there is no option {argument}")
         else:
             folders.append(argument)
-    if len(folders) != 1:
+    if len(folders) > 1:
         raise ValueError("give one folder")
-    return folders[0], options
+    return folders[0] if folders else None, options
 
 
-def _deploy(folder: str, options: dict[str, str]) -> dict[str, object]:
+def _deploy(folder: str | None, options: dict[str, str]) -> dict[str, object]:
     environ = os.environ
     preview = environ.get("KEDGE_PREVIEW_ALIAS")
     return deploy_directory(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 LEFT_OUT = frozenset({".git"})
+OF_THE_MACHINE = frozenset({".venv", "__pycache__"})
 READ_BYTES = 256 * 1024
 
 
@@ -30,6 +31,7 @@ class File:
         with open(path, "rb") as file:
             self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             self.size = file.tell()
+            self.executable = bool(os.fstat(file.fileno()).st_mode & 0o100)
 
     def __iter__(self) -> Iterator[bytes]:
         """The content in parts, from the start each time. Raises `DeployFailed` if it has become shorter."""
@@ -49,32 +51,33 @@ class File:
             raise DeployFailed(f"{self.name} cannot be read any more ({error.strerror})") from error
 
 
-def find_files(folder: str) -> list[tuple[str, str]]:
+def find_files(folder: str, *, runs: bool = False) -> list[tuple[str, str]]:
     """Name in the version and path of every file, sorted by name.
 
     Links to files within the folder count as these files. Raises `DeployFailed` for a folder that is
     none, that is empty, or that holds a link out of it, a link to a folder, or a name that is no text.
+    Of one that `runs`, what belongs to the machine that built it is left out.
     """
     if not os.path.isdir(folder):
         raise DeployFailed(f"there is no folder {folder}; check its name and what the build writes")
     root = os.path.realpath(folder)
-    found = sorted(_walk(root, ""))
+    found = sorted(_walk(root, "", LEFT_OUT | OF_THE_MACHINE if runs else LEFT_OUT))
     if not found:
         raise DeployFailed(f"{folder} holds no files; check the folder's name and what the build writes")
     return found
 
 
-def _walk(root: str, within: str) -> Iterator[tuple[str, str]]:
+def _walk(root: str, within: str, left_out: frozenset[str]) -> Iterator[tuple[str, str]]:
     with os.scandir(os.path.join(root, within)) as found:
         entries = list(found)
     for entry in entries:
         name = f"{within}/{entry.name}" if within else entry.name
-        if entry.name in LEFT_OUT:
+        if entry.name in left_out:
             continue
         if not name.isprintable():
             raise DeployFailed(f"{name!r} is no name that a URL can have; rename it")
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(root, name)
+            yield from _walk(root, name, left_out)
         elif entry.is_symlink():
             yield name, _target(root, name)
         elif entry.is_file():

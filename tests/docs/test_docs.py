@@ -16,6 +16,7 @@ import pytest
 
 from kedge import errors, hookspecs
 from kedge.config import load
+from kedge_runner.worker_file import WorkerFile
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -68,6 +69,9 @@ def test_every_program_runs(program: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("settings", blocks("toml"))
 def test_all_settings_load(settings: str, tmp_path: Path) -> None:
     tables = tomllib.loads(settings)
+    if "worker" in tables:
+        assert WorkerFile(tables["worker"]).run is not None
+        return
     if not OURS & tables.keys():
         assert "project" in tables, "neither settings nor a pyproject.toml"
         return

@@ -251,7 +251,7 @@ def test_a_preview_build_only_sets_its_alias(runners: Runners, kedge: FakeKedge,
     ("command", "words"),
     [
         ("kedge deploy nowhere", "there is no folder"),
-        ("kedge deploy", "give one folder"),
+        ("kedge deploy", "give the folder to deploy"),
         ("kedge deploy --frobnicate site", "there is no option"),
         ("kedge builds list", "only `kedge deploy`"),
     ],
@@ -277,6 +277,7 @@ def test_options_are_read_in_any_order() -> None:
         {"--no-promote": "", "--message": "x"},
     )
     assert parse(["--", "-odd"]) == ("-odd", {})
-    for wrong in (["a", "b"], ["a", "--message"], ["-x", "a"], []):
+    assert parse([]) == (None, {})
+    for wrong in (["a", "b"], ["a", "--message"], ["-x", "a"]):
         with pytest.raises(ValueError, match=r".+"):
             parse(wrong)

@@ -11,10 +11,11 @@ from kedge.api import bodies
 from kedge.api.bodies import services
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
-from kedge.api.shapes import DeploymentShape, DeploymentsShape
-from kedge.api.versions import SCRIPT, WORKER, Line, urls
+from kedge.api.shapes import DeploymentShape, DeploymentsShape, failure_shape
+from kedge.api.versions import OUTCOME_SECONDS, SCRIPT, WORKER, Line, urls
 from kedge.db.clock import to_iso
-from kedge.errors import InvalidInput, NotFound
+from kedge.errors import NotFound
+from kedge.workers import deployments as shares
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -27,7 +28,7 @@ class Share(bodies.Strict):
     """How much of the traffic a version gets."""
 
     version_id: str = Field(max_length=64)
-    percentage: float
+    percentage: float = Field(ge=0, le=100)
 
 
 class DeploymentBody(bodies.Strict):
@@ -52,10 +53,13 @@ async def list_deployments(request: Request) -> Response:
     return ok({"deployments": [describe(deployment) for deployment in found]})
 
 
-@answers(DeploymentShape)
+@answers(DeploymentShape, query={"wait": "Answer once it waits for instances no more, or after a while."})
 async def get_deployment(request: Request) -> Response:
     """One of the most recent deployments."""
     path = request.path_params
+    running = services(request).running
+    if "wait" in request.query_params and running is not None:
+        await running.rollouts.outcome(path["deployment_id"], patience=OUTCOME_SECONDS)
     for deployment in await services(request).deployments.list(request.state.account_id, path["worker"]):
         if deployment.uuid == path["deployment_id"]:
             return ok(describe(deployment))
@@ -64,14 +68,12 @@ async def get_deployment(request: Request) -> Response:
 
 @answers(DeploymentShape)
 async def create(request: Request) -> Response:
-    """Let a version serve all traffic."""
+    """Let one or two versions serve, each its share of the traffic."""
     body = await bodies.read(request, DeploymentBody)
-    if len(body.versions) != 1 or body.versions[0].percentage != 100:
-        raise InvalidInput("traffic is not split yet: name one version and give it 100 percent")
     deployment = await services(request).deployments.deploy(
         request.state.principal,
         request.path_params["worker"],
-        body.versions[0].version_id,
+        [shares.Share(version_id=one.version_id, percentage=one.percentage) for one in body.versions],
         message=body.annotations.get("workers/message", ""),
         urls=urls(request),
     )
@@ -107,6 +109,7 @@ def describe(deployment: Deployment) -> DeploymentShape:
             for share in deployment.versions
         ],
         "annotations": annotations,
+        "kedge": {"state": deployment.state, "failure": failure_shape(deployment.failure)},
     }
     if deployment.author:
         shown["author_email"] = deployment.author

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from kedge.api.services import Services
+    from kedge.builds.log_pages import LogPage
     from kedge.builds.logs import BuildLogs
 
 MOST_TAIL_LINES = 10_000
@@ -33,6 +34,7 @@ QUERY = {
     "attempt": "Read this attempt instead of the latest.",
     "format": "`text` for the whole log as text, with ranges.",
 }
+EVENT_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 TEXT_HEADERS = {"X-Content-Type-Options": "nosniff", "Accept-Ranges": "bytes"}
 
 
@@ -46,18 +48,21 @@ async def read_log(request: Request) -> Response:
     build_uuid = request.path_params["build_uuid"]
     await services.db.read(own_build, request.state.account_id, build_uuid)
     if request.query_params.get("format") == "text":
-        return await _text(request, services.logs, build_uuid)
-    cursor = await _cursor(request, services.logs, build_uuid)
+        return await text_answer(request, services.logs, build_uuid)
+    cursor = await cursor_of(request, services.logs, build_uuid)
     if "text/event-stream" in request.headers.get("accept", ""):
-        events = _events(services.logs, build_uuid, cursor)
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
-    page = await read_page(services.logs, build_uuid, cursor)
-    shown: LogPageShape = {"lines": page.lines, "cursor": page.cursor, "truncated": page.truncated}
-    return ok(shown)
+        live = events(services.logs, build_uuid, cursor)
+        return StreamingResponse(live, media_type="text/event-stream", headers=EVENT_HEADERS)
+    return ok(page_shape(await read_page(services.logs, build_uuid, cursor)))
 
 
-async def _cursor(request: Request, logs: BuildLogs, build_uuid: str) -> Cursor | None:
+def page_shape(page: LogPage) -> LogPageShape:
+    """A page as the API shows it."""
+    return {"lines": page.lines, "cursor": page.cursor, "truncated": page.truncated}
+
+
+async def cursor_of(request: Request, logs: BuildLogs, build_uuid: str) -> Cursor | None:
+    """Where the request wants to read from; `None` for the beginning."""
     given = request.headers.get("last-event-id") or request.query_params.get("cursor")
     if given:
         return Cursor.parse(given)
@@ -68,7 +73,8 @@ async def _cursor(request: Request, logs: BuildLogs, build_uuid: str) -> Cursor 
     return None
 
 
-async def _events(logs: BuildLogs, build_uuid: str, cursor: Cursor | None) -> AsyncIterator[bytes]:
+async def events(logs: BuildLogs, build_uuid: str, cursor: Cursor | None) -> AsyncIterator[bytes]:
+    """The log as it grows, as server-sent events."""
     async for item in logs.follow(build_uuid, cursor):
         if isinstance(item, Frame):
             yield item.event
@@ -80,7 +86,8 @@ async def _events(logs: BuildLogs, build_uuid: str, cursor: Cursor | None) -> As
     yield b"event: end\ndata: {}\n\n"
 
 
-async def _text(request: Request, logs: BuildLogs, build_uuid: str) -> Response:
+async def text_answer(request: Request, logs: BuildLogs, build_uuid: str) -> Response:
+    """The log of an attempt as one text, or a range of it."""
     state = await logs.state(build_uuid)
     attempt = state.attempt
     if "attempt" in request.query_params:

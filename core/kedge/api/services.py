@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from kedge.registry import Registry
     from kedge.secrets import SecretBox
     from kedge.workers.deployments import Deployments
+    from kedge.workers.running import Running
     from kedge.workers.versions import Versions
+    from kedge.workers.worker_logs import WorkerLogs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,4 +46,7 @@ class Services:
     runners: Runners
     versions: Versions
     deployments: Deployments
+    worker_logs: WorkerLogs
+    #: `None` on a node that serves files alone
+    running: Running | None
     public_url: str

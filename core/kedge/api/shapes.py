@@ -350,6 +350,9 @@ class CompletedShape(TypedDict):
     preview_url: str
     alias_url: str | None
     live: bool
+    deployment_id: str | None
+    state: str | None
+    failure: StartFailureShape | None
 
 
 class VersionMetadata(TypedDict):
@@ -397,6 +400,35 @@ class TrafficShape(TypedDict):
     percentage: float
 
 
+class StartFailureShape(TypedDict):
+    """Why no instance of a version started: the last probes, and the end of what it printed."""
+
+    reason: str
+    probes: list[str]
+    log_tail: str
+
+
+class OutcomeShape(TypedDict):
+    """How a deployment stands: `starting`, `active` or `failed`."""
+
+    state: str | None
+    failure: StartFailureShape | None
+
+
+def failure_shape(failure: dict[str, Any]) -> StartFailureShape | None:
+    """Why a deployment failed, if it did."""
+    if not failure:
+        return None
+    return {"reason": failure["reason"], "probes": failure["probes"], "log_tail": failure["tail"]}
+
+
+class DeploymentExtra(TypedDict):
+    """What Kedge knows of a deployment beyond Workers' API: `starting`, `active` or `failed`."""
+
+    state: str
+    failure: StartFailureShape | None
+
+
 class DeploymentShape(TypedDict):
     """Which versions served from a moment on."""
 
@@ -406,6 +438,7 @@ class DeploymentShape(TypedDict):
     strategy: str
     versions: list[TrafficShape]
     annotations: dict[str, str]
+    kedge: DeploymentExtra
     author_email: NotRequired[str]
 
 
@@ -413,6 +446,33 @@ class DeploymentsShape(TypedDict):
     """Deployments of a worker."""
 
     deployments: list[DeploymentShape]
+
+
+class WorkerSecretShape(TypedDict):
+    """A secret of a worker, without its text."""
+
+    name: str
+    type: str
+
+
+class InstanceShape(TypedDict):
+    """One running instance."""
+
+    id: str
+    version_id: str
+    kind: str
+    address: str
+    in_flight: int
+    age_seconds: float
+
+
+class InstancesShape(TypedDict):
+    """What runs on the node that answers; `failures` by version tell why no instance of it stays."""
+
+    node: str
+    instances: list[InstanceShape]
+    starting: int
+    failures: dict[str, str]
 
 
 class LogPageShape(TypedDict):

@@ -13,7 +13,16 @@ from kedge.api import bodies
 from kedge.api.bodies import services
 from kedge.api.envelope import ok, page_info
 from kedge.api.operations import answers
-from kedge.api.shapes import BegunShape, CompletedShape, VersionMetadata, VersionShape, VersionsShape
+from kedge.api.run_body import RunBody, run_spec
+from kedge.api.shapes import (
+    BegunShape,
+    CompletedShape,
+    OutcomeShape,
+    VersionMetadata,
+    VersionShape,
+    VersionsShape,
+    failure_shape,
+)
 from kedge.db.clock import to_iso
 from kedge.errors import TooLarge
 from kedge.workers.completion import Wish
@@ -30,6 +39,8 @@ if TYPE_CHECKING:
 #: bytes of the largest manifest that is taken in
 MANIFEST_LIMIT = 16 * 1024 * 1024
 MOST_PER_PAGE = 100
+#: an answer to "make it live" waits so long for the instances of a version
+OUTCOME_SECONDS = 20.0
 
 Line = Annotated[str, Field(max_length=1024, pattern=r"^[^\x00]*$")]
 
@@ -39,13 +50,15 @@ class FileEntry(bodies.Strict):
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=0)
+    executable: bool = False
 
 
 class UploadBody(bodies.Strict):
     """A version that is about to be uploaded."""
 
-    kind: Literal["static"]
+    kind: Literal["static", "asgi", "command", "image"]
     files: dict[str, FileEntry]
+    run: RunBody | None = None
     commit_hash: Line | None = None
     branch: Line | None = None
     message: Line = ""
@@ -62,9 +75,13 @@ class CompleteBody(bodies.Strict):
 async def begin(request: Request) -> Response:
     """Take in a manifest; tell which contents are missing."""
     body = await read_body(request, UploadBody, limit=MANIFEST_LIMIT)
-    files = {path: File(entry.sha256, entry.size) for path, entry in body.files.items()}
+    files = {path: File(entry.sha256, entry.size, entry.executable) for path, entry in body.files.items()}
+    run = run_spec(body.kind, body.run, services(request).running)
     new = NewVersion(
-        manifest=Manifest(files), commit_hash=body.commit_hash, branch=body.branch, message=body.message
+        manifest=Manifest(files, kind=body.kind, run=run),
+        commit_hash=body.commit_hash,
+        branch=body.branch,
+        message=body.message,
     )
     begun = await services(request).versions.begin(
         request.state.principal, request.path_params["worker"], new
@@ -94,7 +111,18 @@ async def complete(request: Request) -> Response:
     completed = await services(request).versions.complete(
         request.state.principal, path["worker"], path["upload_id"], wish
     )
-    return ok(asdict(completed))
+    return ok({**asdict(completed), **await _outcome(request, completed.deployment_id)})
+
+
+async def _outcome(request: Request, deployment_id: str | None) -> OutcomeShape:
+    """How the deployment stands: awaited for a while, so that who asks again need not ask often."""
+    running = services(request).running
+    if deployment_id is None or running is None:
+        return {"state": None, "failure": None}
+    deployment = await running.rollouts.outcome(deployment_id, patience=OUTCOME_SECONDS)
+    if deployment is None:
+        return {"state": None, "failure": None}
+    return {"state": deployment.state, "failure": failure_shape(deployment.failure)}
 
 
 @answers(VersionsShape, paged=True)

@@ -74,10 +74,12 @@ class BuildLogs:
             return extent
         offset = extent.size - len(data)
         self.topics.get(key.build_uuid).add(Frame(key.attempt, offset, time_ms, data))
-        if self._registry.listens("kedge_build_log"):
-            chunk = LogChunk(number=number, offset=offset, time_ms=time_ms, data=data)
-            await self._registry.build_log(key, chunk)
+        await self._tell(key, LogChunk(number=number, offset=offset, time_ms=time_ms, data=data))
         return extent
+
+    async def _tell(self, key: LogKey, chunk: LogChunk) -> None:
+        if self._registry.listens("kedge_build_log"):
+            await self._registry.build_log(key, chunk)
 
     async def note(self, key: LogKey, text: str) -> None:
         """Add a line of Kedge's own at the end; left out if the log is sealed already, or cannot grow."""

@@ -108,10 +108,15 @@ def logs(
     if follow:
         outcome = follow_log(server, path, start, as_json=json)
         raise typer.Exit(0 if outcome in {"success", "skipped"} else 1)
-    cursor: dict[str, Any] = start
+    print_log(server, path, start, as_json=json)
+
+
+def print_log(server: Server, path: str, start: dict[str, Any], *, as_json: bool) -> None:
+    """Print what there is of a log now."""
+    cursor = start
     while True:
         page = server.get(path, **cursor)
-        _print_page(page, as_json=json)
+        _print_page(page, as_json=as_json)
         if not page["truncated"]:
             return
         cursor = {"cursor": page["cursor"]}

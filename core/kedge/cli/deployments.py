@@ -8,18 +8,31 @@ from typing import Annotated, Any
 
 import typer
 
+from kedge.cli.failure import CommandFailed
 from kedge.cli.options import Json, Worker
 from kedge.cli.output import ago, print_json, print_table, say
+from kedge.cli.terminal_text import make_safe
 from kedge.cli.with_server import with_server
 from kedge.client import Server
+
+UUID_LENGTH = 36
+
+app = typer.Typer(no_args_is_help=True, help="What a worker serves: list, split, promote.")
 
 
 @with_server
 def deploy(
     server: Server,
     folder: Annotated[
-        Path, typer.Argument(help="The folder to serve.", exists=True, file_okay=False, readable=True)
-    ],
+        Path | None,
+        typer.Argument(
+            help="The folder to deploy, if kedge.toml names none.",
+            exists=True,
+            file_okay=False,
+            readable=True,
+        ),
+    ] = None,
+    *,
     worker: Annotated[str, typer.Option("--worker", envvar="KEDGE_WORKER", help="The worker's name or id.")],
     message: Annotated[str, typer.Option("--message", help="What changed.")] = "",
     promote: Annotated[
@@ -47,8 +60,9 @@ def deploy(
         say(f"Version {result['number']} of {worker}: {result['alias_url'] or result['url']}")
 
 
+@app.command("list")
 @with_server
-def deployments(server: Server, worker: Worker, json: Json = False) -> None:
+def list_deployments(server: Server, worker: Worker, json: Json = False) -> None:
     """List what a worker has served, newest first."""
     found = server.get(f"/workers/workers/{worker}/deployments")["deployments"]
     if json:
@@ -57,17 +71,137 @@ def deployments(server: Server, worker: Worker, json: Json = False) -> None:
     rows = [
         (
             deployment["id"][:8],
-            ", ".join(
-                f"{share['version_id'][:8]} {share['percentage']} %" for share in deployment["versions"]
-            ),
+            _split(deployment),
+            deployment["kedge"]["state"],
             deployment["source"],
             ago(deployment["created_on"]),
             deployment["annotations"].get("workers/message", ""),
         )
         for deployment in found
     ]
-    columns = ("DEPLOYMENT", "VERSION", "SOURCE", "SINCE", "MESSAGE")
+    columns = ("DEPLOYMENT", "VERSION", "STATE", "SOURCE", "SINCE", "MESSAGE")
     print_table(columns, rows, empty=f"{worker} has not been deployed yet.")
+
+
+@app.command()
+@with_server
+def show(
+    server: Server,
+    worker: Worker,
+    deployment: Annotated[
+        str | None, typer.Argument(help="Its id, or enough of its beginning; without it, the latest.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show one deployment, and why it failed if it did."""
+    found = _deployment(server, worker, deployment)
+    if json:
+        print_json(found)
+    else:
+        _print_deployment(found)
+
+
+@app.command()
+@with_server
+def create(
+    server: Server,
+    worker: Worker,
+    versions: Annotated[
+        list[str], typer.Argument(help="VERSION, or two as VERSION@PERCENT; ids or their beginnings.")
+    ],
+    message: Annotated[str, typer.Option("--message", help="What it is for.")] = "",
+    json: Json = False,
+) -> None:
+    """Let a version serve, or split the traffic between two: a gradual rollout step by step."""
+    shares = [_share(server, worker, one) for one in versions]
+    _create(server, worker, shares, message, json=json)
+
+
+@app.command()
+@with_server
+def promote(
+    server: Server,
+    worker: Worker,
+    version: Annotated[
+        str | None,
+        typer.Argument(help="The version; without it, the newest of those that serve."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Give one version all the traffic: the end of a gradual rollout."""
+    if version is None:
+        found = server.get(f"/workers/workers/{worker}/deployments")["deployments"]
+        serving = next((one for one in found if one["kedge"]["state"] == "active"), None)
+        if serving is None:
+            raise CommandFailed(f"{worker} serves nothing yet; name the version")
+        ids = {share["version_id"] for share in serving["versions"]}
+        listed = server.get(f"/workers/workers/{worker}/versions")["items"]
+        version = next((one["id"] for one in listed if one["id"] in ids), None)
+    if version is None:
+        raise CommandFailed("the versions that serve are not among the latest; name one")
+    share = {"version_id": _version(server, worker, version), "percentage": 100}
+    _create(server, worker, [share], "", json=json)
+
+
+def _create(server: Server, worker: str, shares: list[dict[str, Any]], message: str, *, json: bool) -> None:
+    """Make the deployment, and wait until it serves or has failed."""
+    path = f"/workers/workers/{worker}/deployments"
+    annotations = {"workers/message": message} if message else {}
+    made = server.post(path, {"strategy": "percentage", "versions": shares, "annotations": annotations})
+    while made["kedge"]["state"] == "starting":
+        made = server.get(f"{path}/{made['id']}", wait=True)
+    if json:
+        print_json(made)
+    else:
+        _print_deployment(made)
+    if made["kedge"]["state"] == "failed":
+        raise typer.Exit(1)
+
+
+def _share(server: Server, worker: str, text: str) -> dict[str, Any]:
+    version, at, percent = text.partition("@")
+    try:
+        percentage = float(percent.rstrip("%")) if at else 100.0
+    except ValueError:
+        raise CommandFailed(f"{text!r} is not VERSION@PERCENT, such as 1a2b3c4d@10") from None
+    return {"version_id": _version(server, worker, version), "percentage": percentage}
+
+
+def _version(server: Server, worker: str, beginning: str) -> str:
+    listed = server.get(f"/workers/workers/{worker}/versions")["items"]
+    found = [one["id"] for one in listed if beginning and one["id"].startswith(beginning)]
+    if len(found) != 1 and len(beginning) < UUID_LENGTH:
+        raise CommandFailed(f"{len(found)} of the latest versions of {worker} begin with {beginning!r}")
+    return str(found[0]) if len(found) == 1 else beginning
+
+
+def _deployment(server: Server, worker: str, beginning: str | None) -> dict[str, Any]:
+    listed: list[dict[str, Any]] = server.get(f"/workers/workers/{worker}/deployments")["deployments"]
+    if beginning is None and listed:
+        return listed[0]
+    found = [one for one in listed if beginning and one["id"].startswith(beginning)]
+    if len(found) != 1:
+        raise CommandFailed(f"{len(found)} of the latest deployments of {worker} begin with {beginning!r}")
+    return found[0]
+
+
+def _print_deployment(deployment: dict[str, Any]) -> None:
+    say(f"{deployment['id']}  {deployment['kedge']['state']}")
+    say(f"  versions  {_split(deployment)}")
+    failure = deployment["kedge"]["failure"]
+    if failure is None:
+        return
+    say(f"  failed    {make_safe(failure['reason'], colour=False)}")
+    for probe in failure["probes"]:
+        say(f"  probe     {make_safe(probe, colour=False)}")
+    for line in failure["log_tail"].splitlines():
+        say(f"  printed   {make_safe(line, colour=False)}")
+
+
+def _split(deployment: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{share['version_id'][:8]} {share['percentage']:g} %" for share in deployment["versions"]
+    )
 
 
 @with_server
@@ -84,4 +218,5 @@ def rollback(
     if json:
         print_json(result)
     else:
-        say(f"{worker} serves version {result['versions'][0]['version_id'][:8]} again.")
+        waits = " as soon as it has started" if result["kedge"]["state"] == "starting" else ""
+        say(f"{worker} serves version {result['versions'][0]['version_id'][:8]} again{waits}.")

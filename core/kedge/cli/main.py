@@ -6,10 +6,10 @@ import sys
 
 import typer
 
-from kedge.cli import builds, caches, config, hooks, workers
+from kedge.cli import builds, caches, config, deployments, hooks, secrets, workers
 from kedge.cli.apply import apply, export
 from kedge.cli.demo import demo
-from kedge.cli.deployments import deploy, deployments, rollback
+from kedge.cli.deployments import deploy, rollback
 from kedge.cli.doctor import doctor
 from kedge.cli.failure import CommandFailed
 from kedge.cli.plugins import plugins
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command()(up)
 app.command()(demo)
 app.add_typer(workers.app, name="worker")
+app.add_typer(workers.app, name="workers", hidden=True)
 app.add_typer(builds.app, name="builds")
 app.add_typer(caches.app, name="cache")
 app.add_typer(hooks.app, name="hooks")
@@ -34,7 +35,8 @@ app.command()(queue)
 app.command()(apply)
 app.command()(export)
 app.command()(deploy)
-app.command()(deployments)
+app.add_typer(deployments.app, name="deployments")
+app.add_typer(secrets.app, name="secret")
 app.command()(rollback)
 app.add_typer(config.app, name="config")
 app.command()(plugins)

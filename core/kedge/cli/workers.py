@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from kedge.cli.builds import follow_log, print_log
 from kedge.cli.options import Json, Worker
 from kedge.cli.output import ago, print_json, print_table, say
 from kedge.cli.with_server import with_server
@@ -137,6 +138,47 @@ def show(
         say(f"  build     {trigger['build_command'] or '(none)'}")
         say(f"  deploy    {trigger['deploy_command'] or '(none)'}")
         say(f"  cache     {'on' if trigger['build_caching_enabled'] else 'off'}")
+
+
+@app.command()
+@with_server
+def logs(
+    server: Server,
+    worker: Worker,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until interrupted.")] = False,
+    tail: Annotated[int, typer.Option("--tail", help="Start this many lines from the end.")] = 100,
+    json: Json = False,
+) -> None:
+    """Print what the worker's instances print."""
+    path = f"/workers/workers/{worker}/logs"
+    if follow:
+        follow_log(server, path, {"tail": tail}, as_json=json)
+    else:
+        print_log(server, path, {"tail": tail}, as_json=json)
+
+
+@app.command()
+@with_server
+def instances(server: Server, worker: Worker, json: Json = False) -> None:
+    """List what runs of a worker on the node that answers."""
+    found = server.get(f"/workers/workers/{worker}/instances")
+    if json:
+        print_json(found)
+        return
+    rows = [
+        (
+            one["id"],
+            one["version_id"][:8],
+            one["address"],
+            str(one["in_flight"]),
+            f"{one['age_seconds']:.0f} s",
+        )
+        for one in found["instances"]
+    ]
+    columns = ("INSTANCE", "VERSION", "ADDRESS", "REQUESTS", "AGE")
+    print_table(columns, rows, empty=f"No instance of {worker} runs on {found['node']}.")
+    for version_id, reason in found["failures"].items():
+        say(f"version {version_id[:8]} failed: {reason}")
 
 
 @app.command()

@@ -281,6 +281,9 @@ class RuntimeSettings(WithTables):
     max_instances: int = Field(default=4, ge=1, le=1000, description="Instances of one version on this node.")
     queue: int = Field(default=200, ge=0, description="Requests of one version that wait for an instance.")
     queue_timeout: Positive = Field(default=60.0, description="The longest that a request waits for one.")
+    wait_until: Annotated[Duration, Field(ge=0)] = Field(
+        default=30.0, description="The longest that an instance may go on with a request after its answer."
+    )
 
 
 class BlobSettings(WithTables):

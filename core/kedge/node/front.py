@@ -15,13 +15,13 @@ class Front:
 
     def __init__(self, gateway: Gateway, app: ASGIApp) -> None:
         """`app` is the API with everything beside it."""
-        self._gateway = gateway
+        self.gateway = gateway
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send a request to where its host belongs."""
-        if scope["type"] == "http" and self._gateway.serves(_host(scope)):
-            await self._gateway(scope, receive, send)
+        if scope["type"] == "http" and self.gateway.serves(_host(scope)):
+            await self.gateway(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 

@@ -120,8 +120,8 @@ def _where(session: Session, build: Build, version: Version, urls: WorkerUrls) -
     worker = session.exec(select(Worker).where(Worker.id == build.worker_id)).one()
     account = session.exec(select(Account).where(Account.id == build.account_id)).one()
     place = deployments.place(session, worker, account)
-    serving = deployments.newest(session, worker.id, limit=1)
-    if serving and serving[0].versions[0]["version_id"] == version.id:
+    serving = deployments.serving(session, worker.id)
+    if serving and deployments.main_version_id(serving) == version.id:
         return urls.production(place)
     alias = session.exec(select(PreviewAlias.alias).where(PreviewAlias.version_id == version.id)).first()
     return urls.version(place, version.id) if alias is None else urls.alias(place, alias)

@@ -17,6 +17,7 @@ from kedge.node.config_workers import apply_workers
 from kedge.node.first_start import ensure_admin
 from kedge.node.parts import Parts
 from kedge.observe.log import configure
+from kedge.workers.relay.tunnel import Tunnel
 
 if TYPE_CHECKING:
     import socket
@@ -93,7 +94,7 @@ class Node:
 
 UVICORN: dict[str, Any] = {
     "http": "httptools",
-    "ws": "none",
+    "ws": Tunnel,
     "lifespan": "off",
     "log_config": None,
     "access_log": False,

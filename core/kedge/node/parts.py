@@ -33,8 +33,17 @@ from kedge.placement.strategies import STRATEGIES
 from kedge.secrets import SecretBox
 from kedge.workers.deployments import Deployments
 from kedge.workers.gateway import Gateway
+from kedge.workers.instances import Instances
+from kedge.workers.loading import Runnables
+from kedge.workers.relay.relay import Bounds, Relay
+from kedge.workers.relaying import Relaying
+from kedge.workers.rollouts import Rollouts
+from kedge.workers.running import Running
+from kedge.workers.starter import InstanceStarter
 from kedge.workers.urls import WorkerUrls
+from kedge.workers.version_files import VersionFiles
 from kedge.workers.versions import Versions
+from kedge.workers.worker_logs import WorkerLogs
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -65,6 +74,7 @@ class Parts:
         self.blobs = self.host.blobs = registry.build_blobs(settings, self.host)
         self.compute = registry.build_compute(settings, self.host)
         self.log_store = registry.build_log_store(settings, self.host)
+        self.runtime = registry.build_runtime(settings, self.host)
         self.forges = registry.build_forges(settings, self.host)
         self.background = Background()
         self.objects = Objects(db)
@@ -100,7 +110,16 @@ class Parts:
         deployments = Deployments(builds.db, deployed=self.registry.worker_deployed)
         self.caches = Caches(builds.db, self.blobs, builds.settings.builds)
         self.versions = Versions(builds.db, self.blobs, deployments)
-        gateway = Gateway(builds.db, self.blobs, builds.settings.server.domain, registry=self.registry)
+        self.worker_logs = WorkerLogs(self.log_store, builds.db, self.registry, builds.settings.node.name)
+        self.relay = Relay(Bounds())
+        self.running = self._running(deployments) if self.runtime is not None else None
+        gateway = Gateway(
+            builds.db,
+            self.blobs,
+            builds.settings.server.domain,
+            registry=self.registry,
+            relaying=self._relaying(),
+        )
         deployments.subscribe(gateway.forget)
         intake = Intake(builds)
         services = Services(
@@ -119,6 +138,8 @@ class Parts:
             runners=Runners(builds, self.objects),
             versions=self.versions,
             deployments=deployments,
+            worker_logs=self.worker_logs,
+            running=self.running,
             public_url=builds.public_url,
         )
         self.host.access = services.access
@@ -126,11 +147,40 @@ class Parts:
         self.host.logs = services.logs
         return Front(gateway, create_app(services, extra_routes=self.registry.routes(self.host)))
 
+    def _running(self, deployments: Deployments) -> Running:
+        """What runs deployed workers."""
+        assert self.runtime is not None  # noqa: S101  (asked before)
+        settings, builds = self.builds.settings, self.builds
+        runnables = Runnables(builds.db, self.blobs, builds.secrets)
+        folder = settings.server.data_dir / "versions"
+        self.version_files = VersionFiles(folder / "files", self.blobs)
+        self.starter = InstanceStarter(
+            self.runtime,
+            self.version_files,
+            self.worker_logs,
+            settings.runtime,
+            location=settings.node.location,
+            server_root=folder / "servers",
+        )
+        instances = Instances(self.starter, runnables.load, settings.runtime)
+        return Running(
+            kinds=self.runtime.kinds,
+            instances=instances,
+            rollouts=Rollouts(builds.db, deployments, instances),
+        )
+
+    def _relaying(self) -> Relaying | None:
+        if self.running is None:
+            return None
+        longest = self.builds.settings.runtime.wait_until
+        return Relaying(self.running.instances, self.relay, longest_wait_until=longest)
+
     async def open(self, stack: AsyncExitStack) -> None:
         """Open the backends, adopt what still runs, start what runs in the background."""
         for part in (self.blobs, self.log_store, self.compute):
             await part.open()
             stack.push_async_callback(part.close)
+        await self._open_runtime(stack)
         await self.objects.clock.recover()
         await Adoption(self.builds, self.objects).run()
         for forge in self.forges.values():
@@ -144,6 +194,21 @@ class Parts:
         self._keep_running(stack, self.builds.logs.seal_the_rest())
         await self.objects.get(Scheduler, Scheduler.ID).rearm()
         self.scheduling.set()
+
+    async def _open_runtime(self, stack: AsyncExitStack) -> None:
+        stack.push_async_callback(self.worker_logs.close)
+        if self.runtime is None or self.running is None:
+            return
+        await self.version_files.open()
+        await self.runtime.open()
+        stack.push_async_callback(self.starter.close)
+        stack.push_async_callback(self.runtime.close)
+        stack.push_async_callback(self.running.instances.close)
+        stack.push_async_callback(self.running.rollouts.close)
+        stack.callback(self.relay.close)
+        settings = self.builds.settings
+        urls = WorkerUrls(public_url=self.builds.public_url, domain=settings.server.domain)
+        await self.running.rollouts.recover(urls)
 
     def _keep_running(self, stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -8,7 +8,8 @@ from uuid import uuid4
 
 from kedge.db.clock import now_ms
 from kedge.db.queries import versions as queries
-from kedge.db.queries.deployments import Note, is_overtaken
+from kedge.db.queries.deployments import Note, Traffic, is_overtaken
+from kedge.db.queries.secrets import version_secrets
 from kedge.db.tables import Version
 from kedge.errors import Forbidden
 from kedge.workers.deployments import Change
@@ -44,8 +45,10 @@ class Completed:
     url: str
     preview_url: str
     alias_url: str | None
-    #: whether it serves in production; a build that a newer one has overtaken does not
+    #: whether it serves in production, or will once it has started; not if a newer build has overtaken it
     live: bool
+    #: the deployment that made it live
+    deployment_id: str | None = None
 
 
 def complete(
@@ -59,11 +62,12 @@ def complete(
     if wish.alias is not None:
         check_alias(wish.alias, worker.name)
     version = _add_version(session, upload, _origin(principal, build, upload.request["message"]))
+    version.secrets = version_secrets(session, version)
     note = Note(source="build" if build else "api", author=version.author, message=version.message)
     # What is built last need not be built from the newest commit: a build that was overtaken goes nowhere.
     live = wish.deploy and not (build is not None and is_overtaken(session, build))
     change = Change(note=note, live=live, alias=wish.alias)
-    published = deployments.publish(session, worker, version, change)
+    published = deployments.publish(session, worker, [Traffic(version=version)], change)
     completed = _completed(published, wish.urls)
     upload.request = {**upload.request, "completed": asdict(completed)}
     return completed, published
@@ -100,10 +104,9 @@ def _add_version(session: Session, upload: Upload, origin: dict[str, str]) -> Ve
         account_id=upload.account_id,
         worker_id=upload.worker_id,
         number=queries.next_number(session, upload.worker_id),
-        kind="static",
         build_uuid=upload.build_uuid,
         created_on=now_ms(),
-        **{**upload.request, **origin},
+        **{"kind": "static", **upload.request, **origin},
     )
     session.add(version)
     session.flush()
@@ -122,4 +125,5 @@ def _completed(published: Published, urls: WorkerUrls) -> Completed:
         preview_url=preview_url,
         alias_url=None if published.alias is None else urls.alias(place, published.alias),
         live=published.deployment is not None,
+        deployment_id=None if published.deployment is None else published.deployment.uuid,
     )

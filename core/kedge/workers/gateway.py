@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from kedge.contracts.events import RequestServed
+from kedge.errors import NotFound
 from kedge.workers.contents import Contents
 from kedge.workers.sites import Sites
 from kedge.workers.static import METHODS, Ask, answer, plain
 
 if TYPE_CHECKING:
+    from contextlib import AsyncExitStack
+
     from starlette.types import Message, Receive, Scope, Send
 
     from kedge.contracts.blobs import BlobStore
     from kedge.db.engine import Database
+    from kedge.workers.relaying import Relaying
     from kedge.workers.sites import Site
     from kedge.workers.static import Reply
 
@@ -38,12 +42,21 @@ class Listeners(Protocol):
 class Gateway:
     """Serves what is deployed: each request from one version, whole."""
 
-    def __init__(self, db: Database, blobs: BlobStore, domain: str, *, registry: Listeners) -> None:
-        """`domain` is the one whose subdomains are workers."""
+    def __init__(
+        self,
+        db: Database,
+        blobs: BlobStore,
+        domain: str,
+        *,
+        registry: Listeners,
+        relaying: Relaying | None = None,
+    ) -> None:
+        """`domain` is the one whose subdomains are workers; without `relaying` only files are served."""
         self._suffix = f".{domain}"
         self._sites = Sites(db, blobs)
         self._contents = Contents(blobs)
         self._registry = registry
+        self._relaying = relaying
 
     def serves(self, host: str) -> bool:
         """Whether a request with this `Host` header is the gateway's."""
@@ -53,28 +66,51 @@ class Gateway:
         """What serves the workers of a name has changed: the very next request sees it."""
         self._sites.forget(worker)
 
+    async def open_tunnel(self, host: str, stack: AsyncExitStack) -> str:
+        """Where an instance of a host's worker listens, lent until `stack` ends.
+
+        Raises `NotFound` for a host at which nothing runs, and as `Instances.lease` does.
+        """
+        name = _bare(host).removesuffix(self._suffix)
+        split = self._sites.at_hand(name) or await self._sites.find(name)
+        site = None if split is None else split.pick({})
+        if site is None or site.manifest is not None or self._relaying is None:
+            raise NotFound(f"nothing runs at {name[:80]} that could talk")
+        return await self._relaying.lease(site.serving, stack)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         headers = _headers(scope)
         name = _bare(headers.get(b"host", b"").decode("latin-1")).removesuffix(self._suffix)
         try:
-            site = self._sites.at_hand(name) or await self._sites.find(name)
+            split = self._sites.at_hand(name) or await self._sites.find(name)
         except Exception:
             log.exception("cannot tell what to serve", host=name)
-            site, reply = None, plain(503, "This site cannot be served just now. Try again soon.\n")
-        else:
-            reply = _reply(site, name, scope, headers)
-        if site is None:
+            reply = plain(503, "This site cannot be served just now. Try again soon.\n")
             await self._contents.send("", reply, scope, receive, send)
-        elif self._registry.listens("kedge_request_served"):
-            await self._send_and_tell(reply, site, scope, receive, send)
+            return
+        if split is None:
+            await self._contents.send("", _nothing(name), scope, receive, send)
+            return
+        site = split.pick(headers)
+        if self._registry.listens("kedge_request_served"):
+            await self._serve_and_tell(site, headers, scope, receive, send)
         else:
+            await self._serve(site, headers, scope, receive, send)
+
+    async def _serve(
+        self, site: Site, headers: dict[bytes, bytes], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        if site.manifest is None and self._relaying is not None:
+            await self._relaying.serve(site.serving, scope, receive, send)
+        else:
+            reply = _file(site, scope, headers)
             await self._contents.send(site.serving.account_id, reply, scope, receive, send)
 
-    async def _send_and_tell(
-        self, reply: Reply, site: Site, scope: Scope, receive: Receive, send: Send
+    async def _serve_and_tell(
+        self, site: Site, headers: dict[bytes, bytes], scope: Scope, receive: Receive, send: Send
     ) -> None:
-        started, status, sent = time.perf_counter(), reply.status, 0
+        started, status, sent = time.perf_counter(), 0, 0
 
         async def count(message: Message) -> None:
             nonlocal sent, status
@@ -82,7 +118,7 @@ class Gateway:
             sent += len(message.get("body", b""))
             await send(message)
 
-        await self._contents.send(site.serving.account_id, reply, scope, receive, count)
+        await self._serve(site, headers, scope, receive, count)
         event = RequestServed(
             account=site.serving.account,
             worker=site.serving.worker,
@@ -107,15 +143,19 @@ def _headers(scope: Scope) -> dict[bytes, bytes]:
     return headers
 
 
-def _reply(site: Site | None, name: str, scope: Scope, headers: dict[bytes, bytes]) -> Reply:
+def _nothing(name: str) -> Reply:
+    return plain(
+        404,
+        f"Nothing is deployed at {name[:80]}.\n\n"
+        "If this is your worker, deploy a folder to it: kedge deploy DIR --worker NAME\n"
+        "If it is a preview, its branch may not have been built yet: see kedge builds list\n",
+    )
+
+
+def _file(site: Site, scope: Scope, headers: dict[bytes, bytes]) -> Reply:
+    if site.manifest is None:
+        return plain(503, "This worker has to run, and this node runs none: set [runtime] use.\n")
     method = scope["method"]
-    if site is None:
-        return plain(
-            404,
-            f"Nothing is deployed at {name[:80]}.\n\n"
-            "If this is your worker, deploy a folder to it: kedge deploy DIR --worker NAME\n"
-            "If it is a preview, its branch may not have been built yet: see kedge builds list\n",
-        )
     if method not in METHODS:
         return plain(405, "Only GET and HEAD are answered here.\n", (b"allow", b"GET, HEAD"))
     ask = Ask(

@@ -21,10 +21,15 @@ if TYPE_CHECKING:
 class Lease:
     """An instance for one request, until the request ends."""
 
-    def __init__(self, member: Member, version_id: str) -> None:
+    def __init__(self, member: Member, pool: Pool) -> None:
         """It counts as a request in flight already."""
         self._member = member
-        self.version_id = version_id
+        self._pool = pool
+
+    @property
+    def version_id(self) -> str:
+        """Of which version the instance is."""
+        return self._pool.runnable.version_id
 
     @property
     def address(self) -> str:
@@ -40,6 +45,11 @@ class Lease:
     def draining(self) -> bool:
         """Whether the instance is about to go: a connection to it is not worth keeping."""
         return self._member.leaving.is_set()
+
+    def keep(self, seconds: float) -> None:
+        """The instance goes on with the request for so long, whenever the answer ends."""
+        self._member.take()
+        asyncio.get_running_loop().call_later(seconds, self._pool.give_back, self._member)
 
     async def drains(self) -> None:
         """Return once the instance is about to go, or has ended: long-lived connections should end."""
@@ -82,7 +92,7 @@ class Instances:
         pool = self._pools.get(version_id) or await self._pool(version_id)
         member = await pool.take()
         try:
-            yield Lease(member, version_id)
+            yield Lease(member, pool)
         finally:
             pool.give_back(member)
 
@@ -109,6 +119,10 @@ class Instances:
             in_flight=sum(member.in_flight for member in pool.members),
             failure=pool.failure,
         )
+
+    def of_worker(self, worker_id: str) -> list[Pool]:
+        """The pools of a worker's versions on this node."""
+        return [pool for pool in self._pools.values() if pool.runnable.worker_id == worker_id]
 
     async def close(self) -> None:
         """End every instance."""

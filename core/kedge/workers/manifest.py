@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
+from kedge.contracts.runtime import InstanceKind
 from kedge.errors import InvalidInput, TooLarge
+from kedge.workers.run_spec import RunSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+#: the kind of versions that are files and nothing else
+STATIC = "static"
 MOST_FILES = 20_000
 LARGEST_FILE = 25 * 1024 * 1024
 LARGEST_VERSION = 1024 * 1024 * 1024
@@ -28,19 +32,32 @@ class File(NamedTuple):
 
     sha256: str
     size: int
+    executable: bool = False
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Immutable. Paths are relative, with `/` between parts, and differ by case."""
+    """Immutable. Paths are relative, with `/` between parts, and differ by case.
+
+    `run` tells how instances are made, of every kind but `static`.
+    """
 
     files: Mapping[str, File]
+    kind: str = STATIC
+    run: RunSpec | None = None
 
     @cached_property
     def json(self) -> bytes:
         """The canonical form: equal manifests give equal bytes."""
-        files = {path: tuple(file) for path, file in self.files.items()}
-        return orjson.dumps({"kind": "static", "files": files}, option=orjson.OPT_SORT_KEYS)
+        whole: dict[str, Any] = {"kind": self.kind, "files": self._plain_files}
+        if self.run is not None:
+            whole["run"] = asdict(self.run)
+        return orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)
+
+    @cached_property
+    def tree(self) -> str:
+        """The SHA-256 of its files alone, which versions that are run in different ways may share."""
+        return sha256(orjson.dumps(self._plain_files, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     @cached_property
     def digest(self) -> str:
@@ -50,23 +67,32 @@ class Manifest:
     @cached_property
     def sizes(self) -> dict[str, int]:
         """Every content once, with its size."""
-        return dict(self.files.values())
+        return {file.sha256: file.size for file in self.files.values()}
 
     @property
     def byte_count(self) -> int:
         """The bytes of all files together."""
-        return sum(size for _, size in self.files.values())
+        return sum(file.size for file in self.files.values())
+
+    @property
+    def _plain_files(self) -> dict[str, tuple[Any, ...]]:
+        return {path: tuple(file) if file.executable else file[:2] for path, file in self.files.items()}
 
     @classmethod
     def from_json(cls, data: bytes) -> Manifest:
         """Read back what `json` gave."""
-        return cls({path: File(*file) for path, file in orjson.loads(data)["files"].items()})
+        whole = orjson.loads(data)
+        return cls(
+            files={path: File(*file) for path, file in whole["files"].items()},
+            kind=whole["kind"],
+            run=RunSpec.from_plain(whole["run"]) if "run" in whole else None,
+        )
 
 
 def check(manifest: Manifest) -> None:
     """Raise `InvalidInput` or `TooLarge`, naming the files that cannot be."""
     files = manifest.files
-    if not files:
+    if not files and manifest.kind != InstanceKind.IMAGE:
         raise InvalidInput("there is nothing to deploy: the folder holds no files")
     if len(files) > MOST_FILES:
         raise TooLarge(f"{len(files)} files are too many: a version may have {MOST_FILES}")

@@ -20,7 +20,8 @@ SOON, AT_MOST = 0.01, 0.25
 PATIENCE = 5.0
 #: probes that are shown to somebody who asks why
 KEPT = 5
-HEADERS = {"user-agent": "kedge-probe", "connection": "close"}
+#: programs behind a Unix socket know their visitor by a header alone
+HEADERS = {"user-agent": "kedge-probe", "x-forwarded-for": "127.0.0.1", "connection": "close"}
 
 
 class NotUp(Exception):

@@ -12,11 +12,12 @@ import structlog
 from kedge.db.queries import deployments as queries
 from kedge.db.queries.deployments import Serving
 from kedge.workers.lru import Lru
-from kedge.workers.manifest import Manifest, manifest_key
+from kedge.workers.manifest import STATIC, Manifest, manifest_key
 from kedge.workers.previews import ALIAS, VERSION_PREFIX, splits
+from kedge.workers.shares import choose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sqlmodel import Session
 
@@ -41,14 +42,29 @@ class Site:
     """One version, whole: what a request is answered from, start to end."""
 
     serving: Serving
-    manifest: Manifest
+    #: of files; instances know their own
+    manifest: Manifest | None
+
+
+@dataclass(frozen=True)
+class Split:
+    """The sites among which a worker's traffic is split, the newest version first."""
+
+    sites: tuple[Site, ...]
+
+    def pick(self, headers: Mapping[bytes, bytes]) -> Site:
+        """The site for one request; see `kedge.workers.shares`."""
+        if len(self.sites) == 1:
+            return self.sites[0]
+        shares = [(site.serving.version_id, site.serving.percentage) for site in self.sites]
+        return self.sites[choose(self.sites[0].serving.worker, shares, headers)]
 
 
 @dataclass(frozen=True)
 class Seen:
     """What the database said, and when it was asked."""
 
-    serving: Serving
+    serving: tuple[Serving, ...]
     asked_at: float
 
 
@@ -64,18 +80,23 @@ class Sites:
         self._blobs = blobs
         self._seen: Lru[str, Seen] = Lru(MOST_HOSTS)
         self._manifests: Lru[tuple[str, str], Manifest] = Lru(MANIFEST_FILES)
-        self._asking: dict[str, asyncio.Task[Site | None]] = {}
+        self._asking: dict[str, asyncio.Task[Split | None]] = {}
 
-    def at_hand(self, name: str) -> Site | None:
-        """The site, if it can be told without waiting."""
+    def at_hand(self, name: str) -> Split | None:
+        """The sites, if they can be told without waiting."""
         seen = self._seen.get(name)
         if seen is None or self._clock() - seen.asked_at >= TRUSTED_FOR:
             return None
-        manifest = self._manifests.get((seen.serving.account_id, seen.serving.digest))
-        return None if manifest is None else Site(seen.serving, manifest)
+        sites: list[Site] = []
+        for serving in seen.serving:
+            manifest = self._manifests.get((serving.account_id, serving.digest))
+            if manifest is None and serving.kind == STATIC:
+                return None
+            sites.append(Site(serving, manifest))
+        return Split(tuple(sites))
 
-    async def find(self, name: str) -> Site | None:
-        """The site, or `None` if nothing is deployed under that name. Concurrent calls look it up once."""
+    async def find(self, name: str) -> Split | None:
+        """The sites, or `None` if nothing is deployed under that name. Concurrent calls look it up once."""
         if len(name) > LONGEST_NAME or not (name.isascii() and name.isprintable()):
             return None
         task = self._asking.get(name)
@@ -91,15 +112,16 @@ class Sites:
             if worker in name:
                 self._seen.drop(name)
 
-    async def _look_up(self, name: str) -> Site | None:
+    async def _look_up(self, name: str) -> Split | None:
         try:
-            serving = await self._ask(name)
-            return None if serving is None else Site(serving, await self._manifest(serving))
+            found = await self._ask(name)
+            sites = [Site(serving, await self._manifest(serving)) for serving in found]
+            return Split(tuple(sites)) if sites else None
         finally:
             if self._asking.get(name) is asyncio.current_task():
                 del self._asking[name]
 
-    async def _ask(self, name: str) -> Serving | None:
+    async def _ask(self, name: str) -> tuple[Serving, ...]:
         asked_at = self._clock()
         try:
             serving = await self._db.read(serving_for, name)
@@ -114,13 +136,15 @@ class Sites:
             self._remember(name, serving, asked_at)
         return serving
 
-    def _remember(self, name: str, serving: Serving | None, asked_at: float) -> None:
-        if serving is None:
-            self._seen.drop(name)
-        else:
+    def _remember(self, name: str, serving: tuple[Serving, ...], asked_at: float) -> None:
+        if serving:
             self._seen.put(name, Seen(serving, asked_at))
+        else:
+            self._seen.drop(name)
 
-    async def _manifest(self, serving: Serving) -> Manifest:
+    async def _manifest(self, serving: Serving) -> Manifest | None:
+        if serving.kind != STATIC:
+            return None
         key = (serving.account_id, serving.digest)
         manifest = self._manifests.get(key)
         if manifest is None:
@@ -130,7 +154,7 @@ class Sites:
         return manifest
 
 
-def serving_for(session: Session, name: str) -> Serving | None:
+def serving_for(session: Session, name: str) -> tuple[Serving, ...]:
     """What serves `worker`, `alias-worker` or `versionprefix-worker`, each perhaps with `.account`.
 
     A worker of exactly that name comes first, then the longest worker name that gives a version. Of
@@ -138,19 +162,19 @@ def serving_for(session: Session, name: str) -> Serving | None:
     """
     label, dot, account = name.partition(".")
     if "." in account or (dot and not account):
-        return None
+        return ()
     readings = [(alias, worker) for alias, worker in splits(label) if _may_name_version(alias)]
     owners = queries.owners(session, [label, *(worker for _, worker in readings)], account or None)
     if label in owners:
-        version = queries.current_version(session, owners[label][0].id)
-        if version is not None:
-            return _serving(*owners[label], version)
+        traffic = queries.current_traffic(session, owners[label][0].id)
+        if traffic:
+            return tuple(_serving(*owners[label], one.version, one.percentage) for one in traffic)
     for alias, worker in readings:
         if worker in owners:
             version = _preview(session, owners[worker][0].id, alias)
             if version is not None:
-                return _serving(*owners[worker], version)
-    return None
+                return (_serving(*owners[worker], version),)
+    return ()
 
 
 def _may_name_version(alias: str) -> bool:
@@ -164,7 +188,7 @@ def _preview(session: Session, worker_id: str, alias: str) -> Version | None:
     return version
 
 
-def _serving(worker: Worker, account: Account, version: Version) -> Serving:
+def _serving(worker: Worker, account: Account, version: Version, percentage: float = 100) -> Serving:
     return Serving(
         account_id=account.id,
         account=account.name,
@@ -172,4 +196,6 @@ def _serving(worker: Worker, account: Account, version: Version) -> Serving:
         worker=worker.name,
         version_id=version.id,
         digest=version.digest,
+        kind=version.kind,
+        percentage=percentage,
     )

@@ -171,6 +171,7 @@ def _add_upload(
     session: Session, principal: Principal, worker_id: str, upload_id: str, new: NewVersion
 ) -> None:
     request = {
+        "kind": new.manifest.kind,
         "digest": new.manifest.digest,
         "file_count": len(new.manifest.files),
         "byte_count": new.manifest.byte_count,

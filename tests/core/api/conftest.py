@@ -23,6 +23,7 @@ from kedge.registry.hooks import Hooks
 from kedge.registry.loading import Loaded, Registered
 from kedge.testing.fake_compute import FakeCompute
 from kedge.testing.fake_forge import FakeForge
+from kedge.testing.fake_runtime import FakeRuntime
 from kedge.tokens import hash_token, new_token
 from kedge_disk.blobs import DiskBlobs
 from kedge_disk.log_store import DiskLogs
@@ -196,6 +197,7 @@ def _add_token(session: Session, account: str, token_hash: str, can_write: bool)
 def _registry() -> Registry:
     chosen: dict[str, dict[str, type[Any]]] = {
         "compute": {"fake": FakeCompute},
+        "runtime": {"fake": FakeRuntime},
         "forges": {"fake": FakeForge},
         "blobs": {"disk": DiskBlobs},
         "logs": {"disk": DiskLogs},

@@ -53,6 +53,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/workers/workers/{worker}/deployments"): DEPLOYMENT,
     ("POST", "/workers/scripts/{worker}/deployments"): DEPLOYMENT,
     ("POST", "/workers/workers/{worker}/rollback"): {"version_id": "{version_id}"},
+    ("PUT", "/workers/workers/{worker}/secrets"): {"name": "KEY", "text": "changed"},
+    ("PUT", "/workers/scripts/{worker}/secrets"): {"name": "KEY", "text": "changed"},
     ("PUT", "/builds/builds/{build_uuid}/cancel"): None,
     ("PUT", "/builds/builds/{build_uuid}/retry"): None,
     ("POST", "/builds/triggers"): NEW_TRIGGER,
@@ -156,6 +158,8 @@ async def make_objects(world: World, caller: Caller, worker: str) -> dict[str, s
     project = await caller.make_project(worker)
     variables = {"KEY": {"value": "value", "is_secret": True}}
     await caller.result("PATCH", f"/builds/triggers/{project.trigger}/environment_variables", variables)
+    secret = {"name": "KEY", "text": "value"}
+    await caller.result("PUT", f"/workers/workers/{worker}/secrets", secret)
     build_token = await caller.result(
         "POST", "/builds/tokens", {"build_token_name": "deploys", "build_token_secret": "s"}
     )

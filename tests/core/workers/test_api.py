@@ -54,6 +54,7 @@ async def api(platform: Any, serving: Any) -> AsyncIterator[httpx.AsyncClient]:
     app.state.services = SimpleNamespace(
         versions=platform.versions,
         deployments=platform.deployments,
+        running=None,
         public_url="http://127.0.0.1:8787",
         settings=SimpleNamespace(server=SimpleNamespace(domain="localhost")),
     )
@@ -114,6 +115,7 @@ async def test_deployments_have_the_shape_that_clients_know(api: Any, folder: Pa
             "strategy": "percentage",
             "versions": [{"version_id": made["version_id"], "percentage": 100}],
             "annotations": {"workers/message": "first"},
+            "kedge": {"state": "active", "failure": None},
             "author_email": "admin",
         }
         one = await api.get(f"{BASE}/workers/{kind}/hello/deployments/{found['id']}")

@@ -234,11 +234,11 @@ async def test_what_another_node_deploys_is_served_within_a_second(platform: Any
     other: Any = sites.Sites(platform.db, platform.blobs, clock=lambda: now)
     await other.find("hello")
     second = await platform.upload({"index.html": b"two"})
-    assert other.at_hand("hello").serving.version_id == live.version_id
+    assert other.at_hand("hello").sites[0].serving.version_id == live.version_id
     now += 1.0
 
     assert other.at_hand("hello") is None
-    assert (await other.find("hello")).serving.version_id == second.version_id
+    assert (await other.find("hello")).sites[0].serving.version_id == second.version_id
 
 
 async def test_an_answer_that_a_deploy_has_overtaken_is_not_remembered(
@@ -263,8 +263,8 @@ async def test_an_answer_that_a_deploy_has_overtaken_is_not_remembered(
     go_on.set()
     await asking
 
-    assert fresh.serving.version_id == second.version_id
-    assert found.at_hand("hello").serving.version_id == second.version_id
+    assert fresh.sites[0].serving.version_id == second.version_id
+    assert found.at_hand("hello").sites[0].serving.version_id == second.version_id
 
 
 async def test_many_requests_for_one_host_ask_the_database_once(
@@ -282,7 +282,7 @@ async def test_many_requests_for_one_host_ask_the_database_once(
     answers = await asyncio.gather(*(found.find("hello") for _ in range(50)))
 
     assert calls == 1
-    assert {answer.serving.version_id for answer in answers} == {live.version_id}
+    assert {answer.sites[0].serving.version_id for answer in answers} == {live.version_id}
 
 
 async def test_while_the_database_is_away_what_was_deployed_is_served(
@@ -297,7 +297,7 @@ async def test_while_the_database_is_away_what_was_deployed_is_served(
         raise ConnectionError
 
     monkeypatch.setattr(platform.db, "read", fail)
-    assert (await found.find("hello")).serving.version_id == live.version_id
+    assert (await found.find("hello")).sites[0].serving.version_id == live.version_id
     with pytest.raises(ConnectionError):
         await found.find("other")
 

@@ -14,6 +14,7 @@ from kedge.errors import BlobNotFound, Conflict, Forbidden, InvalidInput, NotFou
 from kedge.workers import deployments as deployments_module
 from kedge.workers import manifest as manifest_module
 from kedge.workers.completion import Wish
+from kedge.workers.deployments import Share
 from kedge.workers.manifest import File, Manifest, check, file_key
 from kedge.workers.versions import NewVersion, Versions
 
@@ -214,7 +215,9 @@ async def test_a_build_neither_rolls_back_nor_deploys_versions_of_others(platfor
     principal = platform.build_principal(await platform.add_build("0" * 32))
 
     with pytest.raises(Forbidden):
-        await platform.deployments.deploy(principal, "hello", made.version_id, urls=platform.urls)
+        await platform.deployments.deploy(
+            principal, "hello", [Share(version_id=made.version_id)], urls=platform.urls
+        )
     with pytest.raises(Forbidden):
         await platform.deployments.rollback(principal, "hello", urls=platform.urls)
 
@@ -286,7 +289,9 @@ async def test_plugins_hear_of_everything_that_begins_to_serve(platform: Any) ->
 async def test_a_rollback_goes_to_the_version_before(platform: Any) -> None:
     first = await platform.upload(FILES)
     second = await platform.upload(FILES)
-    await platform.deployments.deploy(platform.principal, "hello", second.version_id, urls=platform.urls)
+    await platform.deployments.deploy(
+        platform.principal, "hello", [Share(version_id=second.version_id)], urls=platform.urls
+    )
     back = await platform.deployments.rollback(platform.principal, "hello", urls=platform.urls)
 
     assert back.versions[0]["version_id"] == first.version_id
@@ -317,7 +322,9 @@ async def test_a_version_of_another_worker_is_not_found(platform: Any) -> None:
     made = await platform.upload(FILES, worker="second")
 
     with pytest.raises(NotFound):
-        await platform.deployments.deploy(platform.principal, "hello", made.version_id, urls=platform.urls)
+        await platform.deployments.deploy(
+            platform.principal, "hello", [Share(version_id=made.version_id)], urls=platform.urls
+        )
     with pytest.raises(NotFound):
         await platform.versions.get(platform.principal.account_id, "hello", made.version_id)
 

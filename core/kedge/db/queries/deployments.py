@@ -13,7 +13,7 @@ from kedge.db.tables import Account, Build, Deployment, PreviewAlias, Version, W
 from kedge.errors import Conflict
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from sqlmodel import Session
 
@@ -28,6 +28,8 @@ class Serving:
     worker: str
     version_id: str
     digest: str
+    kind: str = "static"
+    percentage: float = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +41,27 @@ class Note:
     message: str
 
 
-def add(session: Session, version: Version, note: Note, *, now: int) -> Deployment:
-    """Let a version serve all traffic of its worker from now on."""
+@dataclass(frozen=True, kw_only=True)
+class Traffic:
+    """How much of a worker's traffic a version gets, in percent."""
+
+    version: Version
+    percentage: float = 100
+
+
+ACTIVE, STARTING, FAILED = "active", "starting", "failed"
+#: the latest deployments that are looked at for one that has not failed
+FEW = 20
+
+
+def add(session: Session, traffic: Sequence[Traffic], note: Note, *, state: str, now: int) -> Deployment:
+    """Let versions serve their worker: from now on, or once the deployment is active."""
     deployment = Deployment(
         uuid=str(uuid4()),
-        account_id=version.account_id,
-        worker_id=version.worker_id,
-        versions=[{"version_id": version.id, "percentage": 100}],
+        account_id=traffic[0].version.account_id,
+        worker_id=traffic[0].version.worker_id,
+        versions=[{"version_id": one.version.id, "percentage": one.percentage} for one in traffic],
+        state=state,
         source=note.source,
         author=note.author,
         message=note.message,
@@ -56,24 +72,54 @@ def add(session: Session, version: Version, note: Note, *, now: int) -> Deployme
     return deployment
 
 
-def newest(session: Session, worker_id: str, *, limit: int) -> list[Deployment]:
-    """The latest deployments of a worker; the first one serves."""
+def newest(session: Session, worker_id: str, *, limit: int, active: bool = False) -> list[Deployment]:
+    """The latest deployments of a worker, on request those alone that serve or have served."""
     query = (
         select(Deployment)
         .where(Deployment.worker_id == worker_id)
         .order_by(col(Deployment.id).desc())
         .limit(limit)
     )
+    return list(session.exec(query.where(Deployment.state == ACTIVE) if active else query))
+
+
+def serving(session: Session, worker_id: str) -> Deployment | None:
+    """The deployment that counts."""
+    return next(iter(newest(session, worker_id, limit=1, active=True)), None)
+
+
+def by_uuid(session: Session, uuid: str, *, lock: bool = False) -> Deployment | None:
+    """A deployment, on request held until the transaction ends."""
+    query = select(Deployment).where(Deployment.uuid == uuid)
+    return session.exec(query.with_for_update() if lock else query).one_or_none()
+
+
+def starting(session: Session) -> list[str]:
+    """The deployments that wait for instances, oldest first."""
+    query = select(Deployment.uuid).where(Deployment.state == STARTING).order_by(col(Deployment.id))
     return list(session.exec(query))
+
+
+def main_version_id(deployment: Deployment) -> str:
+    """The version that gets the most traffic; of equals the first."""
+    return str(max(deployment.versions, key=lambda share: share["percentage"])["version_id"])
+
+
+def versions_of(session: Session, deployment: Deployment) -> list[Traffic]:
+    """What a deployment serves, the newest version first."""
+    percentages = {share["version_id"]: share["percentage"] for share in deployment.versions}
+    query = select(Version).where(col(Version.id).in_(percentages)).order_by(col(Version.number).desc())
+    return [Traffic(version=version, percentage=percentages[version.id]) for version in session.exec(query)]
 
 
 def previous_version_id(session: Session, worker_id: str, *, within: int) -> str:
     """The version that served before the present one. Raises `Conflict` if there is none."""
-    served = [deployment.versions[0]["version_id"] for deployment in newest(session, worker_id, limit=within)]
+    found = newest(session, worker_id, limit=within, active=True)
+    served = [main_version_id(deployment) for deployment in found]
     for version_id in served:
         if version_id != served[0]:
             return str(version_id)
-    raise Conflict("there is no earlier version to go back to; name one, see `kedge deployments`")
+    raise Conflict("there is no earlier version to go back to; name one, see `kedge deployments list`")
 
 
 def place(session: Session, worker: Worker, account: Account) -> str:
@@ -103,10 +149,10 @@ def owners(
     return {worker.name: (worker, owner) for worker, owner in session.exec(query)}
 
 
-def current_version(session: Session, worker_id: str) -> Version | None:
-    """The version that serves a worker."""
-    deployments = newest(session, worker_id, limit=1)
-    return session.get(Version, deployments[0].versions[0]["version_id"]) if deployments else None
+def current_traffic(session: Session, worker_id: str) -> list[Traffic]:
+    """The versions that serve a worker, the newest first."""
+    deployment = serving(session, worker_id)
+    return versions_of(session, deployment) if deployment else []
 
 
 def version_by_alias(session: Session, worker_id: str, alias: str) -> Version | None:
@@ -136,13 +182,14 @@ def _is_label(name: str) -> bool:
 
 def is_overtaken(session: Session, build: Build) -> bool:
     """Whether a newer build of the worker has gone live since `build` began to run."""
-    serving = next(iter(newest(session, build.worker_id, limit=1)), None)
-    if serving is None or serving.source != "build" or build.claimed_on is None:
+    # One that waits for its instances counts too: it is about to go live.
+    latest = next((one for one in newest(session, build.worker_id, limit=FEW) if one.state != FAILED), None)
+    if latest is None or latest.source != "build" or build.claimed_on is None:
         return False
     query = (
         select(Build.id)
         .join(Version, col(Version.build_uuid) == Build.build_uuid)
-        .where(Version.id == serving.versions[0]["version_id"])
+        .where(Version.id == latest.versions[0]["version_id"])
     )
     newer = session.exec(query).first()
-    return newer is not None and newer > (build.id or 0) and serving.created_on >= build.claimed_on
+    return newer is not None and newer > (build.id or 0) and latest.created_on >= build.claimed_on

@@ -21,6 +21,8 @@ from kedge.db.tables import (
     Upload,
     Version,
     Worker,
+    WorkerLog,
+    WorkerSecret,
 )
 from kedge.errors import Conflict
 
@@ -74,7 +76,7 @@ def delete_worker(session: Session, worker_id: str) -> None:
     session.execute(delete(Build).where(col(Build.worker_id) == worker_id))
     session.execute(delete(TriggerVariable).where(col(TriggerVariable.trigger_uuid).in_(triggers)))
     caches.delete_of_worker(session, worker_id)
-    for table in (Trigger, PreviewAlias, Upload, Deployment, Version):
+    for table in (Trigger, PreviewAlias, Upload, Deployment, WorkerSecret, WorkerLog, Version):
         session.execute(delete(table).where(col(table.worker_id) == worker_id))
     session.execute(delete(Worker).where(col(Worker.id) == worker_id))
 

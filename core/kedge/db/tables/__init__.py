@@ -6,7 +6,7 @@ from kedge.db.tables.caches import CacheArchive, CacheEntry
 from kedge.db.tables.hooks import DeployHook
 from kedge.db.tables.objects import ObjectAlarm, ObjectValue
 from kedge.db.tables.triggers import BuildToken, RepoConnection, Trigger, TriggerVariable
-from kedge.db.tables.workers import Deployment, PreviewAlias, Upload, Version, Worker
+from kedge.db.tables.workers import Deployment, PreviewAlias, Upload, Version, Worker, WorkerLog, WorkerSecret
 
 __all__ = [
     "Account",
@@ -28,4 +28,6 @@ __all__ = [
     "Upload",
     "Version",
     "Worker",
+    "WorkerLog",
+    "WorkerSecret",
 ]

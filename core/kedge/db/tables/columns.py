@@ -19,3 +19,8 @@ def optional_time_column() -> Any:
 def json_column(default: type[list[Any]] | type[dict[str, Any]]) -> Any:
     """A small JSON value, replaced whole."""
     return Field(default_factory=default, sa_type=JSON)
+
+
+def added_json_column() -> Any:
+    """A small JSON object that a later version of Kedge added: rows of before have an empty one."""
+    return Field(default_factory=dict, sa_type=JSON, sa_column_kwargs={"server_default": "{}"})

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from kedge.db.tables.columns import json_column, optional_time_column, time_column
+from kedge.db.tables.columns import added_json_column, json_column, optional_time_column, time_column
 
 
 class Worker(SQLModel, table=True):
@@ -56,11 +56,16 @@ class Version(SQLModel, table=True):
     message: str = ""
     author: str = ""
     build_uuid: str | None = Field(default=None, index=True)
+    #: what its instances are given, each encrypted, by name
+    secrets: dict[str, str] = added_json_column()
     created_on: int = time_column()
 
 
 class Deployment(SQLModel, table=True):
-    """Which version serves a worker from `created_on` on; the newest of a worker counts."""
+    """Which versions serve a worker; the newest that is `active` counts.
+
+    `starting`: instances of its versions do not answer yet. `failed`: one did not start; `failure` tells why.
+    """
 
     __tablename__ = "deployment"
 
@@ -70,10 +75,35 @@ class Deployment(SQLModel, table=True):
     worker_id: str = Field(foreign_key="worker.id", index=True)
     #: shares of traffic: `[{"version_id": …, "percentage": 100}]`
     versions: list[dict[str, Any]] = json_column(list)
+    state: str = Field(default="active", sa_column_kwargs={"server_default": "active"})
+    failure: dict[str, Any] = added_json_column()
     source: str
     message: str = ""
     author: str = ""
     created_on: int = time_column()
+
+
+class WorkerSecret(SQLModel, table=True):
+    """A secret that versions uploaded from now on are given; encrypted."""
+
+    __tablename__ = "worker_secret"
+
+    worker_id: str = Field(primary_key=True, foreign_key="worker.id")
+    name: str = Field(primary_key=True)
+    account_id: str = Field(foreign_key="account.id", index=True)
+    value: str
+    modified_on: int = time_column()
+
+
+class WorkerLog(SQLModel, table=True):
+    """Which parts of a worker's log a node keeps: `first` to `last`, of which the last grows."""
+
+    __tablename__ = "worker_log"
+
+    worker_id: str = Field(primary_key=True, foreign_key="worker.id")
+    node: str = Field(primary_key=True)
+    first: int
+    last: int
 
 
 class PreviewAlias(SQLModel, table=True):

@@ -1,0 +1,23 @@
+"""Which parts of workers' logs there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kedge.db.tables import WorkerLog
+from kedge.db.upsert import upsert
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+
+def parts(session: Session, worker_id: str, node: str) -> tuple[int, int]:
+    """The first and the last part that a node keeps; one part if nothing was written yet."""
+    found = session.get(WorkerLog, (worker_id, node))
+    return (1, 1) if found is None else (found.first, found.last)
+
+
+def set_parts(session: Session, worker_id: str, node: str, first: int, last: int) -> None:
+    """A node keeps others now."""
+    values = {"worker_id": worker_id, "node": node, "first": first, "last": last}
+    upsert(session, WorkerLog, values, change={"first", "last"})

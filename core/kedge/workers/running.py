@@ -1,0 +1,22 @@
+"""What a node has that runs workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
+    from kedge.contracts.runtime import InstanceKind
+    from kedge.workers.instances import Instances
+    from kedge.workers.rollouts import Rollouts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """The instances of this node, and the deployments that wait for some."""
+
+    kinds: AbstractSet[InstanceKind]
+    instances: Instances
+    rollouts: Rollouts

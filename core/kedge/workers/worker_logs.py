@@ -1,0 +1,208 @@
+"""What the instances of a worker print on this node: a log without end, of which the newest part is kept.
+
+It is cut into parts that are sealed when they are full, as the logs of builds are, so that the same cursors
+and the same pages show it: the number of a part stands where a build's log has its attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import structlog
+
+from kedge.builds.logs import BuildLogs
+from kedge.builds.topics import BuildState
+from kedge.contracts.log_store import LogKey
+from kedge.db.clock import now_ms
+from kedge.db.queries import worker_logs as queries
+from kedge.errors import Conflict, KedgeError, LogGap
+
+if TYPE_CHECKING:
+    from kedge.builds.logs import Cursor
+    from kedge.contracts.log_store import LogChunk, LogStore
+    from kedge.contracts.runtime import Instance
+    from kedge.db.engine import Database
+    from kedge.registry import Registry
+
+log = structlog.get_logger("worker-logs")
+
+#: bytes of one part, and how many parts are kept
+PART_BYTES, PARTS = 2 * 1024 * 1024, 8
+#: seconds for which output is collected before it is stored, and bytes after which it is at once
+COLLECT_SECONDS, COLLECT_BYTES = 0.1, 64 * 1024
+#: of a line that has not ended and waits for its rest
+LONGEST_LINE = 16 * 1024
+#: bytes that are kept of what an instance printed last
+TAIL_BYTES = 4096
+#: pieces that wait to be stored; more of them hold instances up
+WAITING = 64
+STREAM = "running"
+
+
+class Tail:
+    """The end of what one instance printed."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self._pieces: deque[bytes] = deque()
+        self._bytes = 0
+
+    def add(self, data: bytes) -> None:
+        """It printed this."""
+        self._pieces.append(data[-TAIL_BYTES:])
+        self._bytes += len(self._pieces[-1])
+        while self._bytes - len(self._pieces[0]) >= TAIL_BYTES:
+            self._bytes -= len(self._pieces.popleft())
+
+    def __str__(self) -> str:
+        """As text."""
+        return b"".join(self._pieces)[-TAIL_BYTES:].decode("utf-8", "replace").strip()
+
+
+@dataclass(eq=False)
+class _Open:
+    """One worker's log while somebody writes to it."""
+
+    log_id: str
+    first: int
+    last: int
+    pieces: asyncio.Queue[bytes] = field(default_factory=lambda: asyncio.Queue(WAITING))
+    writer: asyncio.Task[None] | None = None
+
+
+class WorkerLogs(BuildLogs):
+    """The logs of this node's workers. `log_id` names one to readers."""
+
+    def __init__(
+        self, store: LogStore, db: Database, registry: Registry, node: str, *, part_bytes: int = PART_BYTES
+    ) -> None:
+        """Keep bytes in `store`."""
+        super().__init__(store, db, registry)
+        self._node = node
+        self._part_bytes = part_bytes
+        self._open: dict[str, _Open] = {}
+        self._opening: dict[str, asyncio.Lock] = {}
+
+    def log_id(self, worker_id: str) -> str:
+        """The name of a worker's log on this node."""
+        return f"{worker_id}-{sha256(self._node.encode()).hexdigest()[:8]}"
+
+    async def first_part(self, worker_id: str) -> int:
+        """The oldest part that is still there."""
+        return (await self._opened(worker_id)).first
+
+    async def state(self, build_uuid: str) -> BuildState:
+        """It runs for ever; its attempt is the part that grows."""
+        opened = await self._opened(build_uuid.rpartition("-")[0])
+        return BuildState(attempt=opened.last, status=STREAM)
+
+    async def tail(self, build_uuid: str, lines: int) -> Cursor:
+        """As for builds, of the part that grows."""
+        self.topics.get(build_uuid).state = None
+        return await super().tail(build_uuid, lines)
+
+    async def pump(self, worker_id: str, instance: Instance, tail: Tail) -> None:
+        """Store what an instance prints, until it has ended. Lines of several instances stay whole."""
+        opened = await self._opened(worker_id)
+        rest = b""
+        async for data in instance.output():
+            tail.add(data)
+            whole, end, begun = (rest + data).rpartition(b"\n")
+            if end:
+                await opened.pieces.put(whole + end)
+            rest = begun
+            if len(rest) > LONGEST_LINE:
+                await opened.pieces.put(rest + b"\n")
+                rest = b""
+        if rest:
+            await opened.pieces.put(rest + b"\n")
+
+    async def note_line(self, worker_id: str, text: str) -> None:
+        """Add a line of Kedge's own; left out if too much waits already."""
+        opened = await self._opened(worker_id)
+        with suppress(asyncio.QueueFull):
+            opened.pieces.put_nowait(f"[kedge] {text}\n".encode())
+
+    async def delete_of(self, worker_id: str) -> None:
+        """Remove a worker's log."""
+        opened = await self._opened(worker_id)
+        await self._end(opened)
+        self._open.pop(worker_id, None)
+        for part in range(opened.first, opened.last + 1):
+            await self.store.delete(LogKey(build_uuid=opened.log_id, attempt=part))
+
+    async def close(self) -> None:
+        """Store what waits, and write no more."""
+        for opened in self._open.values():
+            await opened.pieces.join()
+            await self._end(opened)
+
+    async def _end(self, opened: _Open) -> None:
+        if opened.writer is not None:
+            opened.writer.cancel()
+            await asyncio.wait((opened.writer,))
+
+    async def _opened(self, worker_id: str) -> _Open:
+        opened = self._open.get(worker_id)
+        if opened is not None:
+            return opened
+        async with self._opening.setdefault(worker_id, asyncio.Lock()):
+            if worker_id not in self._open:
+                first, last = await self._db.read(queries.parts, worker_id, self._node)
+                opened = _Open(self.log_id(worker_id), first, last)
+                opened.writer = asyncio.create_task(self._write(worker_id, opened))
+                self._open[worker_id] = opened
+        self._opening.pop(worker_id, None)
+        return self._open[worker_id]
+
+    async def _write(self, worker_id: str, opened: _Open) -> None:
+        while True:
+            pieces = [await opened.pieces.get()]
+            deadline = asyncio.get_running_loop().time() + COLLECT_SECONDS
+            size = len(pieces[0])
+            with suppress(TimeoutError):
+                while size < COLLECT_BYTES:
+                    async with asyncio.timeout_at(deadline):
+                        pieces.append(await opened.pieces.get())
+                    size += len(pieces[-1])
+            try:
+                await self._store(worker_id, opened, b"".join(pieces))
+            except (KedgeError, OSError) as error:
+                log.warning("output of a worker is lost", worker=worker_id, bytes=size, reason=str(error))
+            finally:
+                for _ in pieces:
+                    opened.pieces.task_done()
+
+    async def _store(self, worker_id: str, opened: _Open, data: bytes) -> None:
+        key = LogKey(build_uuid=opened.log_id, attempt=opened.last)
+        extent = await self.store.extent(key)
+        if extent.sealed or extent.size >= self._part_bytes:
+            key = await self._turn_over(worker_id, opened)
+            extent = await self.store.extent(key)
+        try:
+            await self.append(key, extent.next_number, data, time_ms=now_ms())
+        except (LogGap, Conflict):
+            # an earlier node left it in another state than was thought: a new part is always right
+            key = await self._turn_over(worker_id, opened)
+            await self.append(key, 0, data, time_ms=now_ms())
+
+    async def _turn_over(self, worker_id: str, opened: _Open) -> LogKey:
+        """Seal the part that grows, begin another, and drop the oldest if there are too many."""
+        full = LogKey(build_uuid=opened.log_id, attempt=opened.last)
+        oldest = max(opened.first, opened.last + 2 - PARTS)
+        await self._db.write(queries.set_parts, worker_id, self._node, oldest, opened.last + 1)
+        dropped, opened.first = range(opened.first, oldest), oldest
+        opened.last += 1
+        await self.seal(full)
+        self.publish(opened.log_id, BuildState(attempt=opened.last, status=STREAM))
+        for part in dropped:
+            await self.store.delete(LogKey(build_uuid=opened.log_id, attempt=part))
+        return LogKey(build_uuid=opened.log_id, attempt=opened.last)
+
+    async def _tell(self, key: LogKey, chunk: LogChunk) -> None:
+        """The hook is for logs of builds."""
