@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from docker.types import DriverConfig, HostConfig, LogConfig, Mount, Ulimit
 
 from kedge_docker.door import INSIDE, UNIX
-from kedge_docker.settings import OWN_NETWORK
 
 if TYPE_CHECKING:
     from kedge import ComputeRequest
@@ -125,12 +124,12 @@ def _workspace(settings: DockerSettings, shape: Shape, *, quotas: bool) -> Mount
     return Mount(target=WORKSPACE, source=None, type="volume", driver_config=driver)
 
 
-def own_network() -> dict[str, Any]:
-    """The arguments of the SDK's `create_network` for the network of builds."""
+def own_network(name: str, of: str) -> dict[str, Any]:
+    """The arguments of the SDK's `create_network` for a network whose containers cannot reach each other."""
     return {
-        "name": OWN_NETWORK,
+        "name": name,
         "driver": "bridge",
         "check_duplicate": True,
         "options": {"com.docker.network.bridge.enable_icc": "false"},
-        "labels": {"kedge.network": "builds"},
+        "labels": {"kedge.network": of},
     }

@@ -99,7 +99,7 @@ class ContainerCompute(EngineCompute):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self._host.endpoint.startswith(UNIX):
                 self._door.open(self._host.endpoint)
-            return _read_or_make(folder / "owner", lambda: uuid4().hex)
+            return read_or_make(folder / "owner", lambda: uuid4().hex)
         except OSError as error:
             raise ConfigError([f"server.data_dir: {folder} cannot be used ({error})"]) from error
 
@@ -261,7 +261,8 @@ def _send(channel: Channel, assignment: bytes, _: object) -> None:
     channel.send(assignment)
 
 
-def _read_or_make(path: Path, make: Callable[[], str]) -> str:
+def read_or_make(path: Path, make: Callable[[], str]) -> str:
+    """The text of a file, which is made if it is not there. Raises `OSError`. Blocks."""
     try:
         return path.read_text().strip()
     except FileNotFoundError:

@@ -44,7 +44,8 @@ class Containers:
     async def prepare(self) -> bool:
         """Make what containers need. Returns whether workspaces on disk can be limited in size."""
         if OWN_NETWORK in {self._settings.network, self._settings.untrusted_network}:
-            self._networks[OWN_NETWORK] = await self.engine.run(_own_network_id)
+            network = await self.engine.run(lambda api: own_network_id(api, OWN_NETWORK, "builds"))
+            self._networks[OWN_NETWORK] = network
         if self._quotas is None:
             self._quotas = await self.engine.run(_has_quotas)
         return self._quotas
@@ -126,7 +127,7 @@ class Containers:
         except docker.errors.ImageNotFound:
             if self._settings.pull == "never":
                 raise
-            repository, tag = _split(config["image"])
+            repository, tag = split_image(config["image"])
             api.pull(repository, tag=tag)
             made = api.create_container(**config)["Id"]
         return made
@@ -164,28 +165,28 @@ def _rename(api: docker.APIClient, container_id: str, name: str) -> None:
         raise Gone from error
 
 
-def _own_network_id(api: docker.APIClient) -> str:
-    """The network of builds, made if need be. A name does not do: the engine lets two have the same."""
+def own_network_id(api: docker.APIClient, name: str, of: str) -> str:
+    """Kedge's network of a name, made if need be. Blocks. A name does not do: two may share it."""
     made = None
     try:
-        if not _own_networks(api):
-            made = api.create_network(**own_network())["Id"]
+        if not _own_networks(api, name):
+            made = api.create_network(**own_network(name, of))["Id"]
     except APIError as error:
         if not is_conflict(error):
-            raise StartRefused(f"cannot make the network {OWN_NETWORK}: {error.explanation}") from error
-    first = _own_networks(api)[0]
+            raise StartRefused(f"cannot make the network {name}: {error.explanation}") from error
+    first = _own_networks(api, name)[0]
     if made is not None and made != first:
         api.remove_network(made)
     return first
 
 
-def _own_networks(api: docker.APIClient) -> list[str]:
+def _own_networks(api: docker.APIClient, name: str) -> list[str]:
     """The ids of the networks of that name, the one made first in front."""
-    found = [network for network in api.networks(names=[OWN_NETWORK]) if network["Name"] == OWN_NETWORK]
+    found = [network for network in api.networks(names=[name]) if network["Name"] == name]
     return [network["Id"] for network in sorted(found, key=lambda one: (one["Created"], one["Id"]))]
 
 
-def _split(image: str) -> tuple[str, str | None]:
+def split_image(image: str) -> tuple[str, str | None]:
     """An image's repository and tag; a digest goes with the tag."""
     if "@" in image:
         repository, _, digest = image.partition("@")

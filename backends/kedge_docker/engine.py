@@ -6,7 +6,7 @@ import asyncio
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import docker
@@ -18,7 +18,7 @@ from kedge import CapacityUnavailable, ComputeError, ConfigError, StartRefused
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kedge_docker.settings import DockerSettings
+    from kedge_docker.settings import TlsSettings
 
 T = TypeVar("T")
 
@@ -33,10 +33,24 @@ class EngineGone(CapacityUnavailable):
     """The engine does not answer."""
 
 
+class Place(Protocol):
+    """The settings that say which engine it is."""
+
+    @property
+    def engine(self) -> str:
+        """Its address."""
+        ...
+
+    @property
+    def tls(self) -> TlsSettings | None:
+        """How it is known."""
+        ...
+
+
 class Engine:
     """A connection to one engine. Its methods may be called from the event loop alone."""
 
-    def __init__(self, settings: DockerSettings) -> None:
+    def __init__(self, settings: Place) -> None:
         """Connect to nothing yet."""
         self._settings = settings
         self._threads = ThreadPoolExecutor(THREADS, "kedge-docker")

@@ -16,7 +16,8 @@ GIB = 1024**3
 OWN_NETWORK = "kedge-builds"
 
 
-def _engine(text: str) -> str:
+def engine_address(text: str) -> str:
+    """`text`, if it says where an engine may listen. Raises `ValueError`."""
     parts = urlsplit(text)
     if parts.scheme == "unix" and parts.path.startswith("/"):
         return text
@@ -44,7 +45,7 @@ class DockerSettings(BaseModel):
         default="containers",
         description="Containers of this engine, or services on whatever node of its swarm has room.",
     )
-    engine: Annotated[str, AfterValidator(_engine)] = Field(
+    engine: Annotated[str, AfterValidator(engine_address)] = Field(
         default="unix:///var/run/docker.sock", description="Where the engine listens."
     )
     tls: TlsSettings | None = Field(default=None, description="For an engine at tcp://.")

@@ -6,7 +6,7 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 from docker.errors import APIError
@@ -16,7 +16,7 @@ from kedge_docker.engine import EngineGone, close_stream
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from kedge_docker.containers import Containers
+    from kedge_docker.engine import Engine
 
 log = structlog.get_logger("docker")
 
@@ -28,12 +28,26 @@ SWEEP = 30.0
 ENDS = ["die", "destroy"]
 
 
+class Watched(Protocol):
+    """Containers of one kind in one engine."""
+
+    @property
+    def engine(self) -> Engine:
+        """Where they are."""
+        ...
+
+    @property
+    def filter(self) -> dict[str, list[str]]:
+        """What the engine selects them by."""
+        ...
+
+
 class Watch:
     """One stream of the engine's events. When it breaks, it is opened again and what was missed looked up."""
 
     def __init__(
         self,
-        containers: Containers,
+        containers: Watched,
         *,
         ended: Callable[[str], None],
         look: Callable[[], Awaitable[None]],

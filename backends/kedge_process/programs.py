@@ -48,8 +48,12 @@ class Programs(ProcessCompute):
     async def end_all(self) -> None:
         """End every program, those of an earlier node too."""
         for status in await self.list():
-            await self.stop(status.compute_id, grace=0)
-            await self.forget(status.compute_id)
+            await self.end(status.compute_id)
+
+    async def end(self, compute_id: str) -> None:
+        """End one, and leave nothing of it."""
+        await self.stop(compute_id, grace=0)
+        await self.forget(compute_id)
 
     def _assignment(self, request: ComputeRequest, workspace: str) -> dict[str, Any]:
         assert isinstance(request, Program)  # noqa: S101  (nothing else is started here)

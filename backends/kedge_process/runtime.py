@@ -8,7 +8,7 @@ import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from kedge import ExitCause, InstanceExit, InstanceKind, StartRefused
+from kedge import ComputeError, ExitCause, InstanceExit, InstanceKind, StartRefused
 from kedge_process.pipe import Pipe
 from kedge_process.ports import LOOPBACK, Ports
 from kedge_process.programs import Program, Programs
@@ -47,6 +47,7 @@ class ProcessRuntime:
         )
         self._ports = Ports(*settings.ports)
         self._instances: dict[str, ProcessInstance] = {}
+        self._given_up: set[asyncio.Task[None]] = set()
         self._exits: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -64,8 +65,12 @@ class ProcessRuntime:
             )
         port = self._ports.take()
         pipe = Pipe(self._root / "pipes" / request.instance_id)
+        program = self._program(request, port, pipe.path)
         try:
-            compute_id = await self._programs.start(self._program(request, port, pipe.path))
+            compute_id = await self._programs.start(program)
+        except asyncio.CancelledError:
+            self._given_up.add(asyncio.create_task(self._give_up(program, port, pipe)))
+            raise
         except BaseException:
             self._ports.give_back(port)
             pipe.close()
@@ -77,8 +82,20 @@ class ProcessRuntime:
             self._ended(status)
         return instance
 
+    async def _give_up(self, program: Program, port: int, pipe: Pipe) -> None:
+        """End what a start that nobody waits for any more makes all the same."""
+        try:
+            # the same start, heard to its end
+            await self._programs.end(await self._programs.start(program))
+        except ComputeError:
+            return
+        finally:
+            self._ports.give_back(port)
+            pipe.close()
+
     async def close(self) -> None:
         """End every instance."""
+        await asyncio.gather(*self._given_up)
         await asyncio.gather(*[instance.stop(grace=0) for instance in self._instances.values()])
         if self._exits is not None:
             self._exits.cancel()

@@ -73,9 +73,15 @@ class FakeRuntime:
         if self.refusal is not None:
             raise self.refusal
         instance = FakeInstance(request, self)
+        listening = asyncio.ensure_future(instance.listen())
+        try:
+            await asyncio.shield(listening)
+        except asyncio.CancelledError:
+            await listening
+            await instance.stop(grace=0)
+            raise
         self._instances.append(instance)
         self.started.append(instance)
-        await instance.listen()
         if self.exits_with is not None:
             instance.crash(self.exits_with, "as it was told\n")
         elif request.entry and request.entry[0].startswith("no-such-"):

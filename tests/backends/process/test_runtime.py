@@ -20,3 +20,7 @@ class TestProcessRuntime(RuntimeSuite):
     @pytest.fixture
     def make_runtime(self, tmp_path: Path) -> Callable[[], ProcessRuntime]:
         return lambda: ProcessRuntime(ProcessRuntimeSettings(), FakeHost(data_dir=tmp_path))
+
+    @pytest.fixture
+    def running(self, tmp_path: Path) -> Callable[[], int]:
+        return lambda: len(list(tmp_path.glob("instances/work/*/attempt.json")))

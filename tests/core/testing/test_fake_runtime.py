@@ -21,3 +21,7 @@ class TestFakeRuntime(RuntimeSuite):
     @pytest.fixture
     def make_runtime(self, tmp_path: Path) -> Callable[[], FakeRuntime]:
         return lambda: FakeRuntime(FakeRuntimeSettings(), FakeHost(data_dir=tmp_path))
+
+    @pytest.fixture
+    def running(self, tmp_path: Path) -> Callable[[], int]:
+        return lambda: len(FakeRuntime(FakeRuntimeSettings(), FakeHost(data_dir=tmp_path)).running)

@@ -1,0 +1,210 @@
+"""The runtime `docker`: deployed workers in containers of this machine's engine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import uuid4
+
+import docker.errors
+import structlog
+from docker.errors import APIError, NotFound
+
+from kedge import CapacityUnavailable, ComputeError, ConfigError, InstanceKind, StartRefused
+from kedge_docker.channel import Channel
+from kedge_docker.container_compute import read_or_make
+from kedge_docker.containers import own_network_id
+from kedge_docker.engine import Engine, EngineGone, close_stream, refusal
+from kedge_docker.instance import DockerInstance
+from kedge_docker.instance_container import PORT, instance_config, order_of
+from kedge_docker.runtime_settings import OWN_NETWORK, DockerRuntimeSettings
+from kedge_docker.secret_files import SecretFiles
+from kedge_docker.watch import Watch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydantic import BaseModel
+
+    from kedge import Host, InstanceRequest
+
+log = structlog.get_logger("docker")
+
+#: the Kedge whose instance a container is
+OWNER = "kedge.instances"
+#: ends of containers that nobody knew yet
+REMEMBERED = 256
+INSTANCE = "kedge.instance"
+WORKER = "kedge.worker"
+
+
+class DockerRuntime:
+    """Runs each instance in a fresh container, with the walls that builds have."""
+
+    name: ClassVar[str] = "docker"
+    Settings: ClassVar[type[BaseModel]] = DockerRuntimeSettings
+    kinds: ClassVar[frozenset[InstanceKind]] = frozenset(InstanceKind)
+
+    def __init__(self, settings: DockerRuntimeSettings, host: Host) -> None:
+        """Keep `settings`."""
+        self._settings = settings
+        self._folder = (host.data_dir / "docker").absolute()
+        self.engine = Engine(settings)
+        self._secrets = SecretFiles(self._folder / "secrets")
+        self._instances: dict[str, DockerInstance] = {}
+        self._network = settings.network
+        self._prepared = False
+        self._early: deque[str] = deque(maxlen=REMEMBERED)
+        self._given_up: set[asyncio.Task[None]] = set()
+        self._watch = Watch(self, ended=self._heard, look=self._look)
+
+    @property
+    def filter(self) -> dict[str, list[str]]:
+        """What the engine selects this Kedge's instances by."""
+        return {"label": [f"{OWNER}={self._owner}"]}
+
+    async def open(self) -> None:
+        """End what an earlier node left. An engine that does not answer is tried again by the first start."""
+        try:
+            self._owner = await asyncio.to_thread(self._prepare_folder)
+        except OSError as error:
+            raise ConfigError([f"server.data_dir: {self._folder} cannot be used ({error})"]) from error
+        try:
+            await self._prepare()
+        except EngineGone as error:
+            log.warning("engine_gone", reason=str(error))
+        self._watch.open()
+
+    async def start(self, request: InstanceRequest) -> DockerInstance:
+        """Start a container, and hand its program what it may know."""
+        if request.kind is InstanceKind.IMAGE and request.image is None:
+            raise StartRefused("the version names no image: there is nothing to run")
+        order = None if request.kind is InstanceKind.IMAGE else json.dumps(order_of(request)).encode()
+        if not self._prepared:
+            await self._prepare()
+        secrets = None
+        if order is None and request.secrets:
+            secrets = await asyncio.to_thread(self._secrets.write, request.instance_id, request.secrets)
+        starting = asyncio.ensure_future(self.engine.run(partial(self._start, request, order, secrets)))
+        try:
+            instance = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            self._given_up.add(asyncio.create_task(self._give_up(request.instance_id, starting)))
+            raise
+        except BaseException:
+            await self._clear(request.instance_id)
+            raise
+        instance.watch(partial(self._ended, instance))
+        self._instances[instance.container_id] = instance
+        if instance.container_id in self._early:
+            instance.note_end()
+        return instance
+
+    async def _give_up(self, instance_id: str, starting: asyncio.Future[DockerInstance]) -> None:
+        """Remove what a start that nobody waits for any more makes all the same."""
+        try:
+            instance = await starting
+        except ComputeError:
+            return
+        finally:
+            await self._clear(instance_id)
+        await self.engine.run(instance.abandon)
+
+    async def close(self) -> None:
+        """End every instance."""
+        await asyncio.gather(*self._given_up)
+        await asyncio.gather(*[instance.stop(grace=0) for instance in self._instances.values()])
+        await self._watch.close()
+        await self.engine.close()
+
+    def _prepare_folder(self) -> str:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._secrets.clear()
+        return read_or_make(self._folder / "instances-owner", lambda: uuid4().hex)
+
+    async def _prepare(self) -> None:
+        if self._settings.network == OWN_NETWORK:
+            self._network = await self.engine.run(lambda api: own_network_id(api, OWN_NETWORK, "workers"))
+        for found in await self.engine.call("containers", all=True, filters=self.filter):
+            await self.engine.run(partial(_remove, container_id=found["Id"]))
+        self._prepared = True
+
+    def _heard(self, container_id: str) -> None:
+        """A container has ended, perhaps before its start was over."""
+        self._early.append(container_id)
+        instance = self._instances.get(container_id)
+        if instance is not None:
+            instance.note_end()
+
+    async def _look(self) -> None:
+        """Take note of what has ended while nobody listened."""
+        known = set(self._instances)
+        found = await self.engine.call("containers", filters=self.filter)
+        for container_id in known - {one["Id"] for one in found}:
+            self._heard(container_id)
+
+    async def _ended(self, instance: DockerInstance) -> None:
+        self._instances.pop(instance.container_id, None)
+        await self._clear(instance.instance_id)
+
+    async def _clear(self, instance_id: str) -> None:
+        await asyncio.to_thread(self._secrets.remove, instance_id)
+
+    def _start(
+        self, request: InstanceRequest, order: bytes | None, secrets: Path | None, api: docker.APIClient
+    ) -> DockerInstance:
+        labels = {OWNER: self._owner, INSTANCE: request.instance_id, WORKER: request.worker}
+        config = instance_config(self._settings, request, labels, network=self._network, secrets=secrets)
+        try:
+            container_id: str = api.create_container(**config)["Id"]
+        except APIError as error:
+            raise _refused(error, config["image"]) from error
+        output: Any = None
+        try:
+            output = api.attach(container_id, stdout=True, stderr=True, stream=True, logs=False)
+            channel = Channel.attach(api, container_id) if order is not None else None
+            api.start(container_id)
+            if channel is not None and order is not None:
+                channel.send(order + b"\n")
+            address = _address(api.inspect_container(container_id))
+        except BaseException as error:
+            if output is not None:
+                close_stream(output)
+            _remove(api, container_id=container_id)
+            if isinstance(error, APIError):
+                raise _refused(error, config["image"]) from error
+            raise
+        return DockerInstance(
+            request.instance_id, container_id, address=address, output=output, engine=self.engine
+        )
+
+
+def _refused(error: APIError, image: str) -> Exception:
+    if isinstance(error, docker.errors.ImageNotFound):
+        return StartRefused(f"the Docker engine has no image {image}; build it or pull it there")
+    return refusal(error, image)
+
+
+def _address(found: dict[str, Any]) -> str:
+    """Where it listens, as this machine sees it. One that has ended already has no address."""
+    networks = found["NetworkSettings"]["Networks"].values()
+    addresses = [network["IPAddress"] for network in networks if network["IPAddress"]]
+    if addresses:
+        return f"{addresses[0]}:{PORT}"
+    if found["State"]["Running"]:
+        raise CapacityUnavailable("the Docker engine gave the container no address; choose a bridge network")
+    return f"127.0.0.1:{PORT}"
+
+
+def _remove(api: docker.APIClient, *, container_id: str) -> None:
+    try:
+        api.remove_container(container_id, v=True, force=True)
+    except NotFound:
+        return
+    except APIError as error:
+        # another removal is under way
+        if error.status_code != 409:
+            raise
