@@ -45,7 +45,7 @@ def deploy_directory(
     instances do not start, and `Refused` with Kedge's own words.
     """
     worker_file = WorkerFile.read(os.getcwd())
-    files = _files(folder, worker_file)
+    files = files_of(folder, worker_file, dict(os.environ))
     prefix = f"/client/v4/accounts/{_quoted(account)}/workers/workers/{_quoted(worker)}/versions/uploads"
     client = Client(url, token, prefix, patience=PATIENCE)
     try:
@@ -74,7 +74,9 @@ def deploy_directory(
     return {**result, "files": len(files), "uploaded": len(missing)}
 
 
-def _files(folder: str | os.PathLike[str] | None, worker_file: WorkerFile) -> list[File]:
+def files_of(
+    folder: str | os.PathLike[str] | None, worker_file: WorkerFile, environment: dict[str, str]
+) -> list[File]:
     """Everything that travels: the folder, and what the dependencies of an application are."""
     if folder is None and worker_file.directory is None and worker_file.kind == IMAGE:
         return []
@@ -84,7 +86,7 @@ def _files(folder: str | os.PathLike[str] | None, worker_file: WorkerFile) -> li
             raise DeployFailed("give the folder to deploy, or name it in kedge.toml: [worker] directory")
         where = "."
     found = find_files(where, runs=worker_file.kind != STATIC)
-    packages = find_site_packages(dict(os.environ)) if worker_file.kind == ASGI else None
+    packages = find_site_packages(environment) if worker_file.kind == ASGI else None
     if packages is not None and not any(name.startswith(f"{MODULES}/") for name, _ in found):
         installed = find_files(packages, runs=True)
         found += [(f"{MODULES}/{name}", path) for name, path in installed if is_needed(name)]

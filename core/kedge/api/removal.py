@@ -24,5 +24,8 @@ async def remove_worker(services: Services, account_id: str, worker: str) -> str
     for build_uuid, attempt in await services.db.read(queries.logs_of_worker, tag):
         await services.logs.store.delete(LogKey(build_uuid=build_uuid, attempt=attempt))
     await services.caches.purge(account_id, tag)
+    if services.running is not None:
+        await services.running.instances.end_worker(tag)
+    await services.worker_logs.delete_of(tag)
     await services.db.write(queries.delete_worker, tag)
     return tag

@@ -124,6 +124,13 @@ class Instances:
         """The pools of a worker's versions on this node."""
         return [pool for pool in self._pools.values() if pool.runnable.worker_id == worker_id]
 
+    async def end_worker(self, worker_id: str) -> None:
+        """The worker is removed: end its instances at once."""
+        pools = self.of_worker(worker_id)
+        for pool in pools:
+            self._pools.pop(pool.runnable.version_id, None)
+        await asyncio.gather(*[pool.close() for pool in pools])
+
     async def close(self) -> None:
         """End every instance."""
         self._closed = True

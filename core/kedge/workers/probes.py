@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SOON, AT_MOST = 0.01, 0.25
 #: of one probe
 PATIENCE = 5.0
+#: also when the time to start is nearly over: a probe that is cut short tells nothing
+LEAST = 0.5
 #: probes that are shown to somebody who asks why
 KEPT = 5
 #: programs behind a Unix socket know their visitor by a header alone
@@ -59,7 +61,7 @@ async def _probe_until_up(address: str, health: str | None, patience: float) -> 
     async with _client(address) as client:
         while True:
             asked = time.monotonic() - started
-            answer = await _probe(client, health, min(PATIENCE, patience - asked))
+            answer = await _probe(client, health, min(PATIENCE, max(patience - asked, LEAST)))
             if answer is None:
                 return
             said.append(f"after {asked:.1f} s: {answer}")

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import structlog
 
-from kedge.errors import InstanceFailed, KedgeError, ServingError
+from kedge.errors import InstanceFailed, KedgeError, NotFound, ServingError
 from kedge.workers.relay.headers import WAIT_UNTIL, Visitor, find, request_headers
 from kedge.workers.relay.relay import BodyTooLarge, NoAnswer
 from kedge.workers.static import plain
@@ -95,6 +95,8 @@ def _reply_to(error: KedgeError) -> Reply:
         return plain(413, f"{error}.\n")
     if isinstance(error, NoAnswer):
         return plain(504 if error.late else 502, f"This worker did not answer: {error}.\n")
+    if isinstance(error, NotFound):
+        return plain(404, "This worker is not there any more.\n")
     return plain(503, "This worker cannot be served just now. Try again soon.\n", (b"retry-after", b"1"))
 
 

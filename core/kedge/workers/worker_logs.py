@@ -128,6 +128,10 @@ class WorkerLogs(BuildLogs):
         with suppress(asyncio.QueueFull):
             opened.pieces.put_nowait(f"[kedge] {text}\n".encode())
 
+    async def flush(self, worker_id: str) -> None:
+        """Return once everything that was printed so far is stored."""
+        await (await self._opened(worker_id)).pieces.join()
+
     async def delete_of(self, worker_id: str) -> None:
         """Remove a worker's log."""
         opened = await self._opened(worker_id)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from tests.conftest import skip
+from websockets.asyncio.client import connect
 
 from kedge.cli.workers import create_worker
 from kedge.testing.node import Repository, RunningNode, latest_build, read_log, wait_for_end
@@ -30,6 +33,20 @@ async def app(scope, receive, send):
     body = f"VERSION {os.getpid()} {os.environ.get('KEY', '')}".encode()
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": body})
+"""
+
+
+ECHO = """
+async def app(scope, receive, send):
+    await receive()
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.accept"})
+        text = (await receive())["text"]
+        await send({"type": "websocket.send", "text": text[::-1]})
+        await receive()
+    elif scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"up"})
 """
 
 
@@ -135,6 +152,50 @@ def test_traffic_is_split_and_the_same_key_gets_the_same_version(
     assert {text for seen in by_key.values() for text in seen} == {"one", "two"}
     override = {"Cloudflare-Workers-Version-Overrides": f'app="{one}"'}
     assert {ask(node, **override).text[:3] for _ in range(8)} == {"one"}
+
+
+async def test_a_deploy_under_load_loses_no_request(
+    pushed: Callable[..., RunningNode], repository: Repository
+) -> None:
+    node = pushed({"app.py": app("one"), "kedge.toml": TOML})
+    seen: Counter[str] = Counter()
+    done = asyncio.Event()
+
+    async def visit(client: httpx.AsyncClient) -> None:
+        while not done.is_set():
+            response = await client.get("/", headers={"Host": "app.localhost"})
+            seen[f"{response.status_code} {response.text[:3]}"] += 1
+
+    limits = httpx.Limits(max_connections=4)
+    async with httpx.AsyncClient(
+        base_url=node.server.url, trust_env=False, timeout=30, limits=limits
+    ) as client:
+        visitors = [asyncio.create_task(visit(client)) for _ in range(4)]
+        build = await asyncio.to_thread(push, node, repository, {"app.py": app("two")})
+        assert build["build_outcome"] == "success"
+        before = seen["200 two"]
+        while seen["200 two"] < before + 50:  # noqa: ASYNC110  (the visitors tell nobody)
+            await asyncio.sleep(0.01)
+        done.set()
+        await asyncio.gather(*visitors)
+    assert set(seen) == {"200 one", "200 two"}
+
+
+async def test_a_websocket_goes_through_both_ways(pushed: Callable[..., RunningNode]) -> None:
+    node = pushed({"app.py": ECHO, "kedge.toml": TOML})
+    port = int(node.server.url.rpartition(":")[2])
+    # the program has no server of its own: Kedge's speaks WebSockets
+    async with connect("ws://app.localhost/", host="127.0.0.1", port=port, proxy=None) as socket:
+        await socket.send("hello" * 20_000)
+        assert await socket.recv() == "olleh" * 20_000
+
+
+def test_a_removed_worker_ends_with_its_instances(pushed: Callable[..., RunningNode]) -> None:
+    node = pushed({"app.py": app("one"), "kedge.toml": TOML})
+    pid = ask(node).text.split()[1]
+    node.server.delete("/workers/workers/app")
+    assert not Path(f"/proc/{pid}").exists()
+    assert ask(node).status_code == 404
 
 
 def test_secrets_reach_instances_and_nothing_else(

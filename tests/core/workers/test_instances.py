@@ -78,6 +78,11 @@ class Lab:
     def tail(self, instance: Instance) -> str:
         return "its last words"
 
+    def lengthen_back_off(self) -> None:
+        """So that it is not over before a slow machine has looked."""
+        (pool,) = self.instances.of_worker("w")
+        pool._retry_at += 60
+
     async def until(self, condition: Any) -> None:
         async with asyncio.timeout(PATIENCE):
             while not condition():  # noqa: ASYNC110  (the fake tells nobody)
@@ -143,8 +148,11 @@ async def test_the_queue_has_an_end(lab: Lab) -> None:
 
 
 async def test_waiting_has_an_end(lab: Lab) -> None:
-    lab.open(concurrency=1, max_instances=1, queue_timeout=0.05)
+    lab.open(concurrency=1, max_instances=1)
     async with lab.instances.lease("v1"):
+        # only now: starting the instance may take longer
+        (pool,) = lab.instances.of_worker("w")
+        pool._settings = RuntimeSettings(queue_timeout=0.05)
         with pytest.raises(Overloaded, match=r"no instance of shop was free for 0\.05 s"):
             await lab.instances.warm("v1")
 
@@ -182,18 +190,18 @@ async def test_an_instance_at_work_is_not_idle(lab: Lab) -> None:
 
 async def test_a_start_that_fails_tells_what_was_seen(lab: Lab) -> None:
     lab.runtime.status = 500
-    lab.start_timeout = 0.3
-    with pytest.raises(InstanceFailed, match=r"shop did not answer within 0\.3 s") as caught:
+    lab.start_timeout = 1.0
+    with pytest.raises(InstanceFailed, match="shop did not answer within 1 s") as caught:
         await lab.instances.warm("v1")
-    assert caught.value.probes[-1].endswith("GET /: status 500")
+    assert any(probe.endswith("GET /: status 500") for probe in caught.value.probes)
     assert not lab.runtime.running
 
 
 async def test_a_health_path_must_answer_with_success(lab: Lab) -> None:
-    lab.runtime.status, lab.health, lab.start_timeout = 404, "/", 0.2
+    lab.runtime.status, lab.health, lab.start_timeout = 404, "/", 1.0
     with pytest.raises(InstanceFailed) as caught:
         await lab.instances.warm("v1")
-    assert caught.value.probes[-1].endswith("GET /: status 404")
+    assert any(probe.endswith("GET /: status 404") for probe in caught.value.probes)
     lab.health = None
     await lab.instances.warm("v2")
 
@@ -215,11 +223,12 @@ async def test_what_keeps_failing_is_started_less_and_less_often(lab: Lab) -> No
     lab.runtime.exits_with = 1
     with pytest.raises(InstanceFailed):
         await lab.instances.warm("v1")
+    lab.lengthen_back_off()
     with pytest.raises(InstanceFailed) as caught:
         await lab.instances.warm("v1")
     # the second was not tried at all
     assert len(lab.runtime.started) == 1
-    assert 0 < caught.value.retry_after <= 1
+    assert 0 < caught.value.retry_after <= 61
     (note,) = lab.notes
     assert note.startswith("an instance of shop exited with code 1 before it answered; it has failed 1 times")
 
@@ -231,6 +240,7 @@ async def test_one_crash_is_made_good_at_once_and_a_crash_loop_is_not(lab: Lab) 
     await lab.instances.warm("v1")
     lab.runtime.started[1].crash(9)
     await lab.until(lambda: len(lab.notes) == 2)
+    lab.lengthen_back_off()
     with pytest.raises(InstanceFailed, match="shop exited with code 9") as caught:
         await lab.instances.warm("v1")
     assert caught.value.tail == "its last words"
