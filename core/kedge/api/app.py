@@ -18,6 +18,7 @@ from kedge.api import (
     health,
     instances,
     logs,
+    peers,
     repos,
     runner,
     runner_caches,
@@ -64,6 +65,7 @@ def create_app(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> St
         routes=[
             *runner.routes,
             *runner_caches.routes,
+            *peers.routes,
             *deploy_hooks.nameless_routes,
             Mount(
                 ACCOUNT,

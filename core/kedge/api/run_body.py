@@ -11,6 +11,7 @@ from kedge.api import bodies
 from kedge.contracts.runtime import InstanceKind
 from kedge.errors import InvalidInput
 from kedge.workers.manifest import STATIC
+from kedge.workers.placement_wishes import check_placement
 from kedge.workers.run_spec import RunSpec
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def run_spec(kind: str, body: RunBody | None, running: Running | None) -> RunSpe
     if sum(len(name) + len(value.encode()) for name, value in body.variables.items()) > MOST_BYTES:
         raise InvalidInput(f"all variables together may have {MOST_BYTES >> 10} KiB")
     fields = body.model_dump()
-    return RunSpec(**{**fields, "entry": tuple(body.entry)})
+    placement = check_placement(body.placement)
+    return RunSpec(**{**fields, "entry": tuple(body.entry), "placement": placement})
 
 
 def _check_entry(kind: InstanceKind, body: RunBody) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kedge.registry import Registry
     from kedge.secrets import SecretBox
     from kedge.workers.deployments import Deployments
+    from kedge.workers.places.places import Places
     from kedge.workers.running import Running
     from kedge.workers.versions import Versions
     from kedge.workers.worker_logs import WorkerLogs
@@ -49,4 +50,5 @@ class Services:
     worker_logs: WorkerLogs
     #: `None` on a node that serves files alone
     running: Running | None
+    places: Places
     public_url: str

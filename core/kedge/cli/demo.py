@@ -48,9 +48,16 @@ def demo(
     once: Annotated[
         bool, typer.Option("--once", envvar="ONCE", help="End after the demo also on a terminal.")
     ] = False,
+    placement: Annotated[
+        bool, typer.Option("--placement", help="Show smart placement instead, with three locations.")
+    ] = False,
+    requests: Annotated[int, typer.Option("--requests", min=200, help="Of --placement.")] = 3500,
     json: Json = False,
 ) -> None:
     """Start Kedge, push a sample repository, stream its build, fetch the page, print the timings."""
+    if placement:
+        show_placement(requests, json=json)
+        return
     with running_node(data_dir) as server:
         timings = show_push(server, quiet=json)
         if json:
@@ -60,6 +67,29 @@ def demo(
         if not (once or json) and sys.stdout.isatty():
             say(f"\nStill serving at {page_url(server)} (API at {server.url}). Ctrl-C ends it.")
             _wait_for_interrupt()
+
+
+def show_placement(requests: int, *, json: bool) -> None:
+    """A worker that asks far data for much, near its visitor and where it is answered fastest."""
+    import asyncio  # noqa: PLC0415  (only this part needs it)
+
+    from kedge.cli.placement_demo.experiment import run_experiment  # noqa: PLC0415  (slow to import)
+
+    with tempfile.TemporaryDirectory(prefix="kedge-") as folder:
+        found = asyncio.run(run_experiment(Path(folder), requests, say=(lambda _: None) if json else say))
+    if json:
+        print_json(found)
+        return
+    rows = [
+        ("not placed (runs in sydney)", f"{found['median_unplaced_ms']:.0f} ms"),
+        (f"placed (runs in {found['location']})", f"{found['median_placed_ms']:.0f} ms"),
+        ("faster by", f"{found['median_speedup']:.1f} x"),
+        ("decided after", f"{found['decided_after_requests']} requests, {found['decided_after_s']} s"),
+    ]
+    rows += [
+        (f"told to run in {name}", f"{ms:.0f} ms") for name, ms in found["median_ms_by_location"].items()
+    ]
+    print_table(("MEDIAN OF THE VISITOR", ""), rows, empty="")
 
 
 def show_push(server: Server, *, quiet: bool) -> dict[str, float]:

@@ -27,6 +27,7 @@ from kedge.builds.wakeup import Wakeup
 from kedge.node.data_dir import runner_socket
 from kedge.node.front import Front
 from kedge.node.host import NodeHost
+from kedge.node.places import make_places
 from kedge.objects import Objects
 from kedge.placement.chain import Chain
 from kedge.placement.strategies import STRATEGIES
@@ -112,6 +113,7 @@ class Parts:
         self.versions = Versions(builds.db, self.blobs, deployments)
         self.worker_logs = WorkerLogs(self.log_store, builds.db, self.registry, builds.settings.node.name)
         self.relay = Relay(Bounds())
+        self.places = make_places(builds.settings, self.registry, self.host, self.relay)
         self.running = self._running(deployments) if self.runtime is not None else None
         gateway = Gateway(
             builds.db,
@@ -140,6 +142,7 @@ class Parts:
             deployments=deployments,
             worker_logs=self.worker_logs,
             running=self.running,
+            places=self.places,
             public_url=builds.public_url,
         )
         self.host.access = services.access
@@ -160,6 +163,7 @@ class Parts:
             self.worker_logs,
             settings.runtime,
             location=settings.node.location,
+            places=self.places,
             server_root=folder / "servers",
         )
         instances = Instances(self.starter, runnables.load, settings.runtime)
@@ -173,13 +177,15 @@ class Parts:
         if self.running is None:
             return None
         longest = self.builds.settings.runtime.wait_until
-        return Relaying(self.running.instances, self.relay, longest_wait_until=longest)
+        return Relaying(self.running.instances, self.relay, self.places, longest_wait_until=longest)
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Open the backends, adopt what still runs, start what runs in the background."""
         for part in (self.blobs, self.log_store, self.compute):
             await part.open()
             stack.push_async_callback(part.close)
+        await self.places.open()
+        stack.push_async_callback(self.places.close)
         await self._open_runtime(stack)
         await self.objects.clock.recover()
         await Adoption(self.builds, self.objects).run()
@@ -192,6 +198,7 @@ class Parts:
         self._keep_running(stack, self._hear_exits())
         self._keep_running(stack, self._sweep())
         self._keep_running(stack, self.builds.logs.seal_the_rest())
+        self._keep_running(stack, self.places.placing.run())
         await self.objects.get(Scheduler, Scheduler.ID).rearm()
         self.scheduling.set()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
+from contextlib import suppress
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Self, cast
 
@@ -21,8 +22,9 @@ EARLY = 1e-4
 class DelayProxy:
     """Passes connections on to `HOST:PORT`, everything that is said `delay` seconds later each way.
 
-    The kernel accepts a connection at once, so that a bare connect does not show the delay; the first answer
-    does. `cut` ends every connection and accepts none until `mend`. One event loop.
+    The kernel accepts a connection at once. So that the handshake takes its round trip all the same, what is
+    said first is held back for it: a bare connect does not show the delay, its first answer does. `cut` ends
+    every connection and accepts none until `mend`. One event loop.
     """
 
     def __init__(self, target: str, *, delay: float, jitter: float = 0.0) -> None:
@@ -96,8 +98,8 @@ class DelayProxy:
             near.abort()
             return
         self._ends.add(far)
-        near.join(far)
-        far.join(near)
+        near.join(far, handshake=2 * self.delay)
+        far.join(near, handshake=0.0)
 
     def forget(self, end: _End) -> None:
         """An end is gone."""
@@ -132,6 +134,7 @@ class _End(asyncio.Protocol):
         self._way: deque[tuple[float, bytes | _Word]] = deque()
         self._on_its_way = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._born = self._open_at = self._loop.time()
         self._paused = False
         self.gone: asyncio.Future[None] = self._loop.create_future()
 
@@ -139,8 +142,10 @@ class _End(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._made(self)
 
-    def join(self, other: _End) -> None:
+    def join(self, other: _End, *, handshake: float) -> None:
         self._other = other
+        self._open_at = self._born + handshake
+        self._way = deque((max(due, self._open_at + self._proxy.delay), data) for due, data in self._way)
         self._deliver()
 
     def data_received(self, data: bytes) -> None:
@@ -164,7 +169,8 @@ class _End(asyncio.Protocol):
         elif isinstance(data, bytes):
             self._transport.write(data)
         elif self._transport.can_write_eof():
-            self._transport.write_eof()
+            with suppress(OSError):
+                self._transport.write_eof()
 
     def abort(self) -> None:
         if self._timer is not None:
@@ -174,7 +180,7 @@ class _End(asyncio.Protocol):
             self._transport.abort()
 
     def _send(self, data: bytes | _Word) -> None:
-        due = self._loop.time() + self._proxy.due()
+        due = max(self._loop.time(), self._open_at) + self._proxy.due()
         if self._way:
             due = max(due, self._way[-1][0])
         self._way.append((due, data))

@@ -102,7 +102,7 @@ class Gateway:
         self, site: Site, headers: dict[bytes, bytes], scope: Scope, receive: Receive, send: Send
     ) -> None:
         if site.manifest is None and self._relaying is not None:
-            await self._relaying.serve(site.serving, scope, receive, send)
+            await self._relaying.serve(site, scope, receive, send)
         else:
             reply = _file(site, scope, headers)
             await self._contents.send(site.serving.account_id, reply, scope, receive, send)

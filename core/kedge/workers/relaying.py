@@ -3,75 +3,190 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import orjson
 import structlog
 
+from kedge.contracts.request_placement import BackEndCall
 from kedge.errors import InstanceFailed, KedgeError, NotFound, ServingError
+from kedge.workers.egress.ledger import pack, unpack
 from kedge.workers.relay.headers import WAIT_UNTIL, Visitor, find, request_headers
-from kedge.workers.relay.relay import BodyTooLarge, NoAnswer
+from kedge.workers.relay.relay import IDEMPOTENT, BodyTooLarge, NoAnswer
 from kedge.workers.static import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from contextlib import AsyncExitStack
 
     from starlette.types import Receive, Scope, Send
 
     from kedge.db.queries.deployments import Serving
-    from kedge.workers.instances import Instances, Lease
+    from kedge.placement.peers import Forwarded, Peer
+    from kedge.workers.instances import Instances
+    from kedge.workers.places.places import Places
+    from kedge.workers.places.placing import Place
     from kedge.workers.relay.headers import Header
     from kedge.workers.relay.relay import Relay
     from kedge.workers.relay.upstream import Answer
+    from kedge.workers.sites import Site
     from kedge.workers.static import Reply
 
 log = structlog.get_logger("gateway")
 
+#: in which a node tells the one that passed a request on what its answer waited for
+CALLS = b"kedge-calls"
+Calls = Sequence[Sequence[BackEndCall]] | None
 SECONDS = re.compile(rb"\d{1,6}(?:\.\d{1,3})?")
 
 
-class Relaying:
-    """Leases instances and relays to them."""
+class Asked:
+    """One request: who asks, and by which id it is known on its way."""
 
-    def __init__(self, instances: Instances, relay: Relay, *, longest_wait_until: float) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, heard: Forwarded | None) -> None:
+        """`heard` is what another node says of it, which then knows better."""
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.heard = heard
+        self.visitor = visitor_of(scope)
+        self.request_id = uuid4().hex.encode()
+        if heard is not None:
+            self.visitor = Visitor(heard.visitor, heard.scheme, self.visitor.host)
+            self.request_id = heard.request_id.encode()
+
+
+class Relaying:
+    """Leases instances and relays to them, here or by another node."""
+
+    def __init__(
+        self,
+        instances: Instances,
+        relay: Relay,
+        places: Places,
+        *,
+        longest_wait_until: float,
+    ) -> None:
         """Keep the parts. An instance may go on after its answer for `longest_wait_until` seconds."""
         self._instances = instances
         self._relay = relay
+        self._places = places
         self._longest_wait_until = longest_wait_until
 
-    async def serve(self, serving: Serving, scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve(self, site: Site, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request from an instance of a version, or say why that cannot be."""
-        request_id = uuid4().hex.encode()
+        asked = Asked(scope, receive, send, self._places.heard(scope))
+        place = None
+        if asked.heard is None:
+            place = self._places.placing.choose(site.serving.worker_id, site.wish, scope["path"])
         try:
-            async with self._instances.lease(serving.version_id) as lease:
-                await self._pass_on(lease, request_id, scope, receive, send)
+            if place is None:
+                await self._serve_here(site.serving, asked, None)
+            else:
+                await self._serve_there(site.serving, asked, place)
         except KedgeError as error:
             log.warning(
                 "request not served",
-                worker=serving.worker,
-                version=serving.version_id,
-                request=request_id.decode(),
+                worker=site.serving.worker,
+                version=site.serving.version_id,
+                request=asked.request_id.decode(),
                 reason=str(error),
             )
-            await _say(_reply_to(error), request_id, scope, send)
+            await _say(_reply_to(error), asked)
 
     async def lease(self, serving: Serving, stack: AsyncExitStack) -> str:
         """Where an instance of a version listens, lent until `stack` ends."""
         lease = await stack.enter_async_context(self._instances.lease(serving.version_id))
         return lease.address
 
-    async def _pass_on(
-        self, lease: Lease, request_id: bytes, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        def answered(answer: Answer) -> Sequence[Header]:
-            wanted = find(answer.headers, WAIT_UNTIL)
-            if wanted is not None and SECONDS.fullmatch(wanted):
-                lease.keep(min(float(wanted), self._longest_wait_until))
-            return ((b"x-request-id", request_id),)
+    async def _serve_there(self, serving: Serving, asked: Asked, place: Place) -> None:
+        """Where the policy says; here, if that node does not answer and asking twice does no harm."""
+        began = time.perf_counter()
+        calls = None
+        if place.peer is not None:
+            try:
+                calls = await self._by_peer(place.peer, asked, place)
+            except NoAnswer as error:
+                self._places.placing.lost(place.peer)
+                if error.asked and not _may_ask_again(asked.scope):
+                    raise
+                place = replace(place, location=self._places.placing.here, peer=None, placed=False)
+                calls = await self._serve_here(serving, asked, place)
+        else:
+            calls = await self._serve_here(serving, asked, place)
+        duration = (time.perf_counter() - began) * 1000
+        self._places.placing.served(serving.worker_id, place, duration, calls)
 
-        headers = request_headers(scope["headers"], visitor_of(scope), request_id)
-        await self._relay.pass_on(lease.address, headers, scope, receive, send, answered=answered)
+    async def _by_peer(self, peer: Peer, asked: Asked, place: Place) -> Calls:
+        calls: Calls = None
+
+        def answered(answer: Answer) -> Sequence[Header]:
+            nonlocal calls
+            calls = _calls_in(find(answer.headers, CALLS))
+            return ((b"cf-placement", b"remote-" + place.location.encode()),)
+
+        assert self._places.forwarding is not None  # noqa: S101  (there is a peer)
+        await self._places.forwarding.send(
+            peer,
+            asked.scope,
+            asked.receive,
+            asked.send,
+            visitor=asked.visitor,
+            request_id=asked.request_id,
+            answered=answered,
+        )
+        return calls
+
+    async def _serve_here(self, serving: Serving, asked: Asked, place: Place | None) -> Calls:
+        """Answer from an instance of this node; return what the answer waited for, if that is known."""
+        calls: Calls = None
+        ledger = self._places.ledger
+        async with self._instances.lease(serving.version_id) as lease:
+            invocation = ledger.begin(lease.instance_id)
+
+            def answered(answer: Answer) -> Sequence[Header]:
+                nonlocal calls
+                calls = invocation.groups()
+                wanted = find(answer.headers, WAIT_UNTIL)
+                if wanted is not None and SECONDS.fullmatch(wanted):
+                    lease.keep(min(float(wanted), self._longest_wait_until))
+                return _added(asked, place, calls)
+
+            headers = request_headers(asked.scope["headers"], asked.visitor, asked.request_id)
+            try:
+                await self._relay.pass_on(
+                    lease.address, headers, asked.scope, asked.receive, asked.send, answered=answered
+                )
+            finally:
+                ledger.end(lease.instance_id, invocation)
+        return calls
+
+
+def _added(asked: Asked, place: Place | None, calls: Calls) -> Sequence[Header]:
+    """What is said beside an answer: to the node that passed the request on, or to the visitor."""
+    said = [(b"x-request-id", asked.request_id)]
+    if asked.heard is not None and calls is not None:
+        said.append((CALLS, orjson.dumps(pack(calls))))
+    if place is not None:
+        said.append((b"cf-placement", b"local-" + place.location.encode()))
+    return said
+
+
+def _calls_in(header: bytes | None) -> Calls:
+    if header is None:
+        return None
+    try:
+        return unpack(orjson.loads(header))
+    except ValueError:
+        return None
+
+
+def _may_ask_again(scope: Scope) -> bool:
+    has_body = find(scope["headers"], b"transfer-encoding") or find(scope["headers"], b"content-length")
+    return scope["method"] in IDEMPOTENT and not has_body
 
 
 def visitor_of(scope: Scope) -> Visitor:
@@ -100,8 +215,8 @@ def _reply_to(error: KedgeError) -> Reply:
     return plain(503, "This worker cannot be served just now. Try again soon.\n", (b"retry-after", b"1"))
 
 
-async def _say(reply: Reply, request_id: bytes, scope: Scope, send: Send) -> None:
-    headers = [*reply.headers, (b"x-request-id", request_id)]
-    body = b"" if scope["method"] == "HEAD" else reply.body
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+async def _say(reply: Reply, asked: Asked) -> None:
+    headers = [*reply.headers, (b"x-request-id", asked.request_id)]
+    body = b"" if asked.scope["method"] == "HEAD" else reply.body
+    await asked.send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await asked.send({"type": "http.response.body", "body": body})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -44,6 +44,8 @@ class Site:
     serving: Serving
     #: of files; instances know their own
     manifest: Manifest | None
+    #: where its requests shall run, as its author said
+    wish: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,9 @@ class Sites:
         sites: list[Site] = []
         for serving in seen.serving:
             manifest = self._manifests.get((serving.account_id, serving.digest))
-            if manifest is None and serving.kind == STATIC:
+            if manifest is None:
                 return None
-            sites.append(Site(serving, manifest))
+            sites.append(_site(serving, manifest))
         return Split(tuple(sites))
 
     async def find(self, name: str) -> Split | None:
@@ -115,7 +117,7 @@ class Sites:
     async def _look_up(self, name: str) -> Split | None:
         try:
             found = await self._ask(name)
-            sites = [Site(serving, await self._manifest(serving)) for serving in found]
+            sites = [_site(serving, await self._manifest(serving)) for serving in found]
             return Split(tuple(sites)) if sites else None
         finally:
             if self._asking.get(name) is asyncio.current_task():
@@ -142,16 +144,20 @@ class Sites:
         else:
             self._seen.drop(name)
 
-    async def _manifest(self, serving: Serving) -> Manifest | None:
-        if serving.kind != STATIC:
-            return None
+    async def _manifest(self, serving: Serving) -> Manifest:
         key = (serving.account_id, serving.digest)
         manifest = self._manifests.get(key)
         if manifest is None:
             data = b"".join([part async for part in self._blobs.get(manifest_key(*key))])
             manifest = await asyncio.to_thread(Manifest.from_json, data)
-            self._manifests.put(key, manifest, cost=len(manifest.files))
+            self._manifests.put(key, manifest, cost=len(manifest.files) + 1)
         return manifest
+
+
+def _site(serving: Serving, manifest: Manifest) -> Site:
+    if serving.kind == STATIC or manifest.run is None:
+        return Site(serving, manifest)
+    return Site(serving, None, manifest.run.placement)
 
 
 def serving_for(session: Session, name: str) -> tuple[Serving, ...]:

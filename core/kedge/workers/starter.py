@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from kedge.config.settings import RuntimeSettings
     from kedge.contracts.runtime import Instance, Runtime
+    from kedge.workers.places.places import Places
     from kedge.workers.runnable import Runnable
     from kedge.workers.version_files import Unpacked, VersionFiles
     from kedge.workers.worker_logs import WorkerLogs
@@ -42,6 +43,7 @@ class InstanceStarter:
         settings: RuntimeSettings,
         *,
         location: str,
+        places: Places,
         server_root: Path,
     ) -> None:
         """Keep the parts."""
@@ -50,6 +52,7 @@ class InstanceStarter:
         self._logs = logs
         self._settings = settings
         self._location = location
+        self._places = places
         self._server_root = server_root
         self._tails: WeakKeyDictionary[Instance, Tail] = WeakKeyDictionary()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -109,8 +112,9 @@ class InstanceStarter:
 
     async def _request(self, runnable: Runnable, unpacked: Unpacked | None) -> InstanceRequest:
         asgi = runnable.kind is InstanceKind.ASGI
+        instance_id = uuid4().hex[:12]
         return InstanceRequest(
-            instance_id=uuid4().hex[:12],
+            instance_id=instance_id,
             account_id=runnable.account_id,
             worker=runnable.worker,
             version_id=runnable.version_id,
@@ -120,14 +124,21 @@ class InstanceStarter:
             cache=unpacked.cache if unpacked else None,
             server=await asyncio.to_thread(make_server_folder, self._server_root) if asgi else None,
             image=runnable.image,
-            variables=runnable.variables,
+            variables={
+                **runnable.variables,
+                "KEDGE_WORKER": runnable.worker,
+                "KEDGE_VERSION": runnable.version_id,
+                "KEDGE_LOCATION": self._location,
+            },
             secrets=runnable.secrets,
+            egress=self._places.environment(instance_id),
             limits=runnable.limits,
             location=self._location,
         )
 
     async def _clean_up_after(self, instance: Instance, unpacked: Unpacked | None) -> None:
         await instance.exited()
+        self._places.ledger.expel(instance.instance_id)
         await self._give_back(unpacked)
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:

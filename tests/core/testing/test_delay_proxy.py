@@ -59,7 +59,10 @@ async def test_what_is_said_comes_back_two_delays_later() -> None:
             assert await reader.readexactly(5) == b"hello"
             taken.append(time.perf_counter() - began)
 
-        assert min(taken) >= 0.0995
+        first, *later = taken
+        assert min(later) >= 0.0995
+        # the handshake takes a round trip too
+        assert first >= 0.1985
 
 
 async def test_order_and_bytes_stay_with_jitter_and_a_slow_reader() -> None:

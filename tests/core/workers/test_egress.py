@@ -101,8 +101,12 @@ async def test_a_line_is_measured_by_its_questions_and_answers() -> None:
 
         groups = invocation.groups()
         assert groups is not None
-        # the connect, and three questions
-        assert [[call.host for call in group] for group in groups] == [["data.test:5432"]] * 4
+        # the connect counts with the first of the three questions
+        assert [[(call.host, call.rounds) for call in group] for group in groups] == [
+            [("data.test:5432", 2)],
+            [("data.test:5432", 1)],
+            [("data.test:5432", 1)],
+        ]
 
 
 async def test_whoever_has_no_credentials_is_let_nowhere() -> None:

@@ -15,7 +15,7 @@ from kedge.errors import Unauthorized
 from kedge.placement.peers import FORWARD, ClusterKey, Forwarded, peers_of
 from kedge.placement.routes import route_of
 from kedge.testing.delay_proxy import DelayProxy
-from kedge.workers.egress.ledger import Ledger
+from kedge.workers.egress.ledger import Ledger, Speech
 from kedge.workers.egress.targets import Targets
 from kedge.workers.places.exchange import Exchange, answer_exchange, signed_target
 from kedge.workers.places.placing import Placing
@@ -130,9 +130,9 @@ async def running(*work: Any) -> AsyncIterator[None]:
 async def test_a_prober_finds_how_far_targets_are() -> None:
     async with listening(Node({})) as near, DelayProxy(near, delay=0.02) as far:
         prober = Prober(Targets(connect_to={"near.test:80": near, "far.test:80": far.address}))
-        prober.want("near.test:80", plain=True)
-        prober.want("far.test:80", plain=True)
-        prober.want("gone.test:80", plain=True)
+        prober.want("near.test:80", Speech.HTTP)
+        prober.want("far.test:80", Speech.HTTP)
+        prober.want("gone.test:80", Speech.HTTP)
         async with running(prober.run()), asyncio.timeout(20):
             await until(lambda: not (len(prober.results()) < 2))
         results = prober.results()
@@ -163,7 +163,8 @@ async def test_nodes_exchange_what_they_measure_and_hints_follow_it() -> None:
         frankfurt, sydney = Node({"data.test:80": data}), Node({"data.test:80": far_data.address})
         async with listening(frankfurt) as address, DelayProxy(address, delay=0.015) as link:
             placing, exchange = placing_of(sydney, link.address)
-            hint = {"mode": "targeted", "hostname": "data.test"}
+            hint = {"mode": "targeted", "host": "data.test:80"}
+            sydney.prober.want("data.test:80", Speech.HTTP)
             assert placing.choose("w", hint, "/") is not None
             async with running(placing.run(), frankfurt.prober.run()), asyncio.timeout(20):
                 await until(lambda: placing.choose("w", hint, "/").location == "frankfurt")  # type: ignore[union-attr]

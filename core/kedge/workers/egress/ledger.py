@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from kedge.contracts.request_placement import BackEndCall
@@ -17,6 +18,14 @@ MOST_CALLS = 64
 MOST_HOSTS = 1024
 
 
+class Speech(StrEnum):
+    """What a host understands, and so by what its distance can be measured."""
+
+    HTTP = "http"
+    TLS = "tls"
+    OTHER = "other"
+
+
 @dataclass(frozen=True)
 class Call:
     """From a question to the beginning of its answer, on the clock of `time.monotonic`."""
@@ -24,6 +33,8 @@ class Call:
     host: str
     began: float
     ended: float
+    #: the connect counts as one
+    rounds: int = 1
 
 
 class Invocation:
@@ -46,7 +57,8 @@ class Invocation:
         groups: list[list[BackEndCall]] = []
         until = 0.0
         for call in sorted(self.calls, key=lambda call: call.began):
-            seen = BackEndCall(host=call.host, duration_ms=(call.ended - call.began) * 1000)
+            duration = (call.ended - call.began) * 1000
+            seen = BackEndCall(host=call.host, duration_ms=duration, rounds=call.rounds)
             if groups and call.began < until:
                 groups[-1].append(seen)
             else:
@@ -63,8 +75,7 @@ class Ledger:
         self._instances: dict[str, str] = {}
         self._tokens: dict[str, str] = {}
         self._at_work: dict[str, set[Invocation]] = {}
-        #: hosts that were asked in plain HTTP
-        self._plain: set[str] = set()
+        self._speech: dict[str, Speech] = {}
 
     def admit(self, instance_id: str) -> str:
         """The token by which an instance is known from now on. Unguessable; the same if asked again."""
@@ -81,15 +92,15 @@ class Ledger:
             del self._instances[token]
         self._at_work.pop(instance_id, None)
 
-    def note_plain(self, host: str) -> None:
-        """Plain HTTP is spoken there."""
-        if len(self._plain) >= MOST_HOSTS:
-            self._plain.clear()
-        self._plain.add(host)
+    def note_speech(self, host: str, speech: Speech) -> None:
+        """What is spoken there."""
+        if len(self._speech) >= MOST_HOSTS:
+            self._speech.clear()
+        self._speech[host] = speech
 
-    def is_plain(self, host: str) -> bool:
-        """Whether plain HTTP is known to be spoken there."""
-        return host in self._plain
+    def speech(self, host: str) -> Speech:
+        """What is spoken there, as far as is known."""
+        return self._speech.get(host, Speech.OTHER)
 
     def find(self, token: str) -> str | None:
         """The instance that a token belongs to."""
@@ -112,26 +123,29 @@ class Ledger:
         if at_work is not None:
             at_work.discard(invocation)
 
-    def note(self, instance_id: str, host: str, began: float) -> None:
-        """The instance asked `host` at `began` and hears the answer now."""
+    def note(self, instance_id: str, host: str, began: float, *, rounds: int = 1) -> None:
+        """The instance asked `host` at `began` and hears the answer now, after so many round trips."""
         at_work = self._at_work.get(instance_id)
         if at_work is None or len(at_work) != 1:
             return
         (invocation,) = at_work
         if len(invocation.calls) < MOST_CALLS:
-            invocation.calls.append(Call(host, began, time.monotonic()))
+            invocation.calls.append(Call(host, began, time.monotonic(), rounds))
 
 
 def pack(groups: Sequence[Sequence[BackEndCall]]) -> list[list[list[object]]]:
     """Groups of calls as small JSON."""
-    return [[[call.host, round(call.duration_ms, 3)] for call in group] for group in groups]
+    return [[[call.host, round(call.duration_ms, 3), call.rounds] for call in group] for group in groups]
 
 
 def unpack(packed: object) -> list[list[BackEndCall]] | None:
     """Read back what `pack` gave; `None` for anything else."""
     try:
         return [
-            [BackEndCall(host=str(host), duration_ms=float(duration)) for host, duration in group]
+            [
+                BackEndCall(host=str(host), duration_ms=float(duration), rounds=int(rounds))
+                for host, duration, rounds in group
+            ]
             for group in packed  # type: ignore[attr-defined]
         ][:MOST_CALLS]
     except (TypeError, ValueError):

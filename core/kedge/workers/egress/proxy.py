@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from kedge.errors import KedgeError
+from kedge.workers.egress.ledger import Speech
 from kedge.workers.egress.targets import NotAllowed
 from kedge.workers.relay.connect import connect
 from kedge.workers.relay.end import End
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("egress")
 
 LARGEST_HEAD = 16 * 1024
+#: the first byte of whoever begins to speak TLS
+TLS_HANDSHAKE = b"\x16"
 #: connections of all instances together
 MOST_CONNECTIONS = 4096
 IDLE_SECONDS = 600.0
@@ -130,7 +133,7 @@ class EgressProxy:
             return
         host, port = _split(find(scope["headers"], b"host") or b"", 80)
         label = f"{host}:{port}"
-        self.ledger.note_plain(label)
+        self.ledger.note_speech(label, Speech.HTTP)
         headers = [header for header in scope["headers"] if header[0] not in HOP_BY_HOP]
         began = time.monotonic()
 
@@ -166,6 +169,8 @@ class _Door(End):
         self._proxy = proxy
         self._head = b""
         self._asked: float | None = None
+        #: when the connect to the other side began, until that has said something
+        self._connected: float | None = None
         self.instance_id = ""
         self.host = ""
 
@@ -182,6 +187,8 @@ class _Door(End):
         if self.other is not None:
             if self._asked is None:
                 self._asked = time.monotonic()
+            if self._connected is not None and data.startswith(TLS_HANDSHAKE):
+                self._proxy.ledger.note_speech(self.host, Speech.TLS)
             super().data_received(data)
             return
         self._head += data
@@ -199,9 +206,13 @@ class _Door(End):
 
     def heard(self) -> None:
         """The other side says something: the answer to what was asked last, if anything was."""
-        if self._asked is not None:
+        if self._connected is not None:
+            # the connect was the first round trip; how long it took is known for certain only now
+            self._proxy.ledger.note(self.instance_id, self.host, self._connected, rounds=2)
+            self._connected = None
+        elif self._asked is not None:
             self._proxy.ledger.note(self.instance_id, self.host, self._asked)
-            self._asked = None
+        self._asked = None
 
     async def _open(self, data: bytes) -> None:
         try:
@@ -223,7 +234,7 @@ class _Door(End):
             status, text = _in_words(error)
             self._refuse(b"HTTP/1.1 %d Refused\r\n" % status, text)
             return
-        self._proxy.ledger.note(instance_id, self.host, began)
+        self._connected = began
         far.other, self.other = self, far
         if self.transport is None or self.gone.done():
             far.close()

@@ -12,6 +12,7 @@ import structlog
 
 from kedge.errors import InvalidInput
 from kedge.placement.peers import FORWARD, Forwarded
+from kedge.workers.egress.ledger import Speech
 from kedge.workers.relay.pool import Pool
 from kedge.workers.relay.upstream import UpstreamClosed
 
@@ -121,7 +122,8 @@ def answer_exchange(prober: Prober, body: bytes, began: float) -> dict[str, Any]
         targets = dict(orjson.loads(body)["targets"])
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidInput("an exchange is JSON with `targets`") from error
-    for label, plain in list(targets.items())[:MOST_TARGETS]:
-        prober.want(str(label)[:300], plain=bool(plain))
+    for label, speech in list(targets.items())[:MOST_TARGETS]:
+        if speech in set(Speech):
+            prober.want(str(label)[:300], Speech(speech))
     rtts = {label: found for label, found in prober.results().items() if label in targets}
     return {"rtts": rtts, "took_ms": (time.perf_counter() - began) * 1000}

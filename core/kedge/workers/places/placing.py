@@ -11,6 +11,7 @@ import structlog
 
 from kedge.contracts.request_placement import ServedRequest
 from kedge.placement.routes import route_of
+from kedge.workers.egress.ledger import Speech
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,7 +95,7 @@ class Placing:
         if self._policy is None or calls is None or not place.route:
             return
         for call in {call.host for group in calls for call in group}:
-            self._prober.want(call, plain=self._ledger.is_plain(call))
+            self._prober.want(call, self._ledger.speech(call))
         self._policy.record(
             ServedRequest(
                 worker=worker_id,
@@ -140,8 +141,8 @@ class Placing:
             near = (peer for peer in self._peers.values() if region in {peer.region, peer.location})
             return next((peer.location for peer in near), self.here)
         host, hostname = wish.get("host"), wish.get("hostname")
-        label = host or f"{hostname}:80"
-        self._prober.want(label, plain=host is None)
+        label = host or f"{hostname}:443"
+        self._prober.want(label, Speech.OTHER if host else Speech.TLS)
         distances = {location: known[label] for location, known in self._distances.items() if label in known}
         if label in (results := self._prober.results()):
             distances[self.here] = results[label]

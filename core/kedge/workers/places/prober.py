@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 import time
 from collections import OrderedDict, deque
 from contextlib import suppress
+from functools import cache
 from statistics import median
 from typing import TYPE_CHECKING
 
 import structlog
 
 from kedge.errors import KedgeError
+from kedge.workers.egress.ledger import Speech
 
 if TYPE_CHECKING:
     from kedge.workers.egress.targets import Targets
@@ -33,8 +36,8 @@ HEAD = b"HEAD / HTTP/1.1\r\nHost: %b\r\nUser-Agent: kedge-prober\r\n\r\n"
 
 
 class _Target:
-    def __init__(self, *, plain: bool) -> None:
-        self.plain = plain
+    def __init__(self, speech: Speech) -> None:
+        self.speech = speech
         self.found: deque[float] = deque(maxlen=KEPT)
         self.probes = 0
         self.failures = 0
@@ -42,7 +45,10 @@ class _Target:
 
 
 class Prober:
-    """Measures round-trip times: of `HEAD` where plain HTTP is spoken, else of a TCP connect."""
+    """Measures round-trip times: of `HEAD`, of a TLS handshake, or of a bare TCP connect.
+
+    The last may be answered by something nearer than the host, and so is the last resort.
+    """
 
     def __init__(self, targets: Targets) -> None:
         """Nothing is wanted yet."""
@@ -51,20 +57,21 @@ class Prober:
         self._changed = asyncio.Event()
         self._slots = asyncio.Semaphore(AT_ONCE)
 
-    def want(self, label: str, *, plain: bool) -> None:
+    def want(self, label: str, speech: Speech) -> None:
         """Measure `HOST:PORT` from now on."""
         target = self._targets.get(label)
         if target is None:
-            target = self._targets[label] = _Target(plain=plain)
+            target = self._targets[label] = _Target(speech)
             self._changed.set()
             if len(self._targets) > MOST_TARGETS:
                 self._targets.popitem(last=False)
-        target.plain = target.plain or plain
+        if target.speech is Speech.OTHER:
+            target.speech = speech
         self._targets.move_to_end(label)
 
-    def wanted(self) -> dict[str, bool]:
-        """Every target, and whether plain HTTP is spoken there."""
-        return {label: target.plain for label, target in self._targets.items()}
+    def wanted(self) -> dict[str, Speech]:
+        """Every target, and what is spoken there."""
+        return {label: target.speech for label, target in self._targets.items()}
 
     def results(self) -> dict[str, float]:
         """The median of the last few round-trip times to each target, in milliseconds."""
@@ -89,7 +96,7 @@ class Prober:
         async with self._slots:
             try:
                 async with asyncio.timeout(PATIENCE):
-                    target.found.append(await self._measure(label, plain=target.plain))
+                    target.found.append(await self._measure(label, target.speech))
                 target.failures = 0
             except (OSError, KedgeError, ValueError, asyncio.IncompleteReadError) as error:
                 target.failures += 1
@@ -99,24 +106,41 @@ class Prober:
         target.due = time.monotonic() + min(pause, LONGEST_SECONDS) * random.uniform(0.8, 1.2)  # noqa: S311
         self._changed.set()
 
-    async def _measure(self, label: str, *, plain: bool) -> float:
+    async def _measure(self, label: str, speech: Speech) -> float:
         host, _, port = label.rpartition(":")
         address = await self._resolver.resolve(host.strip("[]"), int(port))
         at, _, number = address.rpartition(":")
         began = time.perf_counter()
         reader, writer = await asyncio.open_connection(at.strip("[]"), int(number))
         try:
-            if not plain:
-                return (time.perf_counter() - began) * 1000
-            taken = await _head(reader, writer, host)
-            # the second question finds a connection that is warm, if it was kept open
-            with suppress(OSError, asyncio.IncompleteReadError):
-                taken = await _head(reader, writer, host)
-            return taken
+            if speech is Speech.HTTP:
+                return await _twice(reader, writer, host)
+            if speech is Speech.TLS:
+                await writer.start_tls(_anybody(), server_hostname=host)
+                # one round trip for the connect, one for the handshake
+                return (time.perf_counter() - began) * 1000 / 2
+            return (time.perf_counter() - began) * 1000
         finally:
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
+
+
+@cache
+def _anybody() -> ssl.SSLContext:
+    """Nothing is told to whoever answers, so that it does not matter who it is."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def _twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> float:
+    """The second question finds a connection that is warm, if it was kept open."""
+    taken = await _head(reader, writer, host)
+    with suppress(OSError, asyncio.IncompleteReadError):
+        taken = await _head(reader, writer, host)
+    return taken
 
 
 async def _head(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> float:

@@ -1,0 +1,1 @@
+"""`kedge demo --placement`: a visitor in Sydney, data in Frankfurt, and a worker between them."""

@@ -1,0 +1,53 @@
+"""What a node has of other locations, made from its settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kedge.placement.peers import ClusterKey, peers_of
+from kedge.workers.egress.ledger import Ledger
+from kedge.workers.egress.proxy import EgressProxy
+from kedge.workers.egress.targets import Targets
+from kedge.workers.places.exchange import Exchange
+from kedge.workers.places.forwarding import Forwarding
+from kedge.workers.places.places import Places
+from kedge.workers.places.placing import Placing
+from kedge.workers.places.prober import Prober
+
+if TYPE_CHECKING:
+    from kedge.config import Settings
+    from kedge.contracts.host import Host
+    from kedge.registry import Registry
+    from kedge.workers.relay.relay import Relay
+
+
+def make_places(settings: Settings, registry: Registry, host: Host, relay: Relay) -> Places:
+    """Nothing is opened or started yet. Raises `ConfigError` for a cluster key that is not there."""
+    here = settings.node.location
+    targets = Targets(frozenset(settings.egress.allow), settings.egress.connect_to)
+    ledger, prober = Ledger(), Prober(targets)
+    policy = registry.build_request_placement(settings, host)
+    peers = peers_of(settings.peers)
+    key = exchange = forwarding = None
+    if settings.node.cluster_key is not None:
+        key = ClusterKey(host.secret(settings.node.cluster_key))
+        exchange = Exchange(here, peers, key, prober, pause=settings.requests.exchange)
+        forwarding = Forwarding(here, key, relay)
+    placing = Placing(
+        here,
+        region=settings.node.region,
+        peers=peers,
+        exchange=exchange,
+        policy=policy,
+        prober=prober,
+        ledger=ledger,
+    )
+    return Places(
+        placing=placing,
+        prober=prober,
+        ledger=ledger,
+        egress=None if policy is None else EgressProxy(ledger, targets),
+        key=key,
+        exchange=exchange,
+        forwarding=forwarding,
+    )

@@ -1,0 +1,50 @@
+"""All that a node has of other locations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
+
+    from kedge.placement.peers import ClusterKey, Forwarded
+    from kedge.workers.egress.ledger import Ledger
+    from kedge.workers.egress.proxy import EgressProxy
+    from kedge.workers.places.exchange import Exchange
+    from kedge.workers.places.forwarding import Forwarding
+    from kedge.workers.places.placing import Placing
+    from kedge.workers.places.prober import Prober
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Without peers `key`, `exchange` and `forwarding` are `None`; without a policy `egress` is."""
+
+    placing: Placing
+    prober: Prober
+    ledger: Ledger
+    egress: EgressProxy | None
+    key: ClusterKey | None
+    exchange: Exchange | None
+    forwarding: Forwarding | None
+
+    def heard(self, scope: Scope) -> Forwarded | None:
+        """What another node says of a request that it passed on; `None` for a visitor's own."""
+        return None if self.forwarding is None else self.forwarding.heard(scope)
+
+    def environment(self, instance_id: str) -> dict[str, str]:
+        """What an instance finds in its environment, so that what it asks is measured."""
+        return {} if self.egress is None else self.egress.environment(instance_id)
+
+    async def open(self) -> None:
+        """Listen for what workers ask."""
+        if self.egress is not None:
+            await self.egress.open()
+
+    async def close(self) -> None:
+        """End every connection."""
+        if self.exchange is not None:
+            self.exchange.close()
+        if self.egress is not None:
+            await self.egress.close()

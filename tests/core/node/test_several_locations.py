@@ -1,0 +1,179 @@
+"""Two nodes of two locations: requests run where they are told, and here when that node is gone."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import orjson
+import pytest
+
+from kedge.testing.node import RunningNode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+#: tells where it runs, what it was told of the request, and how long its body was
+PROGRAM = """
+import json, os
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        size = len(self.rfile.read(int(self.headers["Content-Length"] or 0)))
+        told = {"location": os.environ["KEDGE_LOCATION"], "headers": dict(self.headers), "size": size}
+        body = json.dumps(told).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    do_POST = do_GET
+    def log_message(self, *_): pass
+ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+TOML = """
+[worker]
+kind = "command"
+entry = ["python3", "-S", "server.py"]
+[worker.placement]
+region = "test:far"
+"""
+
+
+def free_port() -> int:
+    while True:
+        port = random.randrange(20000, 30000)  # noqa: S311
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+class Pair:
+    """A node that is near, one that is far, and a worker on both that wants to be far."""
+
+    def __init__(self, folder: Path, keys: tuple[str, str]) -> None:
+        self.ports = {name: free_port() for name in ("near", "far")}
+        self.nodes: dict[str, RunningNode] = {}
+        for name, key in zip(self.ports, keys, strict=True):
+            other, other_port = next(item for item in self.ports.items() if item[0] != name)
+            secret = folder / f"{name}.key"
+            secret.write_text(key)
+            config = (
+                f'[node]\nname = "{name}"\nlocation = "{name}"\nregion = "test:{name}"\n'
+                f'cluster_key = "file:{secret}"\n[requests]\nexchange = "100 ms"\n'
+                f'[peers.{other}]\nurl = "http://127.0.0.1:{other_port}"\nlocation = "{other}"\n'
+                f'region = "test:{other}"\n'
+            )
+            (folder / name).mkdir()
+            self.nodes[name] = RunningNode(folder / name, config)
+            self.start(name)
+            self.deploy(name, folder / f"{name}-worker")
+
+    def start(self, name: str) -> None:
+        self.nodes[name].start(f"127.0.0.1:{self.ports[name]}")
+
+    def deploy(self, name: str, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "server.py").write_text(PROGRAM)
+        (folder / "kedge.toml").write_text(TOML)
+        server = self.nodes[name].server
+        server.post("/workers/workers", {"name": "where"})
+        where = {"KEDGE_URL": server.url, "KEDGE_TOKEN": server.token, "KEDGE_WORKER": "where"}
+        deployed = subprocess.run(
+            [sys.executable, "-m", "kedge", "deploy", "."],
+            cwd=folder,
+            env=os.environ | where,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert deployed.returncode == 0, deployed.stderr
+
+    def ask(self, method: str = "GET", **more: Any) -> httpx.Response:
+        headers = {"Host": "where.localhost", **more.pop("headers", {})}
+        url = self.nodes["near"].server.url
+        return httpx.request(method, f"{url}/x?y=1", headers=headers, trust_env=False, timeout=20, **more)
+
+    def ask_until(self, placement: str) -> httpx.Response:
+        """Ask until a request runs there; none may fail on the way."""
+        while True:
+            answer = self.ask()
+            assert answer.status_code == 200, answer.text
+            if answer.headers["cf-placement"] == placement:
+                return answer
+
+    def stop(self) -> None:
+        for node in self.nodes.values():
+            with suppress(AssertionError):
+                node.stop()
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    key = secrets.token_hex()
+    made = Pair(tmp_path, (key, key))
+    yield made
+    made.stop()
+
+
+def test_requests_run_where_they_are_told_and_here_while_that_node_is_gone(pair: Pair) -> None:
+    told = pair.ask_until("remote-far").json()
+    assert told["location"] == "far"
+    assert told["headers"]["x-forwarded-for"] == "127.0.0.1"
+    assert told["headers"]["host"] == "where.localhost"
+    assert not [name for name in told["headers"] if name.lower().startswith("kedge-")]
+
+    posted = pair.ask("POST", content=b"x" * 3_000_000)
+    assert (posted.headers["cf-placement"], posted.json()["size"]) == ("remote-far", 3_000_000)
+    assert "kedge-calls" not in posted.headers
+
+    pair.nodes["far"].kill()
+    assert pair.ask_until("local-near").json()["location"] == "near"
+    pair.start("far")
+    assert pair.ask_until("remote-far").json()["location"] == "far"
+
+
+def test_what_a_visitor_claims_to_be_a_node_says_counts_for_nothing(pair: Pair) -> None:
+    pair.ask_until("remote-far")
+    forged = orjson.dumps([0, "far", "6.6.6.6", "https", "mine"]).hex() + ".00"
+    told = pair.ask(headers={"kedge-forward": forged}).json()
+    assert told["headers"]["x-forwarded-for"] == "127.0.0.1"
+    assert told["headers"]["x-request-id"] != "mine"
+
+    exchange = f"{pair.nodes['far'].server.url}/api/peers/exchange"
+    assert httpx.post(exchange, json={"targets": {}}, trust_env=False).status_code == 401
+
+
+def test_nodes_with_different_keys_pass_nothing_on(tmp_path: Path) -> None:
+    made = Pair(tmp_path, (secrets.token_hex(), secrets.token_hex()))
+    try:
+        for _ in range(20):
+            assert made.ask().headers["cf-placement"] == "local-near"
+        assert "status 401" in made.nodes["near"].said() or "peer_found" not in made.nodes["near"].said()
+    finally:
+        made.stop()
+
+
+@pytest.mark.timeout(200)
+def test_the_demo_of_placement_moves_a_worker_to_its_data(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "kedge", "demo", "--placement", "--requests", "220", "--json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stderr
+    found = orjson.loads(done.stdout)
+    assert found["location"] == found["best_location"] == "frankfurt"
+    assert found["decided_after_requests"] <= 1000
+    assert found["median_placed_ms"] < found["median_unplaced_ms"]
