@@ -12,6 +12,8 @@ LARGEST_RATIO = 200
 ALWAYS_ALLOWED = 256 * 1024 * 1024
 MOST_DEPTH = 128
 LONGEST_NAME = 4096
+#: tar pads its archives with empty blocks
+MOST_PADDING = 1024 * 1024
 
 
 class Budget:

@@ -87,4 +87,7 @@ class Header:
 def _size(field: bytes) -> int:
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
-    return int(field[:11], 8)
+    size = int(field[:11], 8)
+    if size < 0:
+        raise ValueError("a size below nothing")
+    return size

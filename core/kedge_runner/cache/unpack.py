@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from kedge_runner.cache.errors import CacheFailed
-from kedge_runner.cache.limits import LONGEST_NAME
+from kedge_runner.cache.limits import LONGEST_NAME, MOST_PADDING
 from kedge_runner.cache.names import check_name, link_stays
 from kedge_runner.cache.tar import BLOCK, FILE, FOLDER, LINK, LONG_LINK, LONG_NAME, Header
 
@@ -56,9 +56,10 @@ class Stream:
 
     def drain(self) -> None:
         """Read to the end, where only empty blocks may stand. Raises `CacheFailed`."""
-        rest = self._data[self._at :]
+        rest, padding = self._data[self._at :], 0
         while rest:
-            if rest.count(0) != len(rest):
+            padding += len(rest)
+            if rest.count(0) != len(rest) or padding > MOST_PADDING:
                 raise CacheFailed("something follows its end")
             rest = os.read(self._source, READ_BYTES)
 
@@ -88,6 +89,8 @@ class Unpacker:
             while (block := stream.read(BLOCK)) != EMPTY:
                 header = Header(block)
                 if header.kind in {LONG_NAME, LONG_LINK}:
+                    if name if header.kind == LONG_NAME else link:
+                        raise CacheFailed("a member has more than one name")
                     text = self._long(stream, header.size)
                     name, link = (text, link) if header.kind == LONG_NAME else (name, text)
                     continue

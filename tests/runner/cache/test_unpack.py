@@ -147,6 +147,105 @@ def test_a_damaged_header_is_refused(root: Path) -> None:
         unpack(bytes(data), root)
 
 
+def test_a_size_below_nothing_is_refused(root: Path) -> None:
+    """It would give back budget, and never be copied to its end."""
+    data = bytearray(archive([FOLDER, (member("repo/out/x"), b"x" * 600)]))
+    data[512 + 124 : 512 + 136] = b"-0000000001\0"
+
+    with pytest.raises(CacheFailed, match="damaged"):
+        unpack(bytes(data), root)
+
+
+def test_padding_without_end_is_refused(root: Path) -> None:
+    with pytest.raises(CacheFailed, match="follows its end"):
+        unpack(archive([FOLDER]) + bytes(3 * 1024 * 1024), root)
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+def test_a_name_after_a_name_is_refused(kind: bytes, root: Path) -> None:
+    """Names count as no members: without end they would keep a restore busy for ever."""
+    info = member("././@LongLink", kind)
+    info.size = 2
+    name = info.tobuf(tarfile.GNU_FORMAT) + b"x\0".ljust(512, b"\0")
+
+    with pytest.raises(CacheFailed, match="more than one name"):
+        unpack(name * 2 + archive([FOLDER]), root)
+
+
+def test_a_sparse_file_is_refused(root: Path) -> None:
+    """Its size on disk would not be what its header says."""
+    info = member("repo/out/x", tarfile.GNUTYPE_SPARSE)
+    info.size = 512
+
+    with pytest.raises(CacheFailed, match="that is no file has content"):
+        unpack(FOLDER[0].tobuf(tarfile.GNU_FORMAT) + info.tobuf(tarfile.GNU_FORMAT) + bytes(1536), root)
+
+
+def test_a_file_larger_than_any_disk_is_refused_before_it_is_made(root: Path) -> None:
+    """Sizes beyond eight gigabytes are written as binary numbers."""
+    info = member("repo/out/x")
+    info.size = 1 << 62
+    data = FOLDER[0].tobuf(tarfile.GNU_FORMAT) + info.tobuf(tarfile.GNU_FORMAT)
+
+    with pytest.raises(CacheFailed, match="more than the"):
+        unpack(data, root, size=1 << 50)
+
+    assert not (root / "repo/out/x").exists()
+
+
+def test_many_small_members_that_are_too_much_together_are_refused(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kedge_runner.cache.limits.ALWAYS_ALLOWED", 10_000)
+    members = [FOLDER, *((member(f"repo/out/{number}"), b"x" * 1000) for number in range(11))]
+
+    with pytest.raises(CacheFailed, match="more than the 10000 bytes"):
+        unpack(archive(members), root, size=1)
+
+
+def test_names_that_differ_by_case_are_files_of_their_own_or_refused(root: Path) -> None:
+    """Where a file system folds them, the second is there already: it never writes into the first."""
+    members = [FOLDER, (member("repo/out/a"), b"1"), (member("repo/out/A"), b"2")]
+
+    with suppress(CacheFailed):
+        unpack(archive(members), root)
+
+    assert (root / "repo/out/a").read_bytes() == b"1"
+
+
+def test_links_in_a_circle_are_made_and_never_followed(root: Path) -> None:
+    circle = [
+        FOLDER,
+        (member("repo/out/a", tarfile.SYMTYPE, link="b"), b""),
+        (member("repo/out/b", tarfile.SYMTYPE, link="a"), b""),
+    ]
+    assert unpack(archive(circle), root) == 2
+    assert (root / "repo/out/a").readlink().name == "b"
+
+
+def test_no_file_is_written_below_a_circle_of_links(root: Path) -> None:
+    circle = [
+        FOLDER,
+        (member("repo/out/a", tarfile.SYMTYPE, link="a"), b""),
+        (member("repo/out/a/x"), b"x"),
+    ]
+    with pytest.raises(CacheFailed):
+        unpack(archive(circle), root)
+
+
+@pytest.mark.parametrize("mode", [0o4777, 0o2777, 0o1777, 0o7777])
+def test_no_right_to_be_another_user_comes_from_an_archive(mode: int, root: Path) -> None:
+    members = [
+        FOLDER,
+        (member("repo/out/d", tarfile.DIRTYPE, mode=mode), b""),
+        (member("repo/out/x", mode=mode), b"x"),
+    ]
+    unpack(archive(members), root)
+
+    for name in ("d", "x"):
+        assert (root / "repo/out" / name).stat().st_mode & 0o7000 == 0
+
+
 NAMES = st.lists(
     st.sampled_from(["repo", "out", "..", ".", "", "a", "l", "/", "home", ".npm"]), max_size=6
 ).map("/".join)
