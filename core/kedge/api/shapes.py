@@ -76,6 +76,7 @@ class CacheDeclaration(TypedDict):
 class CacheShape(TypedDict):
     """What a build has kept. `tree_bytes` is its size unpacked."""
 
+    worker: str
     name: str
     key: str
     branch: str

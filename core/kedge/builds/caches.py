@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import structlog
+from sqlmodel import col
 
 from kedge.db.clock import now_ms
 from kedge.db.queries import caches as queries
@@ -35,6 +36,7 @@ UPLOAD_LIFETIME_MS = 2 * 3600 * 1000
 #: an archive that no key finds any more may still be on its way to a build
 UNNAMED_LIFETIME_MS = 3600 * 1000
 HASHED_AT_ONCE = 1024 * 1024
+REMOVED_AT_ONCE = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,7 @@ class Caches:
         await self._db.write(
             queries.doom_surplus, limit=self._settings.cache_limit, worker_id=archive.worker_id
         )
+        await self.remove_doomed()
 
     async def read(self, key: LogKey, archive_id: str) -> tuple[int, AsyncIterator[bytes]]:
         """Size and bytes of an archive that this build may read. Raises `NotFound`."""
@@ -112,7 +115,7 @@ class Caches:
                 yield part
         except (BlobDamaged, BlobNotFound) as error:
             log.warning("a cache archive was damaged", archive=archive.id, error=str(error))
-            await self._db.write(queries.doom, [archive.id])
+            await self._db.write(queries.doom, col(CacheArchive.id) == archive.id)
             raise
 
     async def reject(self, key: LogKey, archive_id: str) -> None:
@@ -120,9 +123,14 @@ class Caches:
         await self._db.write(queries.reject, key, archive_id)
         log.warning("a cache archive was damaged", archive=archive_id, build=key.build_uuid)
 
-    async def list(self, account_id: str, worker: str) -> list[Found]:
-        """What a worker keeps, the latest read first. Raises `NotFound`."""
-        return await self._db.read(queries.entries, account_id, worker)
+    async def list(
+        self, account_id: str, worker: str | None, *, limit: int, offset: int
+    ) -> tuple[list[Found], int]:
+        """A page of what is kept by a worker or by all, the latest read first, and how many there are.
+
+        Raises `NotFound`.
+        """
+        return await self._db.read(queries.entries, account_id, worker, limit=limit, offset=offset)
 
     async def purge(self, account_id: str, worker: str) -> None:
         """Forget all that a worker keeps. Nothing of it is given out from now on. Raises `NotFound`."""
@@ -143,13 +151,19 @@ class Caches:
 
     async def remove_doomed(self) -> None:
         """Delete the bytes of what is doomed; what the store cannot do now is done by a later sweep."""
-        for archive in await self._db.read(queries.doomed):
-            try:
-                await self._blobs.delete(blob_key(archive))
-            except StoreError as error:
-                log.warning("a cache archive cannot be deleted now", archive=archive.id, error=str(error))
-            else:
-                await self._db.write(queries.forget, archive.id)
+        last = ""
+        while archives := await self._db.read(queries.doomed, after=last, limit=REMOVED_AT_ONCE):
+            last = archives[-1].id
+            gone = await asyncio.gather(*(self._remove(archive) for archive in archives))
+            await self._db.write(queries.forget, [one for one in gone if one is not None])
+
+    async def _remove(self, archive: CacheArchive) -> str | None:
+        try:
+            await self._blobs.delete(blob_key(archive))
+        except StoreError as error:
+            log.warning("a cache archive cannot be deleted now", archive=archive.id, error=str(error))
+            return None
+        return archive.id
 
 
 def blob_key(archive: CacheArchive) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from kedge.cli.options import Json, Worker
@@ -10,25 +12,34 @@ from kedge.cli.with_server import with_server
 from kedge.client import Server
 
 app = typer.Typer(no_args_is_help=True, help="See and clear what builds keep for the next ones.")
+PER_PAGE = 200
 
 
 @app.command("list")
 @with_server
 def list_caches(
     server: Server,
-    worker: Worker,
+    worker: Annotated[str | None, typer.Argument(help="The worker's name or id; all without it.")] = None,
     json: Json = False,
 ) -> None:
-    """List a worker's caches, the latest read first."""
-    caches = server.get(f"/builds/workers/{worker}/caches")
+    """List what builds have cached, of one worker or of all, the latest read first."""
+    path = "/builds/caches" if worker is None else f"/builds/workers/{worker}/caches"
+    caches = server.all(path, per_page=PER_PAGE)
     if json:
         print_json(caches)
         return
     rows = [
-        (cache["name"], cache["branch"], _megabytes(cache["size"]), ago(cache["read_on"]), cache["key"])
+        (
+            cache["worker"],
+            cache["name"],
+            cache["branch"],
+            _megabytes(cache["size"]),
+            ago(cache["read_on"]),
+            cache["key"],
+        )
         for cache in caches
     ]
-    columns = ("CACHE", "BRANCH", "SIZE", "READ", "KEY")
+    columns = ("WORKER", "CACHE", "BRANCH", "SIZE", "READ", "KEY")
     print_table(columns, rows, empty="No caches yet. Builds of triggers that cache keep them.")
 
 

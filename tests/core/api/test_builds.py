@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.core.api.routes import make_objects
+from tests.core.api.statements import statements
 
 from kedge.contracts.failures import ADVICE, Failure
 
@@ -292,46 +293,13 @@ async def test_showing_many_builds_costs_as_many_statements_as_showing_one(
 ) -> None:
     paths = ["/builds", "/builds/queue", "/builds/workers/hello/builds", "/builds/workers/hello/triggers"]
     await world.build(me, project)
-    few = [await _statements(world, me, path) for path in paths]
+    few = [await statements(world, me, path) for path in paths]
     for _ in range(12):
         await world.build(me, project)
-    many = [await _statements(world, me, path) for path in paths]
+    many = [await statements(world, me, path) for path in paths]
 
     assert few == many
     assert max(many) <= 4
-
-
-async def _statements(world: World, me: Caller, path: str) -> int:
-    """Statements that readers run while a route is called."""
-    from sqlalchemy import event
-
-    seen: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith("SELECT") and "object_" not in statement:
-            seen.append(statement)
-
-    reads: list[int] = []
-    original = world.db.read
-
-    async def counted(query: Any, *args: Any, **kwargs: Any) -> Any:
-        def run(session: Any, *more: Any, **named: Any) -> Any:
-            event.listen(session.connection(), "before_cursor_execute", note)
-            seen.clear()
-            result = query(session, *more, **named)
-            reads.append(len(seen))
-            event.remove(session.connection(), "before_cursor_execute", note)
-            return result
-
-        return await original(run, *args, **kwargs)
-
-    await me.result("GET", "/tokens")
-    world.db.read = counted  # type: ignore[method-assign]
-    try:
-        await me.result("GET", path)
-    finally:
-        world.db.read = original  # type: ignore[method-assign]
-    return sum(reads)
 
 
 async def _until_stopped(me: Caller, uuid: str) -> Any:

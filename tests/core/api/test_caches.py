@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import update
 from sqlmodel import col, select
+from tests.core.api.statements import statements
 
 from kedge.contracts.forge import Delivery
 from kedge.db.clock import now_ms
@@ -373,6 +374,49 @@ async def test_beyond_the_limit_the_least_recently_read_goes_first(
     assert len([blob async for blob in world.parts.blobs.list("cache/")]) == 2
 
 
+async def test_what_is_too_much_goes_as_soon_as_more_is_saved(
+    world: World, me: Caller, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await runner_of(world, await cached_project(me, "other"))
+    await other.save("npm-1", b"x" * 30)
+    runner = await runner_of(world, project)
+    oldest = await runner.save("npm-1", b"1" * 10)
+    read = await runner.save("npm-2", b"2" * 10)
+    await world.db.write(_age, oldest, DAY_MS)
+    await world.db.write(_age, read, DAY_MS // 2)
+    settings = world.parts.builds.settings.builds.model_copy(update={"cache_limit": 25})
+    monkeypatch.setattr(world.parts.caches, "_settings", settings)
+
+    saved = await runner.save("npm-3", b"3" * 10)
+
+    assert await runner.look_up("npm-1") is None
+    found = {blob.key.rpartition("/")[2] async for blob in world.parts.blobs.list("cache/")}
+    assert {saved, read} < found
+    assert oldest not in found
+    # another worker has a limit of its own, which its own next save holds it to
+    assert await other.look_up("npm-1") is not None
+
+
+async def test_many_doomed_archives_go_though_one_of_them_cannot(
+    world: World, me: Caller, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = await runner_of(world, project)
+    ids = [await runner.save(f"npm-{number}", bytes([number])) for number in range(45)]
+    delete = DiskBlobs.delete
+
+    async def but_one(self: DiskBlobs, key: str) -> None:
+        if key.endswith(sorted(ids)[7]):
+            raise StoreUnavailable("the store is away")
+        await delete(self, key)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DiskBlobs, "delete", but_one)
+        await me.result("DELETE", f"/builds/workers/{project.worker}/caches")
+
+    assert [archive.id for archive in await world.db.read(_archives)] == [sorted(ids)[7]]
+    assert len([blob async for blob in world.parts.blobs.list("cache/")]) == 1
+
+
 async def test_uploads_never_finished_and_archives_without_a_key_are_swept(
     world: World, project: Project
 ) -> None:
@@ -436,6 +480,43 @@ async def test_caches_are_listed(world: World, me: Caller, project: Project) -> 
         len(CONTENT),
     )
     assert cache["build_uuid"] == runner.build_uuid
+
+
+async def test_the_caches_of_all_workers_of_an_account_come_in_pages(
+    world: World, me: Caller, stranger: Caller, project: Project
+) -> None:
+    await (await runner_of(world, await cached_project(stranger, "theirs"))).save("npm-1", b"theirs")
+    mine = await runner_of(world, project)
+    for number in range(3):
+        await mine.save(f"npm-{number}", bytes([number]))
+    await (await runner_of(world, await cached_project(me, "other"))).save("npm-1", b"other")
+
+    whole = await me.result("GET", "/builds/caches")
+    pages = [(await me.call("GET", f"/builds/caches?page={page}&per_page=3")).json() for page in (1, 2)]
+
+    assert [cache["worker"] for cache in whole] == ["other", "hello", "hello", "hello"]
+    assert [cache for page in pages for cache in page["result"]] == whole
+    assert [page["result_info"]["next_page"] for page in pages] == [2, 0]
+    assert pages[0]["result_info"]["total_count"] == 4
+    assert {cache["worker"] for cache in await stranger.result("GET", "/builds/caches")} == {"theirs"}
+    assert (await me.refusal("GET", "/builds/caches?per_page=0"))[0] == 400
+    assert (await me.refusal("GET", "/builds/workers/nobody/caches"))[0] == 404
+
+
+async def test_showing_many_caches_costs_as_many_statements_as_showing_one(
+    world: World, me: Caller, project: Project
+) -> None:
+    paths = ["/builds/caches", f"/builds/workers/{project.worker}/caches"]
+    runner = await runner_of(world, project)
+    await runner.save("npm-1")
+    few = [await statements(world, me, path) for path in paths]
+    for number in range(5):
+        await runner.save(f"npm-{number}", bytes([number]))
+        await (await runner_of(world, await cached_project(me, f"other-{number}"))).save("npm-1")
+    many = [await statements(world, me, path) for path in paths]
+
+    assert few == many
+    assert max(many) <= 5
 
 
 async def test_a_store_that_cannot_delete_now_is_asked_again(

@@ -6,6 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.core.node.command_line import kedge, kedge_json
 
 from kedge.cli.workers import create_worker
 from kedge.testing.node import Repository, RunningNode, latest_build, read_log
@@ -97,6 +98,30 @@ def test_the_first_build_saves_and_the_next_ones_find(cached: Callable[..., str]
     node.server.delete("/builds/workers/app/caches")
     assert blobs(node) == []
     assert "Cache out: miss" in cached()
+
+
+def test_the_command_line_lists_and_purges(cached: Callable[..., str], node: RunningNode) -> None:
+    assert "No caches yet" in kedge(node, "cache", "list")
+    cached()
+
+    for arguments in ([], ["app"]):
+        table = kedge(node, "cache", "list", *arguments)
+        assert "app" in table
+        assert "out-" in table
+        assert [cache["worker"] for cache in kedge_json(node, "cache", "list", *arguments)] == ["app"]
+    assert "there is no worker 'other'" in kedge(node, "cache", "list", "other", code=1)
+    assert "there is no worker 'other'" in kedge(node, "cache", "purge", "other", code=1)
+    assert "The caches of app are gone." in kedge(node, "cache", "purge", "app")
+    assert kedge_json(node, "cache", "list") == []
+    assert blobs(node) == []
+
+
+def test_a_worker_is_made_with_a_cache_by_one_option(node: RunningNode) -> None:
+    kedge(node, "worker", "create", "app", "--build", "true", "--cache")
+    kedge(node, "worker", "create", "plain", "--build", "true")
+
+    assert "cache     on" in kedge(node, "worker", "show", "app")
+    assert "cache     off" in kedge(node, "worker", "show", "plain")
 
 
 def damage(path: Path) -> None:

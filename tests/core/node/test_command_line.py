@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from tests.core.node.command_line import kedge, kedge_json
 
 from kedge.testing.node import RunningNode, latest_build
 
@@ -27,30 +26,6 @@ paths = { include = ["*"], exclude = ["*.md"] }
 GREETING = "hello"
 API_KEY = { secret = "env:TEST_API_KEY" }
 """
-
-
-def kedge(node: RunningNode, *arguments: str, code: int = 0, environ: dict[str, str] | None = None) -> str:
-    done = run(node, *arguments, environ=environ)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def run(
-    node: RunningNode, *arguments: str, environ: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "kedge", *arguments],
-        env={**os.environ, "KEDGE_DATA_DIR": str(node.data_dir), **(environ or {})},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def kedge_json(node: RunningNode, *arguments: str, **environ: str) -> Any:
-    done = run(node, *arguments, "--json", environ=environ)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout)
 
 
 def test_the_usual_commands_on_the_way_of_a_push(node: RunningNode, repository: Repository) -> None:

@@ -22,6 +22,19 @@ text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 variables = st.dictionaries(
     st.sampled_from(["A", "B", "C"]), st.builds(lambda value: {"is_secret": False, "value": value}, text)
 )
+caches = st.lists(
+    st.fixed_dictionaries(
+        {
+            "name": st.sampled_from(["out", "tool.x"]),
+            "paths": st.lists(st.sampled_from(["out", "~/.tool", "a b"]), min_size=1, max_size=2),
+        },
+        optional={
+            "key": st.sampled_from(["out-{hash:lock}", 'q"{branch}']),
+            "restore_keys": st.lists(st.sampled_from(["out-", "o"]), max_size=2),
+        },
+    ),
+    max_size=2,
+)
 rules = st.fixed_dictionaries(
     {
         "build_command": text,
@@ -31,6 +44,8 @@ rules = st.fixed_dictionaries(
         "branch_excludes": branches,
         "path_includes": paths,
         "path_excludes": paths,
+        "build_caching_enabled": st.booleans(),
+        "build_caches": caches,
     }
 )
 hooks = st.dictionaries(st.sampled_from(["cms", "every night"]), st.sampled_from(["main", "dev"]))

@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, update
+from sqlalchemy import delete, func, or_, update
 from sqlmodel import col, select
 
 from kedge.db.queries import lifecycle
 from kedge.db.queries.versions import find_worker
-from kedge.db.tables import CacheArchive, CacheEntry, Trigger
+from kedge.db.tables import CacheArchive, CacheEntry, Trigger, Worker
 from kedge.db.upsert import upsert
 from kedge.errors import Forbidden, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from sqlalchemy import ColumnElement
     from sqlmodel import Session
 
     from kedge.contracts.log_store import LogKey
@@ -172,7 +173,7 @@ def visible_archive(session: Session, key: LogKey, archive_id: str) -> CacheArch
 def reject(session: Session, key: LogKey, archive_id: str) -> None:
     """Doom an archive that this build may write and read. Raises `NotFound`, `Forbidden`."""
     writable_scope(session, key)
-    doom(session, [visible_archive(session, key, archive_id).id])
+    doom(session, col(CacheArchive.id) == visible_archive(session, key, archive_id).id)
 
 
 def put_entry(session: Session, where: Scope, archive_id: str, wanted: Wanted, now: int) -> None:
@@ -190,71 +191,85 @@ def put_entry(session: Session, where: Scope, archive_id: str, wanted: Wanted, n
     upsert(session, CacheEntry, row, change={"archive_id", "created_on"})
 
 
-def entries(session: Session, account_id: str, worker: str) -> list[Found]:
-    """What a worker keeps, the latest read first. Raises `NotFound`."""
-    query = (
+def entries(
+    session: Session, account_id: str, worker: str | None, *, limit: int, offset: int
+) -> tuple[list[Found], int]:
+    """A page of what is kept by a worker or by all, the latest read first, and how many there are.
+
+    Raises `NotFound`.
+    """
+    kept = (
         select(CacheEntry, CacheArchive)
         .join(CacheArchive, col(CacheArchive.id) == CacheEntry.archive_id)
-        .where(CacheEntry.worker_id == find_worker(session, account_id, worker).id)
-        .where(CacheArchive.state == STORED)
-        .order_by(col(CacheArchive.read_on).desc(), col(CacheEntry.name), col(CacheEntry.key))
+        .where(CacheEntry.account_id == account_id, CacheArchive.state == STORED)
     )
-    return [Found(entry=row[0], archive=row[1]) for row in session.execute(query)]
+    if worker is not None:
+        kept = kept.where(CacheEntry.worker_id == find_worker(session, account_id, worker).id)
+    order = (CacheEntry.worker_id, CacheEntry.branch, CacheEntry.name, CacheEntry.version, CacheEntry.key)
+    page = kept.order_by(col(CacheArchive.read_on).desc(), *order).limit(limit).offset(offset)
+    found = [Found(entry=row[0], archive=row[1]) for row in session.execute(page)]
+    return found, session.scalar(kept.with_only_columns(func.count(), maintain_column_froms=True)) or 0
+
+
+def worker_names(session: Session, found: Iterable[Found]) -> dict[str, str]:
+    """What the workers of entries are called, by their ids."""
+    ids = {one.entry.worker_id for one in found}
+    return dict(session.exec(select(Worker.id, Worker.name).where(col(Worker.id).in_(ids))).all())
 
 
 def doom_worker(session: Session, account_id: str, worker: str) -> None:
     """Let nothing of a worker be found any more. Raises `NotFound`."""
-    doom(session, _ids(session, worker_id=find_worker(session, account_id, worker).id))
+    doom(session, col(CacheArchive.worker_id) == find_worker(session, account_id, worker).id)
 
 
 def doom_old(session: Session, *, unread_since: int, unfinished_since: int, unnamed_since: int) -> None:
     """Doom what nobody has read for long, what was never finished, and what no key finds any more."""
-    archive = col(CacheArchive.id)
-    named = select(CacheEntry.archive_id)
-    old = select(CacheArchive.id).where(
-        ((col(CacheArchive.state) == STORED) & (col(CacheArchive.read_on) < unread_since))
-        | ((col(CacheArchive.state) == UPLOADING) & (col(CacheArchive.created_on) < unfinished_since))
-        | (
-            (col(CacheArchive.state) == STORED)
-            & (col(CacheArchive.read_on) < unnamed_since)
-            & archive.not_in(named)
-        )
+    stored = col(CacheArchive.state) == STORED
+    unnamed = col(CacheArchive.id).not_in(select(CacheEntry.archive_id))
+    doom(
+        session,
+        or_(
+            stored & (col(CacheArchive.read_on) < unread_since),
+            (col(CacheArchive.state) == UPLOADING) & (col(CacheArchive.created_on) < unfinished_since),
+            stored & (col(CacheArchive.read_on) < unnamed_since) & unnamed,
+        ),
     )
-    doom(session, list(session.exec(old)))
 
 
 def doom_surplus(session: Session, *, limit: int, worker_id: str | None = None) -> None:
     """Doom what each worker keeps beyond `limit` bytes, the least recently read first."""
-    query = (
-        select(CacheArchive).where(CacheArchive.state == STORED).order_by(col(CacheArchive.read_on).desc())
+    latest_first = (col(CacheArchive.read_on).desc(), col(CacheArchive.created_on).desc(), CacheArchive.id)
+    total = (
+        func.sum(CacheArchive.size)
+        .over(partition_by=CacheArchive.worker_id, order_by=latest_first, rows=(None, 0))
+        .label("total")
     )
+    kept = select(CacheArchive.id, total).where(CacheArchive.state == STORED)
     if worker_id is not None:
-        query = query.where(CacheArchive.worker_id == worker_id)
-    totals: dict[str, int] = {}
-    surplus = []
-    for archive in session.exec(query):
-        totals[archive.worker_id] = totals.get(archive.worker_id, 0) + archive.size
-        if totals[archive.worker_id] > limit:
-            surplus.append(archive.id)
-    doom(session, surplus)
+        kept = kept.where(CacheArchive.worker_id == worker_id)
+    totals = kept.subquery()
+    doom(session, col(CacheArchive.id).in_(select(totals.c.id).where(totals.c.total > limit)))
 
 
-def doom(session: Session, ids: Iterable[str]) -> None:
+def doom(session: Session, which: ColumnElement[bool]) -> None:
     """Let these archives never be given out again; their bytes go next, and their rows last."""
-    gone = list(ids)
+    change = update(CacheArchive).where(which).values(state=DOOMED)
+    session.execute(change, execution_options={"synchronize_session": False})
+    gone = select(CacheArchive.id).where(CacheArchive.state == DOOMED)
     session.execute(delete(CacheEntry).where(col(CacheEntry.archive_id).in_(gone)))
-    session.execute(update(CacheArchive).where(col(CacheArchive.id).in_(gone)).values(state=DOOMED))
+    session.expire_all()
 
 
-def doomed(session: Session) -> list[CacheArchive]:
-    """What is to be removed."""
-    return list(session.exec(select(CacheArchive).where(CacheArchive.state == DOOMED)))
+def doomed(session: Session, *, after: str, limit: int) -> list[CacheArchive]:
+    """Some of what is to be removed, by their ids from `after` on."""
+    query = select(CacheArchive).where(CacheArchive.state == DOOMED, col(CacheArchive.id) > after)
+    return list(session.exec(query.order_by(col(CacheArchive.id)).limit(limit)))
 
 
-def forget(session: Session, archive_id: str) -> None:
-    """Remove the row of an archive whose bytes are gone."""
+def forget(session: Session, ids: Sequence[str]) -> None:
+    """Remove the rows of doomed archives whose bytes are gone."""
     session.execute(
-        delete(CacheArchive).where(col(CacheArchive.id) == archive_id, col(CacheArchive.state) == DOOMED)
+        delete(CacheArchive).where(col(CacheArchive.id).in_(ids), col(CacheArchive.state) == DOOMED)
     )
 
 
@@ -262,10 +277,6 @@ def delete_of_worker(session: Session, worker_id: str) -> None:
     """Remove every row of a worker."""
     for table in (CacheEntry, CacheArchive):
         session.execute(delete(table).where(col(table.worker_id) == worker_id))
-
-
-def _ids(session: Session, *, worker_id: str) -> list[str]:
-    return list(session.exec(select(CacheArchive.id).where(CacheArchive.worker_id == worker_id)))
 
 
 def _entries(worker_id: str, branch: str, wanted: Wanted) -> Any:
