@@ -74,9 +74,9 @@ class DockerRuntime:
             raise ConfigError([f"server.data_dir: {self._folder} cannot be used ({error})"]) from error
         try:
             await self._prepare()
-        except EngineGone as error:
+        except (EngineGone, ConfigError) as error:
+            # builds may run elsewhere, and perhaps nobody deploys what has to run here
             log.warning("engine_gone", reason=str(error))
-        self._watch.open()
 
     async def start(self, request: InstanceRequest) -> DockerInstance:
         """Start a container, and hand its program what it may know."""
@@ -130,7 +130,9 @@ class DockerRuntime:
             self._network = await self.engine.run(lambda api: own_network_id(api, OWN_NETWORK, "workers"))
         for found in await self.engine.call("containers", all=True, filters=self.filter):
             await self.engine.run(partial(_remove, container_id=found["Id"]))
-        self._prepared = True
+        if not self._prepared:
+            self._prepared = True
+            self._watch.open()
 
     def _heard(self, container_id: str) -> None:
         """A container has ended, perhaps before its start was over."""

@@ -26,7 +26,7 @@ from kedge.api.shapes import (
 from kedge.db.clock import to_iso
 from kedge.errors import TooLarge
 from kedge.workers.completion import Wish
-from kedge.workers.manifest import LARGEST_FILE, File, Manifest
+from kedge.workers.manifest import LARGEST_PROGRAM_FILE, File, Manifest
 from kedge.workers.urls import WorkerUrls
 from kedge.workers.versions import NewVersion
 
@@ -93,8 +93,8 @@ async def begin(request: Request) -> Response:
 async def put_file(request: Request) -> Response:
     """Store one content."""
     length = request.headers.get("content-length", "0")
-    if length.isdecimal() and len(length) < 20 and int(length) > LARGEST_FILE:
-        raise TooLarge(f"a file may have {LARGEST_FILE >> 20} MiB")
+    if length.isdecimal() and len(length) < 20 and int(length) > LARGEST_PROGRAM_FILE:
+        raise TooLarge(f"a file may have {LARGEST_PROGRAM_FILE >> 20} MiB")
     path = request.path_params
     await services(request).versions.put_file(
         request.state.principal, path["worker"], path["upload_id"], path["sha256"], request.stream()

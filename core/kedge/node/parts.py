@@ -215,7 +215,7 @@ class Parts:
         stack.callback(self.relay.close)
         settings = self.builds.settings
         urls = WorkerUrls(public_url=self.builds.public_url, domain=settings.server.domain)
-        await self.running.rollouts.recover(urls)
+        self._keep_running(stack, self.running.rollouts.keep_recovering(urls))
 
     def _keep_running(self, stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 STATIC = "static"
 MOST_FILES = 20_000
 LARGEST_FILE = 25 * 1024 * 1024
+#: of a version that runs: compiled packages are large
+LARGEST_PROGRAM_FILE = 256 * 1024 * 1024
 LARGEST_VERSION = 1024 * 1024 * 1024
 LONGEST_PATH = 1024
 #: offending files that a message names
@@ -96,8 +98,9 @@ def check(manifest: Manifest) -> None:
         raise InvalidInput("there is nothing to deploy: the folder holds no files")
     if len(files) > MOST_FILES:
         raise TooLarge(f"{len(files)} files are too many: a version may have {MOST_FILES}")
-    if large := [path for path, file in files.items() if file.size > LARGEST_FILE]:
-        raise TooLarge(f"a file may have {LARGEST_FILE >> 20} MiB; larger are {_name(large)}")
+    most = LARGEST_FILE if manifest.kind == STATIC else LARGEST_PROGRAM_FILE
+    if large := [path for path, file in files.items() if file.size > most]:
+        raise TooLarge(f"a file may have {most >> 20} MiB; larger are {_name(large)}")
     if manifest.byte_count > LARGEST_VERSION:
         raise TooLarge(f"all files together may have {LARGEST_VERSION >> 20} MiB")
     if wrong := [path for path in files if not is_safe_path(path)]:

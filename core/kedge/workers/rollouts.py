@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from kedge.db.clock import now_ms
 from kedge.db.queries import deployments as queries
 from kedge.errors import InstanceFailed, KedgeError, Overloaded
 from kedge.workers.manifest import STATIC
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     from kedge.workers.urls import WorkerUrls
 
 log = structlog.get_logger("rollouts")
+
+#: seconds between two looks for deployments that nobody looks after, and their age
+SWEEP_SECONDS, ABANDONED_AFTER = 30.0, 120.0
+#: between two looks at one that another node looks after
+LOOK_SECONDS = 0.5
 
 
 class Rollouts:
@@ -44,17 +50,29 @@ class Rollouts:
             self._running[uuid] = asyncio.create_task(self._run(uuid, urls))
             self._running[uuid].add_done_callback(lambda _: self._running.pop(uuid, None))
 
-    async def recover(self, urls: WorkerUrls) -> None:
-        """Begin anew with those that a node which has ended left waiting."""
-        for uuid in await self._db.read(queries.starting):
-            self.start(uuid, urls)
+    async def keep_recovering(self, urls: WorkerUrls) -> None:
+        """For ever: begin anew with those that a node which has ended left waiting."""
+        oldest = now_ms()
+        while True:
+            for uuid in await self._db.read(queries.starting, before=oldest):
+                self.start(uuid, urls)
+            await asyncio.sleep(SWEEP_SECONDS)
+            # one that is younger is being looked after, perhaps by another node
+            oldest = now_ms() - int(ABANDONED_AFTER * 1000)
 
     async def outcome(self, uuid: str, *, patience: float) -> Deployment | None:
         """The deployment, as soon as it waits no more or after `patience` seconds."""
+        deadline = asyncio.get_running_loop().time() + patience
         task = self._running.get(uuid)
         if task is not None:
             await asyncio.wait((task,), timeout=patience)
-        return await self._db.read(queries.by_uuid, uuid)
+        while True:
+            deployment = await self._db.read(queries.by_uuid, uuid)
+            waits = deployment is not None and deployment.state == queries.STARTING
+            if not waits or asyncio.get_running_loop().time() >= deadline:
+                return deployment
+            # another node starts its instances
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def close(self) -> None:
         """Give up; the next node begins anew."""

@@ -7,7 +7,7 @@ import shutil
 from collections import OrderedDict
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 from uuid import uuid4
 
 import structlog
@@ -16,6 +16,7 @@ from kedge.errors import InstanceFailed, KedgeError
 from kedge.workers.manifest import file_key
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from kedge.contracts.blobs import BlobStore
@@ -27,6 +28,8 @@ log = structlog.get_logger("instances")
 MOST_UNUSED = 16
 #: contents that are fetched at once
 FETCHES = 8
+#: of one content that wait in memory to be written
+WRITE_BYTES = 1024 * 1024
 NEW = ".new-"
 
 
@@ -110,8 +113,8 @@ class VersionFiles:
 
         async def fetch() -> None:
             for path, file in waiting:
-                parts = [part async for part in self._blobs.get(file_key(account_id, file.sha256))]
-                await asyncio.to_thread(_write, folder / path, b"".join(parts), executable=file.executable)
+                parts = self._blobs.get(file_key(account_id, file.sha256))
+                await _write(folder / path, parts, executable=file.executable)
 
         await asyncio.gather(*[fetch() for _ in range(FETCHES)])
 
@@ -148,6 +151,20 @@ def _make_folders(fresh: Path, manifest: Manifest) -> None:
         (files / folder).mkdir(mode=0o755, parents=True, exist_ok=True)
 
 
-def _write(path: Path, content: bytes, *, executable: bool) -> None:
-    path.write_bytes(content)
-    path.chmod(0o555 if executable else 0o444)
+async def _write(path: Path, parts: AsyncIterator[bytes], *, executable: bool) -> None:
+    waiting: list[bytes] = []
+    size = 0
+    with await asyncio.to_thread(path.open, "wb") as file:
+        async for part in parts:
+            waiting.append(part)
+            size += len(part)
+            if size >= WRITE_BYTES:
+                await asyncio.to_thread(file.writelines, waiting)
+                waiting, size = [], 0
+        await asyncio.to_thread(_finish, path, file, waiting, 0o555 if executable else 0o444)
+
+
+def _finish(path: Path, file: BinaryIO, parts: list[bytes], mode: int) -> None:
+    file.writelines(parts)
+    file.close()
+    path.chmod(mode)

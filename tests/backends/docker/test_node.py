@@ -34,6 +34,11 @@ engine = "{engine}"
 memory = "128 MiB"
 network = "none"
 
+[runtime.docker]
+image = "{image}"
+engine = "{engine}"
+memory = "128 MiB"
+
 [builds]
 silence_timeout = "20 s"
 stop_grace = "1 s"
@@ -170,3 +175,29 @@ def wait_for_reason(node: RunningNode, text: str) -> None:
         # while it is tried it does not wait
         if any(text in waiting["reason"] for waiting in node.server.get("/builds/queue")):
             return
+
+
+APP = """
+import os
+
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        body = f"{os.getuid()} in {os.getcwd()}".encode()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+"""
+
+
+def test_what_was_deployed_runs_in_a_container_too(start: Callable[..., RunningNode], tmp_path: Path) -> None:
+    node = start()
+    create_worker(
+        node.server, "app", build="", deploy="kedge deploy", root="/", branch="main", previews=False
+    )
+    repository = Repository(tmp_path / "repo")
+    repository.commit({"app.py": APP, "kedge.toml": '[worker]\nkind = "asgi"\nentry = "app:app"\n'}, "An app")
+    assert node.push(repository, "app").returncode == 0
+
+    build = latest_build(node.server)
+    assert build["build_outcome"] == "success", read_log(node.server, build["build_uuid"])
+    answer = httpx.get(f"{node.server.url}/", headers={"Host": "app.localhost"}, trust_env=False)
+    assert answer.text == "1000 in /app"

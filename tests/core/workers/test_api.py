@@ -176,7 +176,7 @@ async def test_a_body_that_is_too_large_is_not_taken_in(
 ) -> None:
     monkeypatch.setattr(versions, "MANIFEST_LIMIT", 1000)
     assert (await api.post(f"{HELLO}/versions/uploads", content=b"x" * 1001)).status_code == 413
-    monkeypatch.setattr(versions, "LARGEST_FILE", 1000)
+    monkeypatch.setattr(versions, "LARGEST_PROGRAM_FILE", 1000)
     path = f"{HELLO}/versions/uploads/none/files/{'0' * 64}"
     assert (await api.put(path, content=b"x" * 1001)).status_code == 413
 

@@ -94,10 +94,10 @@ def by_uuid(session: Session, uuid: str, *, lock: bool = False) -> Deployment | 
     return session.exec(query.with_for_update() if lock else query).one_or_none()
 
 
-def starting(session: Session) -> list[str]:
-    """The deployments that wait for instances, oldest first."""
-    query = select(Deployment.uuid).where(Deployment.state == STARTING).order_by(col(Deployment.id))
-    return list(session.exec(query))
+def starting(session: Session, *, before: int) -> list[str]:
+    """The deployments that have waited for instances since before a moment, oldest first."""
+    query = select(Deployment.uuid).where(Deployment.state == STARTING, Deployment.created_on <= before)
+    return list(session.exec(query.order_by(col(Deployment.id))))
 
 
 def main_version_id(deployment: Deployment) -> str:
