@@ -19,6 +19,7 @@ from kedge.api import (
     instances,
     logs,
     peers,
+    placement,
     repos,
     runner,
     runner_caches,
@@ -44,6 +45,7 @@ ACCOUNT = "/client/v4/accounts/{account}"
 ACCOUNT_ROUTES: list[Route] = [
     *logs.routes,
     *versions.routes,
+    *placement.routes,
     *deployments.routes,
     *instances.routes,
     *secrets.routes,

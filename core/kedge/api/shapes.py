@@ -511,3 +511,19 @@ class AutofillShape(TypedDict):
     package_manager: str | None
     scripts: dict[str, str]
     kedge: UnreadableShape
+
+
+class ExplanationsShape(TypedDict):
+    """Where a worker's requests run that come in at one location, by route, and why."""
+
+    location: str
+    locations: list[str]
+    placement_status: str | None
+    routes: list[dict[str, Any]]
+
+
+class DurationsShape(TypedDict):
+    """How long a worker's requests took that came in at one location."""
+
+    location: str
+    series: list[dict[str, Any]]

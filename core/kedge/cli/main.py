@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from kedge.cli import builds, caches, config, deployments, hooks, secrets, workers
+from kedge.cli import builds, caches, config, deployments, hooks, placement, secrets, workers
 from kedge.cli.apply import apply, export
 from kedge.cli.demo import demo
 from kedge.cli.deployments import deploy, rollback
@@ -38,6 +38,7 @@ app.command()(deploy)
 app.add_typer(deployments.app, name="deployments")
 app.add_typer(secrets.app, name="secret")
 app.command()(rollback)
+app.add_typer(placement.app, name="placement")
 app.add_typer(config.app, name="config")
 app.command()(plugins)
 app.command()(doctor)

@@ -80,7 +80,9 @@ class Relaying:
         """Answer one request from an instance of a version, or say why that cannot be."""
         asked = Asked(scope, receive, send, self._places.heard(scope))
         place = None
-        if asked.heard is None:
+        if asked.heard is None and site.wish:
+            if site.serving.percentage == 100:
+                self._places.placing.seen(site.serving.worker_id, site.serving.version_id)
             place = self._places.placing.choose(site.serving.worker_id, site.wish, scope["path"])
         try:
             if place is None:

@@ -13,6 +13,7 @@ from kedge.testing.delay_proxy import DelayProxy
 from kedge.workers.egress.ledger import Call, Invocation, Ledger, pack, unpack
 from kedge.workers.egress.proxy import EgressProxy
 from kedge.workers.egress.targets import NotAllowed, Targets
+from kedge.workers.relay import end
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -189,3 +190,33 @@ def test_calls_that_overlap_stand_together_and_survive_packing() -> None:
     assert unpack(pack(groups)) == groups
     for rubbish in (None, 3, "x", [[["a"]]], [[["a", "b"]]], {"a": 1}):
         assert unpack(rubbish) in (None, [])
+
+
+async def test_a_line_whose_asker_has_closed_ends_though_the_other_side_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(end, "HALF_OPEN_SECONDS", 0.05)
+    tasks: list[asyncio.Task[None] | None] = []
+    over = asyncio.Event()
+
+    async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.append(asyncio.current_task())
+        await over.wait()
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(wait, "127.0.0.1", 0)
+    address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with egress({"data.test:5432": address}) as proxy:
+        reader, writer = await asyncio.open_connection(*proxy.address.split(":"))
+        token = httpx.BasicAuth("i1", proxy.ledger.admit("i1"))._auth_header
+        writer.write(f"CONNECT data.test:5432 HTTP/1.1\r\nProxy-Authorization: {token}\r\n\r\n".encode())
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write_eof()
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+        await writer.wait_closed()
+    server.close()
+    over.set()
+    await asyncio.gather(*[task for task in tasks if task])

@@ -42,7 +42,6 @@ LARGEST_HEAD = 16 * 1024
 TLS_HANDSHAKE = b"\x16"
 #: connections of all instances together
 MOST_CONNECTIONS = 4096
-IDLE_SECONDS = 600.0
 BOUNDS = Bounds(first_byte=300.0, idle=300.0, body=1 << 40)
 WHO = b'HTTP/1.1 407 Proxy Authentication Required\r\nproxy-authenticate: Basic realm="kedge"\r\n'
 REFUSAL = b"content-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"

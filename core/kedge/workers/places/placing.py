@@ -12,6 +12,8 @@ import structlog
 from kedge.contracts.request_placement import ServedRequest
 from kedge.placement.routes import route_of
 from kedge.workers.egress.ledger import Speech
+from kedge.workers.lru import Lru
+from kedge.workers.places.durations import MOST_WORKERS, Durations, Series
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,6 +65,9 @@ class Placing:
         self._ledger = ledger
         #: location → target → milliseconds, for hints
         self._distances: dict[str, dict[str, float]] = {}
+        self.durations = Durations()
+        #: worker → the version that served it last
+        self._versions: Lru[str, str] = Lru(MOST_WORKERS)
         self._alive()
 
     async def run(self) -> None:
@@ -92,6 +97,7 @@ class Placing:
         calls: Sequence[Sequence[BackEndCall]] | None,
     ) -> None:
         """A request was answered; `calls` are those that its answer waited for, if they are known."""
+        self.durations.record(worker_id, Series(place.route, place.location, place.placed), duration_ms)
         if self._policy is None or calls is None or not place.route:
             return
         for call in {call.host for group in calls for call in group}:
@@ -114,10 +120,24 @@ class Placing:
             log.warning("peer_lost", peer=peer.name)
             self._alive()
 
-    def forget(self, worker_id: str) -> None:
-        """The worker was deployed anew."""
+    def seen(self, worker_id: str, version_id: str) -> None:
+        """A version serves a worker alone. If it is another than before, what was learnt may be wrong now."""
+        before = self._versions.get(worker_id)
+        if before != version_id:
+            self._versions.put(worker_id, version_id)
+            if before is not None:
+                self._forget(worker_id)
+
+    def _forget(self, worker_id: str) -> None:
+        self.durations.forget(worker_id)
         if self._policy is not None:
             self._policy.forget(worker_id)
+
+    @property
+    def locations(self) -> list[str]:
+        """Where requests can run now."""
+        alive = set() if self._exchange is None else self._exchange.alive
+        return sorted({self.here, *(peer.location for name, peer in self._peers.items() if name in alive)})
 
     def explain(self, worker_id: str) -> list[PlacementExplanation]:
         """Why its requests that come in here run where they run."""
@@ -154,11 +174,9 @@ class Placing:
             self._policy.measured(source, target, milliseconds)
 
     def _alive(self) -> None:
-        alive = set() if self._exchange is None else self._exchange.alive
-        locations = {peer.location for name, peer in self._peers.items() if name in alive}
         if self._policy is not None:
-            self._policy.set_locations(sorted({self.here, *locations}))
-        for gone in self._distances.keys() - locations:
+            self._policy.set_locations(self.locations)
+        for gone in self._distances.keys() - set(self.locations):
             del self._distances[gone]
 
     async def _review(self) -> None:

@@ -7,6 +7,8 @@ from typing import cast
 
 #: bytes that lie here before the sender is made to wait
 HIGH_WATER = 256 * 1024
+#: how long one side may go on after the other has said all
+HALF_OPEN_SECONDS = 5.0
 
 
 class End(asyncio.Protocol):
@@ -36,7 +38,13 @@ class End(asyncio.Protocol):
             and self.other.transport.can_write_eof()
         ):
             self.other.transport.write_eof()
+        # Whoever has closed its connection looks as if it still listened; the other side may wait for a word.
+        asyncio.get_running_loop().call_later(HALF_OPEN_SECONDS, self._close)
         return True
+
+    def _close(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
 
     def pause_writing(self) -> None:
         """This side is slow to read: hear less from the other."""

@@ -1,0 +1,58 @@
+"""Where the requests of a worker run, and why."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from starlette.routing import Route
+
+from kedge.api.bodies import services
+from kedge.api.envelope import ok
+from kedge.api.operations import answers
+from kedge.api.shapes import DurationsShape, ExplanationsShape
+from kedge.api.versions import SCRIPT, WORKER
+from kedge.db.queries.versions import find_worker
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+
+@answers(ExplanationsShape)
+async def explain(request: Request) -> Response:
+    """For requests that come in at the node that answers: candidates, what was measured, what was decided."""
+    worker = await _worker_id(request)
+    placing = services(request).places.placing
+    routes = [asdict(one) for one in placing.explain(worker)]
+    shown: ExplanationsShape = {
+        "location": placing.here,
+        "locations": placing.locations,
+        "placement_status": next((one["status"] for one in routes), None),
+        "routes": routes,
+    }
+    return ok(shown)
+
+
+@answers(DurationsShape)
+async def durations(request: Request) -> Response:
+    """How long requests that came in at the node that answers took, placed and not."""
+    worker = await _worker_id(request)
+    placing = services(request).places.placing
+    shown: DurationsShape = {"location": placing.here, "series": placing.durations.show(worker)}
+    return ok(shown)
+
+
+async def _worker_id(request: Request) -> str:
+    account, name = request.state.account_id, request.path_params["worker"]
+    return (await services(request).db.read(find_worker, account, name)).id
+
+
+routes = [
+    route
+    for prefix in (WORKER, SCRIPT)
+    for route in (
+        Route(f"{prefix}/placement", explain, methods=["GET"]),
+        Route(f"{prefix}/placement/durations", durations, methods=["GET"]),
+    )
+]

@@ -1,0 +1,91 @@
+"""`kedge placement …`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import typer
+
+from kedge.cli.options import Json, Worker
+from kedge.cli.output import print_json, print_table, say
+from kedge.cli.with_server import with_server
+from kedge.client import Server
+
+app = typer.Typer(no_args_is_help=True, help="Where the requests of a worker run, and why.")
+
+#: of the histogram
+ROWS, WIDTH = 12, 50
+
+
+@app.command()
+@with_server
+def explain(server: Server, worker: Worker, json: Json = False) -> None:
+    """Say of each route where it runs, why, and what was expected of every location."""
+    found = server.get(f"/workers/workers/{worker}/placement")
+    if json:
+        print_json(found)
+        return
+    if not found["routes"]:
+        say(
+            f"Nothing is known of {worker} at {found['location']}: it has not asked to be placed "
+            '([worker.placement] mode = "smart" in kedge.toml), or nobody has asked for it yet.'
+        )
+    for route in found["routes"]:
+        say(f"{route['route']} from {route['entry']}: runs in {route['location']} ({route['status']})")
+        say(f"  {route['reason']}; {route['invocations']} invocations")
+        for host, rounds in route["rounds"].items():
+            say(f"  waits {rounds:.1f} round trips for {host}")
+        for host, reason in route["excluded"].items():
+            say(f"  {host} does not count: {reason}")
+        print_table(
+            ("LOCATION", "EXPECTED", "OBSERVED", "REQUESTS", ""),
+            [
+                (
+                    one["location"],
+                    _ms(one["expected_ms"]),
+                    _ms(one["observed_ms"]),
+                    str(one["requests"]),
+                    one["refused"] or "",
+                )
+                for one in route["candidates"]
+            ],
+            empty="",
+        )
+
+
+@app.command()
+@with_server
+def durations(server: Server, worker: Worker, json: Json = False) -> None:
+    """Draw how long requests took, placed and not."""
+    found = server.get(f"/workers/workers/{worker}/placement/durations")
+    if json:
+        print_json(found)
+        return
+    every = [series for series in found["series"] if series["route"] == "*"]
+    if not every:
+        say(f"Nobody has asked for {worker} at {found['location']} yet, or it has not asked to be placed.")
+    for series in every:
+        quantiles = ", ".join(f"{name} {ms:.0f} ms" for name, ms in series["quantiles_ms"].items())
+        say(f"{'placed' if series['placed'] else 'not placed'}: {series['requests']} requests, {quantiles}")
+        for line in draw(series["histogram"]):
+            say(f"  {line}")
+
+
+def draw(histogram: list[dict[str, Any]]) -> list[str]:
+    """Bars from the shortest to the longest duration, each a step of the same ratio."""
+    least, most = histogram[0]["ms"] or 0.01, histogram[-1]["ms"] or 0.01
+    ratio = max((most / least) ** (1 / ROWS), 1.05)
+    shares: dict[int, float] = {}
+    for bar in histogram:
+        row = min(int(math.log(max(bar["ms"], least) / least, ratio) + 1e-9), ROWS - 1)
+        shares[row] = shares.get(row, 0.0) + bar["share"]
+    top = max(shares.values())
+    return [
+        f"{least * ratio**row:9.1f} ms  {'█' * max(round(share / top * WIDTH), 1)} {share:.0%}"
+        for row, share in sorted(shares.items())
+    ]
+
+
+def _ms(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f} ms"
