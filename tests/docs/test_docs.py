@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kedge import errors, hookspecs
-from kedge.config import load
+from kedge.config import Settings, load
 from kedge_runner.worker_file import WorkerFile
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ PAGES = sorted(
     page for page in DOCS.rglob("*.md") if not {"examples", "generated"} & set(page.relative_to(DOCS).parts)
 )
 BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-OURS = {"workers", "server", "builds", "compute", "logs", "blobs", "forges", "placement", "node", "logging"}
 
 
 def blocks(language: str) -> list[Any]:
@@ -72,7 +71,7 @@ def test_all_settings_load(settings: str, tmp_path: Path) -> None:
     if "worker" in tables:
         assert WorkerFile(tables["worker"]).run is not None
         return
-    if not OURS & tables.keys():
+    if not Settings.model_fields.keys() & tables.keys():
         assert "project" in tables, "neither settings nor a pyproject.toml"
         return
     file = tmp_path / "kedge.toml"
