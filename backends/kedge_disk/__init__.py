@@ -22,7 +22,8 @@ def kedge_register_blobs() -> Sequence[type[BlobStore]]:
 
 @hookimpl
 def kedge_register_log_store() -> Sequence[type[LogStore]]:
-    """Append-only files below the data dir."""
+    """Append-only files below the data dir, or rows of a database that many nodes share."""
     from kedge_disk.log_store import DiskLogs  # noqa: PLC0415  (as above)
+    from kedge_disk.shared_logs import SharedLogs  # noqa: PLC0415  (as above)
 
-    return [DiskLogs]
+    return [DiskLogs, SharedLogs]

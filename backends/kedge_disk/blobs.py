@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from kedge import BlobInfo, BlobNotFound, Conflict, check_blob_key
 from kedge_disk.files import Reader, Writer, content_size, is_file, translated
@@ -30,11 +30,20 @@ FOLDER = "+"
 LIST_BATCH = 1000
 
 
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError("must be an absolute path: nodes that share a folder may start anywhere")
+    return path
+
+
 class DiskBlobSettings(BaseModel):
     """`[blobs.disk]`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    folder: Annotated[Path, AfterValidator(_absolute)] | None = Field(
+        default=None, description="A folder that every node mounts, if not one of this node's data dir."
+    )
     fsync: bool = Field(default=False, description="Wait for the disk before a blob counts as stored.")
 
 
@@ -46,13 +55,16 @@ class DiskBlobs:
 
     name: ClassVar[str] = "disk"
     Settings: ClassVar[type[BaseModel]] = DiskBlobSettings
-    shared: ClassVar[bool] = False
+    shared: bool = False
 
     def __init__(self, settings: DiskBlobSettings, host: Host) -> None:
         """Keep the folders' names."""
+        self.shared = settings.folder is not None
         self._fsync = settings.fsync
-        self._root = host.data_dir / "blobs" / "kept"
-        self._incoming = host.data_dir / "blobs" / "incoming"
+        base = settings.folder or host.data_dir / "blobs"
+        self._root = base / "kept"
+        # Beside the kept ones, so that moving in is one step; each node's own, for another may be writing.
+        self._incoming = base / "incoming" / host.node if self.shared else base / "incoming"
 
     async def open(self) -> None:
         """Make the folders and clear out what a killed process left half written."""

@@ -53,6 +53,7 @@ class DiskLogs:
 
     name: ClassVar[str] = "disk"
     Settings: ClassVar[type[BaseModel]] = DiskLogSettings
+    shared: ClassVar[bool] = False
 
     def __init__(self, settings: DiskLogSettings, host: Host) -> None:
         """Keep the folders' names."""

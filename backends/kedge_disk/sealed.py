@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import struct
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from kedge import LogExtent
 from kedge_disk.hot import segment_path
-from kedge_disk.index import Index, pread
+from kedge_disk.index import Entry, Index, pread
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from kedge import HotFrame
     from kedge_disk.hot import HotLog
 
 HEADER = struct.Struct("<8sQQQQ")
@@ -33,6 +35,38 @@ def seal(hot: HotLog, target: Path) -> LogExtent:
         _concatenate([segment_path(hot.folder, segment) for segment in segments], target)
     _write_index(hot, segments, extent, index_path(target))
     return extent
+
+
+class SealedWriter:
+    """Writes a sealed log of frames that lie elsewhere."""
+
+    def __init__(self, target: Path) -> None:
+        """Begin `target` anew."""
+        self._index_path = index_path(target)
+        self._file = target.open("wb")
+        self._records: list[bytes] = []
+        self._position = 0
+
+    def __enter__(self) -> Self:
+        """Use it in a block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    def add(self, frames: Sequence[HotFrame]) -> None:
+        """The next frames of the log."""
+        for one in frames:
+            self._file.write(one.frame)
+            entry = Entry(one.offset, one.time_ms, self._position, one.size, len(one.frame), 0)
+            self._records.append(entry.pack())
+            self._position += len(one.frame)
+
+    def finish(self, extent: LogExtent) -> None:
+        """Write the index, which is what makes it sealed."""
+        self._file.flush()
+        self._index_path.write_bytes(_header(extent) + b"".join(self._records))
 
 
 def index_path(target: Path) -> Path:
@@ -69,7 +103,7 @@ def _write_index(hot: HotLog, segments: list[int], extent: LogExtent, target: Pa
     source = os.open(hot.folder / "index", os.O_RDONLY | os.O_CLOEXEC)
     try:
         with part.open("wb") as file:
-            file.write(HEADER.pack(MAGIC, extent.size, extent.next_number, extent.gap_start, extent.gap_end))
+            file.write(_header(extent))
             for entry in Index(source).entries():
                 if entry.segment in bases:
                     position = bases[entry.segment] + entry.position
@@ -77,3 +111,7 @@ def _write_index(hot: HotLog, segments: list[int], extent: LogExtent, target: Pa
     finally:
         os.close(source)
     part.replace(target)
+
+
+def _header(extent: LogExtent) -> bytes:
+    return HEADER.pack(MAGIC, extent.size, extent.next_number, extent.gap_start, extent.gap_end)

@@ -48,7 +48,7 @@ class S3Blobs:
 
     name: ClassVar[str] = "s3"
     Settings: ClassVar[type[BaseModel]] = S3Settings
-    shared: ClassVar[bool] = True
+    shared: bool = True
 
     _bucket: Bucket
     _downloads: Downloads

@@ -18,7 +18,7 @@ from kedge.contracts.events import BuildEvent, Deployed, PushReceived, RequestSe
 from kedge.contracts.failures import Failure
 from kedge.contracts.forge import BuildReport, CloneSource, Delivery, Forge, Push, Repo
 from kedge.contracts.host import Host, Principal
-from kedge.contracts.log_store import LogChunk, LogExtent, LogKey, LogStore
+from kedge.contracts.log_store import HotFrame, HotLogs, LogChunk, LogExtent, LogKey, LogStore
 from kedge.contracts.placement import Candidate, Placement, PlacementRequest
 from kedge.contracts.request_placement import (
     BackEndCall,
@@ -88,6 +88,8 @@ __all__ = [
     "Forbidden",
     "Forge",
     "Host",
+    "HotFrame",
+    "HotLogs",
     "IllegalMove",
     "Instance",
     "InstanceExit",

@@ -33,6 +33,11 @@ class SecretBox:
         self._name = name
 
     @classmethod
+    def of(cls, text: str, *, name: str) -> SecretBox:
+        """The keys in `text`, one a line."""
+        return cls(text.split(), name=name)
+
+    @classmethod
     def open(cls, path: Path) -> SecretBox:
         """Read the key file; a missing one is made, readable by its owner only, whole or not at all."""
         if not path.exists():

@@ -7,6 +7,7 @@ import errno
 import re
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -34,6 +35,8 @@ _HASH = re.compile(r"[0-9a-f]{4,64}")
 _USER = "x-token"
 #: how the folder of a repository begins while it is made: no owner's name does
 _DRAFT = ".new-"
+#: another node that shares the folder has given up on a draft of this age
+DRAFT_SECONDS = 3600.0
 
 
 class GitForge:
@@ -48,7 +51,7 @@ class GitForge:
         """Keep `settings`; do no work yet."""
         self._settings = settings
         self._host = host
-        self._layout = Layout.of(host)
+        self._layout = Layout.of(host, settings)
         self._git = Git(layout=self._layout)
         self._intake = Intake(host, self._layout)
         self._chores = Chores(self._intake, self._git)
@@ -65,7 +68,8 @@ class GitForge:
         for folder in (self._layout.repos, self._layout.pushes):
             folder.mkdir(parents=True, exist_ok=True)
         for draft in self._layout.repos.glob(f"{_DRAFT}*"):
-            shutil.rmtree(draft)
+            if self._layout.shared is None or time.time() - draft.stat().st_mtime > DRAFT_SECONDS:
+                shutil.rmtree(draft)
         write_hooks(self._layout.hooks)
         remove_drafts(self._layout)
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kedge import Host
+    from kedge_git.settings import GitSettings
 
 FORGE = "git"
 
@@ -33,16 +34,18 @@ class Layout:
     """The folder `git` of a node."""
 
     root: Path
+    #: where repositories lie that every node serves
+    shared: Path | None = None
 
     @classmethod
-    def of(cls, host: Host) -> Layout:
+    def of(cls, host: Host, settings: GitSettings | None = None) -> Layout:
         """The layout of that node."""
-        return cls(root=host.data_dir.absolute() / FORGE)
+        return cls(root=host.data_dir.absolute() / FORGE, shared=settings.folder if settings else None)
 
     @property
     def repos(self) -> Path:
         """Bare repositories as `{owner}/{name}.git`."""
-        return self.root / "repos"
+        return self.shared or self.root / "repos"
 
     @property
     def pushes(self) -> Path:

@@ -70,6 +70,7 @@ class GitServer:
                 settings = GitSettings.model_validate_json(self._layout.settings.read_bytes())
             except FileNotFoundError:
                 raise Refused(503, 'no repositories are hosted here: add "git" to [forges] use') from None
+            self._layout = Layout.of(self._host, settings)
             self._service = Service(self._host, self._layout, settings)
         return self._service
 

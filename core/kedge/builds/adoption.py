@@ -12,7 +12,7 @@ from kedge.builds.buddy import BuildBuddy
 from kedge.contracts.compute import ComputeState, Scope
 from kedge.contracts.failures import Failure
 from kedge.db.clock import now_ms
-from kedge.db.queries import lifecycle
+from kedge.db.queries import lifecycle, nodes
 from kedge.errors import CapacityUnavailable
 
 if TYPE_CHECKING:
@@ -30,9 +30,10 @@ PAUSE = 1.0
 class Adoption:
     """Brings the database and compute to agree."""
 
-    def __init__(self, services: BuildServices, objects: Objects) -> None:
-        """Keep the services. What was started before this moment is what can be found or lost."""
+    def __init__(self, services: BuildServices, objects: Objects, *, alone: bool) -> None:
+        """`alone`: no other node is there. What was started before this moment can be found or lost."""
         self._services = services
+        self._alone = alone
         self._objects = objects
         self._began = now_ms()
 
@@ -41,7 +42,8 @@ class Adoption:
 
         Where compute does not answer, that waits until it does: nothing is lost for want of an answer.
         """
-        await self._finish_what_was_ended()
+        if self._alone:  # else the scheduler of one of the nodes does
+            await finish_what_was_ended(self._services, self._objects, before=self._began)
         try:
             await self._compare()
         except CapacityUnavailable as error:
@@ -57,9 +59,12 @@ class Adoption:
     async def _compare(self) -> None:
         # in this order, so that what is started meanwhile is in the second if it is in the first
         there = {(one.build_uuid, one.attempt): one for one in await self._services.compute.list()}
+        living = await self._services.db.read(nodes.names) - {self._services.settings.node.name}
         for attempt in await self._services.db.read(lifecycle.unfinished_attempts, self._node()):
             status = there.pop((attempt.build_uuid, attempt.number), None)
-            if status is not None or attempt.started_on < self._began:
+            # One that a living node has not handed to compute yet is not lost.
+            is_old = attempt.started_on < self._began and attempt.node not in living
+            if status is not None or is_old:
                 await self._settle(attempt, status)
         for status in there.values():
             await self._reap(status)
@@ -84,7 +89,8 @@ class Adoption:
         await self._services.compute.stop(status.compute_id, grace=0)
         await self._services.compute.forget(status.compute_id)
 
-    async def _finish_what_was_ended(self) -> None:
-        """Builds whose attempt was ended by a node that died before it could say what follows."""
-        for build_uuid, attempt in await self._services.db.read(lifecycle.unfinished_claims):
-            await self._objects.get(BuildBuddy, build_uuid).resume_end(attempt)
+
+async def finish_what_was_ended(services: BuildServices, objects: Objects, *, before: int) -> None:
+    """See to builds whose attempt was ended `before` by a node that died before it could say what follows."""
+    for build_uuid, attempt in await services.db.read(lifecycle.unfinished_claims, before):
+        await objects.get(BuildBuddy, build_uuid).resume_end(attempt)

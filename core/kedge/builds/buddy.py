@@ -13,7 +13,7 @@ from kedge.contracts.compute import ComputeRequest, ExitCause
 from kedge.contracts.failures import ADVICE, RETRIED, Failure
 from kedge.contracts.log_store import LogKey
 from kedge.db.clock import now_ms
-from kedge.db.queries import lifecycle
+from kedge.db.queries import lifecycle, nodes
 from kedge.db.queries.lifecycle import Verdict
 from kedge.errors import CapacityUnavailable, Conflict, StaleAttempt, StartRefused
 from kedge.objects import DurableObject, ObjectStorage, transaction
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kedge.builds.services import BuildServices
     from kedge.contracts.compute import ComputeStatus
     from kedge.db.queries.lifecycle import Claim
-    from kedge.db.tables import Build
+    from kedge.db.tables import Attempt, Build
 
 log = structlog.get_logger("buddy")
 
@@ -59,7 +59,7 @@ class BuildBuddy(DurableObject):
             await self.lose(claim.attempt, Failure.START, f"compute failed to start it: {error}")
         else:
             if not await self.record_start(claim.attempt, compute_id):
-                await self._end_compute(claim.attempt, compute_id)
+                await self.end_compute(claim.attempt, compute_id)
 
     def _request(self, claim: Claim) -> ComputeRequest:
         return ComputeRequest(
@@ -188,26 +188,32 @@ class BuildBuddy(DurableObject):
 
     async def cancel(self) -> None:
         """End the build at whatever stage it is. Raises `Conflict` if it has stopped."""
-        attempt, compute_id = await self._request_cancel()
+        attempt = await self._request_cancel()
         if attempt is None:
             await self._stopped(0, Outcome.CANCELLED)
-            return
-        if compute_id is not None:
-            await self._end_compute(attempt, compute_id)
+        elif attempt.compute_id is None:
+            return  # whoever starts it ends it
+        elif self.services.reaches(attempt.node):
+            await self.end_compute(attempt.number, attempt.compute_id)
+        elif attempt.node in await self.services.db.read(nodes.names):
+            self.services.tell_nodes("end", self.id)
+        else:
+            await self.finish(attempt.number, Verdict(outcome=Outcome.CANCELLED))
 
     @transaction
-    def _request_cancel(self, storage: ObjectStorage) -> tuple[int | None, str | None]:
+    def _request_cancel(self, storage: ObjectStorage) -> Attempt | None:
+        """The attempt to be ended; `None` for a build that only waited, which has stopped now."""
         build, attempt = lifecycle.current(storage.session, self.id)
         if build.status == Status.STOPPED:
             raise Conflict("the build has stopped already")
         if build.claimed_on is None:
             lifecycle.stop(build, Verdict(outcome=Outcome.CANCELLED), now_ms())
             storage.delete_alarm()
-            return None, None
+            return None
         build.cancel_requested = True
-        return build.attempt, None if attempt is None else attempt.compute_id
+        return attempt
 
-    async def _end_compute(self, attempt: int, compute_id: str) -> None:
+    async def end_compute(self, attempt: int, compute_id: str) -> None:
         """Stop the runner; it says itself how it ended if it can, else this does."""
         await self.services.compute.stop(compute_id, grace=self.services.settings.builds.stop_grace)
         await self.finish(attempt, Verdict(outcome=Outcome.CANCELLED))
@@ -317,7 +323,8 @@ class BuildBuddy(DurableObject):
         overdue = await self._check()
         if overdue is None:
             return
-        if overdue.compute_id is not None:
+        reached = self.services.reaches(overdue.node)
+        if overdue.compute_id is not None and reached:
             grace = self.services.settings.builds.stop_grace
             await self.services.compute.stop(overdue.compute_id, grace=grace)
         deadline = overdue.deadline
@@ -326,7 +333,7 @@ class BuildBuddy(DurableObject):
             await self.finish(overdue.attempt, verdict)
         else:
             await self.lose(overdue.attempt, deadline.failure, deadline.message)
-        if overdue.compute_id is not None:
+        if overdue.compute_id is not None and reached:
             await self.services.compute.forget(overdue.compute_id)
 
     @transaction
@@ -341,7 +348,9 @@ class BuildBuddy(DurableObject):
         if deadline.moment > now:
             storage.set_alarm(deadline.moment)
             return None
-        return Overdue(attempt=attempt.number, compute_id=attempt.compute_id, deadline=deadline)
+        return Overdue(
+            attempt=attempt.number, compute_id=attempt.compute_id, node=attempt.node, deadline=deadline
+        )
 
     async def _report_error(self, error: Exception) -> None:
         event = await self.services.db.read(lifecycle.build_event, self.id)

@@ -30,11 +30,13 @@ class Overdue:
 
     attempt: int
     compute_id: str | None
+    #: where it runs
+    node: str
     deadline: Deadline
 
 
 def next_deadline(attempt: Attempt, settings: BuildSettings, *, heard: int) -> Deadline:
-    """The earliest deadline of an attempt whose runner was last heard of at `heard`."""
+    """The earliest deadline of an attempt whose runner was last heard of on this node at `heard`."""
     if attempt.reported_on is None:
         return Deadline(
             moment=attempt.started_on + int(settings.start_timeout * 1000),
@@ -42,7 +44,7 @@ def next_deadline(attempt: Attempt, settings: BuildSettings, *, heard: int) -> D
             message=f"its runner did not report in {settings.start_timeout:g} s",
         )
     silence = Deadline(
-        moment=max(attempt.reported_on, heard) + int(settings.silence_timeout * 1000),
+        moment=max(attempt.reported_on, attempt.heard_on or 0, heard) + int(settings.silence_timeout * 1000),
         failure=Failure.LOST,
         message=f"its runner was silent for {settings.silence_timeout:g} s",
     )

@@ -12,15 +12,22 @@ class Liveness:
         """Count from now for those never heard of."""
         self._started = now_ms()
         self._heard: dict[tuple[str, int], int] = {}
+        self._news: dict[tuple[str, int], int] = {}
 
     def heard(self, build_uuid: str, attempt: int) -> None:
         """Its runner has just said something."""
-        self._heard[build_uuid, attempt] = now_ms()
+        self._heard[build_uuid, attempt] = self._news[build_uuid, attempt] = now_ms()
 
     def last(self, build_uuid: str, attempt: int) -> int:
         """When its runner last said something, or when this node started."""
         return self._heard.get((build_uuid, attempt), self._started)
 
+    def news(self) -> dict[tuple[str, int], int]:
+        """When each runner was last heard of since the last call; several nodes tell each other by this."""
+        news, self._news = self._news, {}
+        return news
+
     def forget(self, build_uuid: str, attempt: int) -> None:
         """The attempt has ended."""
         self._heard.pop((build_uuid, attempt), None)
+        self._news.pop((build_uuid, attempt), None)

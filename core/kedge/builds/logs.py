@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from kedge.db.tables import Attempt
 from kedge.errors import Conflict, InvalidInput, LogGap, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from sqlmodel import Session
 
@@ -58,8 +59,16 @@ class Cursor:
 class BuildLogs:
     """The logs of all builds, over the chosen `LogStore`."""
 
-    def __init__(self, store: LogStore, db: Database, registry: Registry) -> None:
-        """Keep bytes in `store`, look up builds in `db`."""
+    def __init__(
+        self,
+        store: LogStore,
+        db: Database,
+        registry: Registry,
+        tell_nodes: Callable[[str, str], None] | None = None,
+    ) -> None:
+        """Keep bytes in `store`, look up builds in `db`; `tell_nodes` if other nodes write the same logs."""
+        self._tell_others = tell_nodes
+        self._shared = db.shared and tell_nodes is not None
         self.store = store
         self.topics = Topics()
         self._db = db
@@ -74,6 +83,7 @@ class BuildLogs:
             return extent
         offset = extent.size - len(data)
         self.topics.get(key.build_uuid).add(Frame(key.attempt, offset, time_ms, data))
+        self._tell_nodes(key.build_uuid)
         await self._tell(key, LogChunk(number=number, offset=offset, time_ms=time_ms, data=data))
         return extent
 
@@ -130,11 +140,25 @@ class BuildLogs:
     def publish(self, build_uuid: str, state: BuildState) -> None:
         """Tell followers how the build stands."""
         self.topics.get(build_uuid).show(state)
+        self._tell_nodes(build_uuid)
+
+    def _tell_nodes(self, build_uuid: str) -> None:
+        if self._tell_others is not None:
+            self._tell_others("build", build_uuid)
+
+    def look_again(self, build_uuid: str) -> None:
+        """Another node has added to the log, or knows that the build stands differently."""
+        topic = self.topics.find(build_uuid)
+        if topic is not None:
+            topic.forget()
+            topic.notify()
 
     def state_at_hand(self, build_uuid: str) -> BuildState | None:
         """How the build stands, if this node knows it without asking."""
         topic = self.topics.find(build_uuid)
-        return None if topic is None else topic.state
+        if topic is None or (self._shared and time.monotonic() - topic.shown_at > SWEEP_SECONDS):
+            return None
+        return topic.state
 
     async def state(self, build_uuid: str) -> BuildState:
         """How the build stands. Raises `NotFound`."""
@@ -148,7 +172,8 @@ class BuildLogs:
             changed = topic.changed()
             if (await self.state(build_uuid)).stopped:
                 return
-            await asyncio.wait((changed,))
+            if await _elapsed(changed):
+                topic.state = None
 
     async def tail(self, build_uuid: str, lines: int) -> Cursor:
         """The cursor from which the last `lines` lines of the latest attempt follow."""
@@ -191,6 +216,8 @@ class BuildLogs:
                 return
             if await _elapsed(changed):
                 topic.state = None
+                if self._shared:
+                    topic.forget()
                 quiet += SWEEP_SECONDS
                 if quiet >= KEEP_ALIVE_SECONDS:
                     quiet = 0.0

@@ -28,6 +28,11 @@ class RunnerTokens:
         """The attempt that a token is good for, if it is known here."""
         return self._known.get(token_hash)
 
+    def forget_build(self, build_uuid: str) -> None:
+        """Another node may have ended its attempt: ask the database again."""
+        for token_hash in [one for one, key in self._known.items() if key.build_uuid == build_uuid]:
+            del self._known[token_hash]
+
     def forget(self, key: LogKey) -> None:
         """The attempt has ended, and its token with it."""
         for token_hash, known in self._known.items():

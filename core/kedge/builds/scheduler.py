@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from kedge.builds.adoption import finish_what_was_ended
 from kedge.builds.buddy import BuildBuddy
 from kedge.builds.fair_share import in_turn
 from kedge.contracts.log_store import LogKey
 from kedge.contracts.placement import Candidate, PlacementRequest
 from kedge.db.clock import now_ms
+from kedge.db.engine import after_commit
 from kedge.db.queries import lifecycle, queue
 from kedge.db.queries.lifecycle import Claim
 from kedge.db.queries.queue import Load
@@ -47,6 +49,10 @@ class Scheduler(DurableObject):
         """The sweep behind the wake-ups. Armed again first, so that a failing round cannot end the rounds."""
         await self.rearm()
         self.services.wake_scheduler()
+        if self.services.db.shared:
+            # Where nodes come and go, none of them is sure to start again and see to this.
+            patience = int(self.services.settings.builds.silence_timeout * 1000)
+            await finish_what_was_ended(self.services, self.objects, before=now_ms() - patience)
 
     async def round(self) -> None:
         """Start everything that may start now. Not to be called twice at once on a node."""
@@ -55,7 +61,7 @@ class Scheduler(DurableObject):
         if not waiting:
             return
         claims, reasons = self._decide(waiting, load, limit=limit)
-        for claim in await self.services.db.write(self._claim, claims, reasons):
+        for claim in await self.services.db.write(self._claim, claims, reasons, load):
             key = LogKey(build_uuid=claim.build_uuid, attempt=claim.attempt)
             self.services.runner_tokens.remember(claim.token_hash, key)
             self.services.background.start(self.objects.get(BuildBuddy, claim.build_uuid).start_build(claim))
@@ -83,8 +89,14 @@ class Scheduler(DurableObject):
         compute, location = self.services.compute.name, self.services.settings.node.location
         return [Candidate(location=location, compute=compute, running=by_place[compute, location])]
 
-    def _claim(self, session: Session, claims: list[Claim], reasons: dict[int, str]) -> list[Claim]:
+    def _claim(
+        self, session: Session, claims: list[Claim], reasons: dict[int, str], seen: Load
+    ) -> list[Claim]:
         now = now_ms()
+        if self.services.db.shared and queue.load(session) != seen:
+            # Another node has started builds meanwhile: what was decided may be too many.
+            after_commit(session, self.services.wake_scheduler)
+            return []
         lifecycle.set_wait_reasons(session, reasons)
         taken = lifecycle.claim(session, claims, node=self.services.settings.node.name, now=now)
         patience = int(self.services.settings.builds.start_timeout * 1000)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kedge.contracts.compute import Scope
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -43,3 +45,9 @@ class BuildServices:
     public_url: str
     #: ask for a round of the scheduler
     wake_scheduler: Callable[[], None]
+    #: wake the other nodes: what happened, to which build
+    tell_nodes: Callable[[str, str], None]
+
+    def reaches(self, node: str) -> bool:
+        """Whether this node's compute can end what runs for that one."""
+        return self.compute.scope is Scope.CLUSTER or node == self.settings.node.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from bisect import bisect_right
 from collections import OrderedDict, deque
 from dataclasses import dataclass
@@ -72,6 +73,7 @@ class Topic:
     def __init__(self) -> None:
         """Nothing is known yet."""
         self.state: BuildState | None = None
+        self.shown_at = 0.0
         self._frames: deque[Frame] = deque()
         self._bytes = 0
         self._waiting: asyncio.Future[None] | None = None
@@ -79,8 +81,7 @@ class Topic:
     def add(self, frame: Frame) -> None:
         """A chunk was stored."""
         if self._frames and (self._frames[-1].attempt, self._frames[-1].end) != (frame.attempt, frame.offset):
-            self._frames.clear()
-            self._bytes = 0
+            self._clear()
         self._frames.append(frame)
         self._bytes += len(frame.data)
         while self._bytes > RECENT_BYTES and len(self._frames) > 1:
@@ -90,10 +91,19 @@ class Topic:
     def show(self, state: BuildState) -> None:
         """The build stands differently. Once stopped, its log is read from the store alone."""
         self.state = state
+        self.shown_at = time.monotonic()
         if state.stopped:
-            self._frames.clear()
-            self._bytes = 0
+            self._clear()
         self.notify()
+
+    def forget(self) -> None:
+        """Another node may know better: the state and the log are to be looked up."""
+        self.state = None
+        self._clear()
+
+    def _clear(self) -> None:
+        self._frames.clear()
+        self._bytes = 0
 
     def frame_at(self, attempt: int, offset: int) -> Frame | None:
         """The frame that holds byte `offset` of an attempt's log, if it is still in memory."""

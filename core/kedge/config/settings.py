@@ -168,6 +168,10 @@ class ServerSettings(Table):
         default_factory=default_data_dir,
         description="Folder for database, logs, repositories and keys. Also KEDGE_DATA_DIR.",
     )
+    secret_key: SecretRef | None = Field(
+        default=None,
+        description="The key for stored secrets, the same on all nodes; a file of the data dir if not given.",
+    )
     domain: Annotated[str, AfterValidator(_domain)] = Field(
         default="localhost", description="Workers are served at NAME.domain."
     )

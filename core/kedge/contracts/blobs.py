@@ -70,7 +70,7 @@ class BlobStore(Protocol):
     name: ClassVar[str]
     Settings: ClassVar[type[BaseModel]]
     #: whether every node sees these blobs; False for files of one node
-    shared: ClassVar[bool]
+    shared: bool
 
     def __init__(self, settings: Any, host: Host) -> None:
         """Keep `settings`; do no work yet."""

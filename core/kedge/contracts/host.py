@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from kedge.contracts.blobs import BlobStore
     from kedge.contracts.forge import Delivery, Repo
+    from kedge.contracts.log_store import HotLogs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,11 @@ class Host(Protocol):
     @property
     def blobs(self) -> BlobStore:
         """The chosen blob store; it opens before, and closes after, every other backend."""
+        ...
+
+    @property
+    def hot_logs(self) -> HotLogs | None:
+        """Where logs grow that every node reads; `None` where a node has its database for itself."""
         ...
 
     def secret(self, ref: str) -> str:

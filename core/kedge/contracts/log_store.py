@@ -63,6 +63,8 @@ class LogStore(Protocol):
 
     name: ClassVar[str]
     Settings: ClassVar[type[BaseModel]]
+    #: whether every node reads and writes the same logs
+    shared: ClassVar[bool]
 
     def __init__(self, settings: Any, host: Host) -> None:
         """Keep `settings`; do no work yet."""
@@ -114,4 +116,66 @@ class LogStore(Protocol):
 
     async def close(self) -> None:
         """Let go of every resource; unsealed logs stay as they are."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class HotFrame:
+    """A chunk as a log store packed it."""
+
+    number: int
+    #: of its first byte in the whole log
+    offset: int
+    time_ms: int
+    #: of its bytes in the log, not of the frame
+    size: int
+    frame: bytes
+
+
+class HotLogs(Protocol):
+    """Where every node finds the logs that grow, in the database. For log stores, as `Host.hot_logs`.
+
+    A log is here from its first chunk until it was moved to the blob store and deleted. The calls for one
+    log may come from several nodes at once.
+    """
+
+    async def append(
+        self, key: LogKey, number: int, frame: bytes, *, size: int, time_ms: int, most_bytes: int, begin: bool
+    ) -> LogExtent | None:
+        """Add a chunk of `size` bytes as `LogStore.append` promises; `None` if there is no such log.
+
+        With `begin` it is made then. Past `most_bytes` chunks go from the middle.
+        """
+        ...
+
+    async def extent(self, key: LogKey) -> LogExtent | None:
+        """How much there is, `None` if there is no such log."""
+        ...
+
+    async def frames(self, key: LogKey, *, start: int, end: int) -> list[HotFrame]:
+        """The first few chunks that overlap `start` to `end`."""
+        ...
+
+    async def frames_after(self, key: LogKey, number: int) -> list[HotFrame]:
+        """The first few chunks with a larger number, empty ones too."""
+        ...
+
+    async def frames_before(self, key: LogKey, number: int) -> list[HotFrame]:
+        """The last few chunks with a smaller number, in order."""
+        ...
+
+    async def seal(self, key: LogKey, *, begin: bool) -> LogExtent | None:
+        """Take no more chunks; `None` if there is no such log, which `begin` makes."""
+        ...
+
+    async def begun_here(self) -> list[LogKey]:
+        """The logs that this node began and nobody sealed."""
+        ...
+
+    async def sealed(self) -> list[LogKey]:
+        """The logs that wait for somebody to move them to the blob store."""
+        ...
+
+    async def delete(self, key: LogKey) -> None:
+        """Remove every byte of it here. A missing log is no error."""
         ...

@@ -13,12 +13,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
 from kedge.db import postgresql
+from kedge.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,6 +30,8 @@ READERS = 2
 POSTGRESQL_WRITERS, POSTGRESQL_READERS = 6, 4
 #: a transaction that met others is tried this often in all
 TRIES = 10
+#: a server that restarts is waited for
+PATIENCE_SECONDS = 5.0
 
 
 def database_url(database: str, data_dir: Path) -> str:
@@ -49,8 +52,14 @@ class Database:
     def __init__(self, url: str) -> None:
         """Open nothing yet."""
         self.engine: Engine = _create_engine(url)
-        sqlite = self.engine.dialect.name == "sqlite"
-        writers, readers = (1, READERS) if sqlite else (POSTGRESQL_WRITERS, POSTGRESQL_READERS)
+        #: whether other nodes may use it too
+        self.shared = self.engine.dialect.name == "postgresql"
+        self._row_engine, self._read_engine = self.engine, self.engine
+        writers, readers = 1, READERS
+        if self.shared:
+            writers, readers = POSTGRESQL_WRITERS, POSTGRESQL_READERS
+            self._row_engine = self.engine.execution_options(isolation_level="READ COMMITTED")
+            self._read_engine = self.engine.execution_options(postgresql_readonly=True)
         self._writer = ThreadPoolExecutor(writers, thread_name_prefix="kedge-db-writer")
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="kedge-db-reader")
 
@@ -62,9 +71,24 @@ class Database:
         An exception rolls everything back and is raised here. Once begun, a transaction is carried
         through even if the caller is cancelled.
         """
+        return await self._write(self.engine, transaction, args, kwargs)
+
+    async def write_rows(
+        self, transaction: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The same, for a transaction that locks the rows whose state it relies on.
+
+        PostgreSQL then need not watch what else it has read, so that none is ever tried again for others'
+        sake.
+        """
+        return await self._write(self._row_engine, transaction, args, kwargs)
+
+    async def _write(
+        self, engine: Engine, transaction: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> T:
         loop = asyncio.get_running_loop()
         result, callbacks = await loop.run_in_executor(
-            self._writer, _run_until_done, self.engine, transaction, args, kwargs, True
+            self._writer, _run_until_done, engine, transaction, args, kwargs, True
         )
         for callback in callbacks:
             callback()
@@ -74,7 +98,7 @@ class Database:
         """Run `query(session, …)` on one consistent snapshot; it must not write."""
         loop = asyncio.get_running_loop()
         result, _ = await loop.run_in_executor(
-            self._readers, _run_until_done, self.engine, query, args, kwargs, False
+            self._readers, _run_until_done, self._read_engine, query, args, kwargs, False
         )
         return result
 
@@ -100,14 +124,18 @@ def _run_until_done(
     kwargs: dict[str, Any],
     write: bool,  # noqa: FBT001  (run_in_executor passes positions only)
 ) -> tuple[T, list[Callable[[], None]]]:
-    for tried in range(1, TRIES):
+    met, give_up = 0, time.monotonic() + PATIENCE_SECONDS
+    while True:
         try:
             return _run(engine, transaction, args, kwargs, write)
         except DBAPIError as error:
-            if not postgresql.may_try_again(error):
+            met += 1
+            if postgresql.is_away(error):
+                if time.monotonic() > give_up:
+                    raise StoreUnavailable("PostgreSQL does not answer: see that it runs") from error
+            elif not postgresql.may_try_again(error) or met == TRIES:
                 raise
-        time.sleep(random.uniform(0, 0.002 * 2**tried))  # noqa: S311
-    return _run(engine, transaction, args, kwargs, write)
+        time.sleep(random.uniform(0, min(0.002 * 2**met, 0.5)))  # noqa: S311
 
 
 def _run(
@@ -122,9 +150,20 @@ def _run(
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         result = transaction(session, *args, **kwargs)
         if write:
-            session.commit()
-            connection.commit()
+            _commit(session, connection)
         return result, session.info.get(AFTER_COMMIT, [])
+
+
+def _commit(session: Session, connection: Connection) -> None:
+    session.flush()
+    try:
+        session.commit()
+        connection.commit()
+    except DBAPIError as error:
+        if postgresql.is_away(error):
+            # Not to be tried again: it may have been kept.
+            raise StoreUnavailable("PostgreSQL went away while it was told to keep something") from error
+        raise
 
 
 def _create_engine(url: str) -> Engine:

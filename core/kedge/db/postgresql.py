@@ -18,10 +18,20 @@ if TYPE_CHECKING:
 OLDEST = 15
 CONNECT_SECONDS = 10
 STATEMENT_MS = 30_000
-#: any fixed numbers, the same for every node
-MIGRATION_LOCK, NODE_LOCK = 5_333_461, 5_333_462
+#: a server that is gone is noticed within half a minute
+OPTIONS: dict[str, Any] = {
+    "connect_timeout": CONNECT_SECONDS,
+    "application_name": "kedge",
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+}
+#: any fixed number, the same for every node
+MIGRATION_LOCK = 5_333_461
 #: serialization failure, deadlock
 TRIED_AGAIN = frozenset({"40001", "40P01"})
+#: shut down by an administrator or after a crash, starting up
+GONE = frozenset({"57P01", "57P02", "57P03"})
 TEXT_TYPE = re.compile(r"\bVARCHAR(\(\d+\))?")
 
 
@@ -48,7 +58,6 @@ def connect(url: str, *, connections: int) -> Engine:
             'the setting "database" is no URL such as "postgresql://user:password@host:5432/name"; '
             "special characters in the password are written as %XX"
         ) from None
-    options: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "application_name": "kedge"}
     engine = create_engine(
         parsed,
         pool_size=connections,
@@ -56,7 +65,7 @@ def connect(url: str, *, connections: int) -> Engine:
         pool_pre_ping=True,
         hide_parameters=True,
         isolation_level="SERIALIZABLE",
-        connect_args=options,
+        connect_args=OPTIONS,
     )
     engine.dialect.ddl_compiler = _Ddl
     event.listen(engine, "connect", _configure)
@@ -102,20 +111,14 @@ def unlock_migrations(connection: Connection) -> None:
     connection.commit()
 
 
-def hold_alone(engine: Engine) -> Connection:
-    """Keep other nodes off the database while the connection is open. Raises `DatabaseUnusable`."""
-    connection = engine.connect()
-    held = connection.execute(text("SELECT pg_try_advisory_lock(:n)"), {"n": NODE_LOCK}).scalar_one()
-    connection.commit()
-    if held:
-        return connection
-    connection.close()
-    raise DatabaseUnusable(
-        "another node uses this PostgreSQL database, and nodes cannot share one yet: "
-        "stop it, or give this node a database of its own"
-    )
-
-
 def may_try_again(error: DBAPIError) -> bool:
     """Whether the transaction only met another one."""
     return getattr(error.orig, "sqlstate", None) in TRIED_AGAIN
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Whether the server could not be reached, or went away."""
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return state[:2] == "08" or state in GONE
+    return error.connection_invalidated or isinstance(error, OperationalError)

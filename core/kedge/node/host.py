@@ -8,6 +8,7 @@ from sqlmodel import col, select
 
 from kedge.builds.topics import BuildState, Frame
 from kedge.config import resolve_secret
+from kedge.db.hot_logs import DatabaseHotLogs
 from kedge.db.queries import deployments, lifecycle
 from kedge.db.tables import Account, Build, PreviewAlias, RepoConnection, Trigger, Version, Worker
 from kedge.errors import NotFound
@@ -43,6 +44,7 @@ class NodeHost:
         self._db = db
         self.public_url = settings.server.public_url or ""
         self.endpoint = ""
+        self.hot_logs = DatabaseHotLogs(db, settings.node.name) if db.shared else None
 
     @property
     def node(self) -> str:

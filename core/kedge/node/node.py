@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from kedge.db.bus import Bus
 from kedge.db.engine import Database, database_url
-from kedge.db.postgresql import hold_alone
 from kedge.db.schema import upgrade
 from kedge.node import data_dir, listeners
 from kedge.node.config_workers import apply_workers
@@ -62,18 +62,19 @@ class Node:
             db = Database(database_url(settings.database, settings.server.data_dir))
             stack.push_async_callback(db.close)
             await asyncio.to_thread(upgrade, db.engine)
-            if db.engine.dialect.name == "postgresql":
-                stack.callback((await asyncio.to_thread(hold_alone, db.engine)).close)
+            bus = Bus(db, settings.node.name)
+            await bus.open()
+            stack.push_async_callback(bus.close)
             await ensure_admin(db, settings.server.data_dir)
-            await self._serve(stack, db)
+            await self._serve(stack, db, bus)
 
-    async def _serve(self, stack: AsyncExitStack, db: Database) -> None:
+    async def _serve(self, stack: AsyncExitStack, db: Database, bus: Bus) -> None:
         settings = self.settings
         tcp = listeners.listen_tcp(settings.server.listen)
         stack.callback(tcp.close)
         local_url = listeners.url_of(tcp)
         self.url = settings.server.public_url or local_url
-        parts = Parts(settings, self.registry, db, self.url)
+        parts = Parts(settings, self.registry, db, bus, self.url)
         sockets = [tcp]
         if parts.socket_path is not None:
             unix = listeners.listen_unix(parts.socket_path)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
+
+import structlog
 
 from kedge.api.access import Access
 from kedge.api.app import create_app
@@ -27,11 +30,12 @@ from kedge.builds.wakeup import Wakeup
 from kedge.node.data_dir import runner_socket
 from kedge.node.front import Front
 from kedge.node.host import NodeHost
+from kedge.node.membership import Membership
 from kedge.node.places import make_places
+from kedge.node.secret_key import check_secret_key, secret_box
 from kedge.objects import Objects
 from kedge.placement.chain import Chain
 from kedge.placement.strategies import STRATEGIES
-from kedge.secrets import SecretBox
 from kedge.workers.deployments import Deployments
 from kedge.workers.gateway import Gateway
 from kedge.workers.instances import Instances
@@ -47,17 +51,23 @@ from kedge.workers.versions import Versions
 from kedge.workers.worker_logs import WorkerLogs
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from contextlib import AsyncExitStack
     from typing import Any
 
     from kedge.config import Settings
     from kedge.contracts.compute import ComputeStatus
+    from kedge.db.bus import Bus
     from kedge.db.engine import Database
     from kedge.registry import Registry
 
+log = structlog.get_logger("node")
+
 #: uploads that nobody completed are cleared out this often
 SWEEP_SECONDS = 3600.0
+#: what has failed goes on after so long
+RESTART_SECONDS = 1.0
+ROUND_AFTER_SECONDS = 0.05
 #: background work gets this long to finish when the node stops
 PATIENCE = 5.0
 
@@ -65,9 +75,12 @@ PATIENCE = 5.0
 class Parts:
     """Everything a node is made of."""
 
-    def __init__(self, settings: Settings, registry: Registry, db: Database, public_url: str) -> None:
+    def __init__(
+        self, settings: Settings, registry: Registry, db: Database, bus: Bus, public_url: str
+    ) -> None:
         """Make the parts; nothing is opened or started yet."""
         self.registry = registry
+        self.bus = bus
         self.host = NodeHost(settings, db)
         self.host.public_url = public_url
         self.socket_path = runner_socket(settings.server.data_dir)
@@ -78,7 +91,7 @@ class Parts:
         self.runtime = registry.build_runtime(settings, self.host)
         self.forges = registry.build_forges(settings, self.host)
         self.background = Background()
-        self.objects = Objects(db)
+        self.objects = Objects(db, settings.node.name)
         self.scheduling = Wakeup(self._schedule)
         self.builds = BuildServices(
             settings=settings,
@@ -87,7 +100,7 @@ class Parts:
             compute=self.compute,
             placement=Chain(registry.build_placement_chain(settings, self.host, STRATEGIES)),
             forges=self.forges,
-            logs=BuildLogs(self.log_store, db, registry),
+            logs=BuildLogs(self.log_store, db, registry, bus.tell),
             reports=Reports(
                 db,
                 self.forges,
@@ -96,11 +109,15 @@ class Parts:
             ),
             liveness=Liveness(),
             runner_tokens=RunnerTokens(),
-            secrets=SecretBox.open(settings.server.data_dir / "secret.key"),
+            secrets=secret_box(settings),
             background=self.background,
             endpoint=self.host.endpoint,
             public_url=public_url,
-            wake_scheduler=self.scheduling.set,
+            wake_scheduler=self._wake_schedulers,
+            tell_nodes=bus.tell,
+        )
+        self.membership = Membership(
+            self.builds, self.objects, shares=self.blobs.shared and self.log_store.shared
         )
         self.objects.register(Scheduler, self.builds)
         self.objects.register(BuildBuddy, self.builds)
@@ -123,6 +140,8 @@ class Parts:
             relaying=self._relaying(),
         )
         deployments.subscribe(gateway.forget)
+        deployments.subscribe(partial(self.bus.tell, "worker"))
+        self.bus.subscribe("worker", gateway.forget)
         intake = Intake(builds)
         services = Services(
             settings=builds.settings,
@@ -184,21 +203,28 @@ class Parts:
         for part in (self.blobs, self.log_store, self.compute):
             await part.open()
             stack.push_async_callback(part.close)
+        await check_secret_key(self.builds.db, self.builds.secrets)
+        await self.membership.open()
+        stack.push_async_callback(self.membership.close)
         await self.places.open()
         stack.push_async_callback(self.places.close)
         await self._open_runtime(stack)
         await self.objects.clock.recover()
-        await Adoption(self.builds, self.objects).run()
+        await Adoption(self.builds, self.objects, alone=await self.membership.alone()).run()
         for forge in self.forges.values():
             await forge.open()
             stack.push_async_callback(forge.close)
         stack.push_async_callback(self.background.close, patience=PATIENCE)
-        self._keep_running(stack, self.scheduling.run())
-        self._keep_running(stack, self.objects.clock.run())
-        self._keep_running(stack, self._hear_exits())
-        self._keep_running(stack, self._sweep())
-        self._keep_running(stack, self.builds.logs.seal_the_rest())
-        self._keep_running(stack, self.places.placing.run())
+        self._hear_other_nodes()
+        self._keep_running(stack, self.bus.listen)
+        self._keep_running(stack, self.bus.speak)
+        self._keep_running(stack, partial(self.membership.run, self.scheduling.set))
+        self._keep_running(stack, self.scheduling.run)
+        self._keep_running(stack, self.objects.clock.run)
+        self._keep_running(stack, self._hear_exits)
+        self._keep_running(stack, self._sweep)
+        self._keep_running(stack, self.builds.logs.seal_the_rest)
+        self._keep_running(stack, self.places.placing.run)
         await self.objects.get(Scheduler, Scheduler.ID).rearm()
         self.scheduling.set()
 
@@ -217,8 +243,25 @@ class Parts:
         urls = WorkerUrls(public_url=self.builds.public_url, domain=settings.server.domain)
         self._keep_running(stack, self.running.rollouts.keep_recovering(urls))
 
-    def _keep_running(self, stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+    def _hear_other_nodes(self) -> None:
+        def changed(build_uuid: str) -> None:
+            self.builds.logs.look_again(build_uuid)
+            self.builds.runner_tokens.forget_build(build_uuid)
+
+        def wake(_: str) -> None:
+            # the node that told has its own round first, so that not all reach for the same build
+            asyncio.get_running_loop().call_later(ROUND_AFTER_SECONDS, self.scheduling.set)
+
+        self.bus.subscribe("build", changed)
+        self.bus.subscribe("end", self.membership.look)
+        self.bus.subscribe("round", wake)
+
+    def _wake_schedulers(self) -> None:
+        self.scheduling.set()
+        self.bus.tell("round")
+
+    def _keep_running(self, stack: AsyncExitStack, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = asyncio.create_task(_restarted(work))
 
         async def end() -> None:
             task.cancel()
@@ -242,3 +285,13 @@ class Parts:
 
     async def _handle_exit(self, status: ComputeStatus) -> None:
         await self.objects.get(BuildBuddy, status.build_uuid).handle_exit(status)
+
+
+async def _restarted(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do `work`, again and again while it fails: a database that was away must not end a node's parts."""
+    while True:
+        try:
+            return await work()
+        except Exception:
+            log.exception("background work failed; it begins again")
+            await asyncio.sleep(RESTART_SECONDS)

@@ -70,8 +70,9 @@ class Ringing:
 class AlarmClock:
     """Claims due alarms and calls `ring` for each, many at a time, never twice at once for one object."""
 
-    def __init__(self, db: Database, ring: Callable[[str, str, int], Awaitable[None]]) -> None:
-        """`ring(class_name, object_id, retries)` delivers one alarm."""
+    def __init__(self, db: Database, ring: Callable[[str, str, int], Awaitable[None]], node: str) -> None:
+        """`ring(class_name, object_id, retries)` delivers one alarm; `node` is this one's name."""
+        self._node = node
         self._db = db
         self._ring = ring
         self._tasks: set[asyncio.Task[None]] = set()
@@ -102,7 +103,7 @@ class AlarmClock:
         self._next_due = now + int(SWEEP_SECONDS * 1000)
         due = await self._db.read(_next_due)
         if due is not None and due <= now and len(self._tasks) < BATCH:
-            for alarm in await self._db.write(_claim, now, BATCH - len(self._tasks)):
+            for alarm in await self._db.write(_claim, self._node, now, BATCH - len(self._tasks)):
                 task = asyncio.create_task(self.deliver(alarm))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -129,8 +130,8 @@ class AlarmClock:
             self._wakeup.set()
 
     async def recover(self) -> None:
-        """Ring again what was ringing when the process died. For a database that only this node uses."""
-        await self._db.write(_ring_again)
+        """Ring again what was ringing on this node when its process died."""
+        await self._db.write(_ring_again, self._node)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
@@ -146,7 +147,7 @@ def _next_due(session: Session) -> int | None:
     return min((moment for moment in (due, lost) if moment is not None), default=None)
 
 
-def _claim(session: Session, now: int, most: int) -> list[Ringing]:
+def _claim(session: Session, node: str, now: int, most: int) -> list[Ringing]:
     """Alarms that are due and do not ring, and those whose ringing was lost."""
     rows = session.execute(DUE, {"now": now, "most": most}).scalars().all()
     claimed = []
@@ -155,6 +156,7 @@ def _claim(session: Session, now: int, most: int) -> list[Ringing]:
         if row.due_on is not None and row.due_on <= now:
             row.due_on = None
         row.ringing_until = now + LEASE_MS
+        row.ringing_node = node
         claimed.append(
             Ringing(
                 class_name=row.class_name,
@@ -184,10 +186,11 @@ def _settle_failed(session: Session, alarm: Ringing, now: int) -> None:
         session.delete(row)
 
 
-def _ring_again(session: Session) -> None:
+def _ring_again(session: Session, node: str) -> None:
     session.execute(
         update(ObjectAlarm)
         .where(col(ObjectAlarm.ringing_until).is_not(None))
+        .where(or_(col(ObjectAlarm.ringing_node) == node, col(ObjectAlarm.ringing_node).is_(None)))
         .values(
             due_on=func.coalesce(ObjectAlarm.due_on, ObjectAlarm.ringing_for),
             ringing_for=None,

@@ -26,10 +26,10 @@ D = TypeVar("D", bound=DurableObject)
 class Objects:
     """Knows the classes, hands out objects, and rings their alarms while `clock` runs."""
 
-    def __init__(self, db: Database) -> None:
-        """Keep everything in `db`."""
+    def __init__(self, db: Database, node: str = "") -> None:
+        """Keep everything in `db`; `node` is this one's name."""
         self.db = db
-        self.clock = AlarmClock(db, self._ring)
+        self.clock = AlarmClock(db, self._ring, node)
         self._classes: dict[str, tuple[type[DurableObject], Any]] = {}
 
     def register(self, cls: type[DurableObject], services: Any = None) -> None:

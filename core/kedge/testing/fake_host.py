@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from kedge.contracts.blobs import BlobStore
     from kedge.contracts.forge import Delivery, Push, Repo
+    from kedge.contracts.log_store import HotLogs
 
 
 @dataclass(kw_only=True)
@@ -86,12 +87,14 @@ class FakeHost:
         node: str = "test",
         location: str = "local",
         blobs: BlobStore | None = None,
+        hot_logs: HotLogs | None = None,
     ) -> None:
         """Keep files under `data_dir`; `public_url` may be set later, when a port is known.
 
         `endpoint` is the same as `public_url` if not given; `blobs` are in memory.
         """
         self.blobs: BlobStore = MemoryBlobs() if blobs is None else blobs
+        self.hot_logs = hot_logs
         self.node = node
         self.location = location
         self.data_dir = data_dir

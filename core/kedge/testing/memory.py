@@ -56,7 +56,7 @@ class MemoryBlobs(Failing):
 
     name: ClassVar[str] = "memory"
     Settings: ClassVar[type[BaseModel]] = MemorySettings
-    shared: ClassVar[bool] = False
+    shared: bool = False
     excludes: bool = True
 
     def __init__(
@@ -173,6 +173,7 @@ class MemoryLogs(Failing):
 
     name: ClassVar[str] = "memory"
     Settings: ClassVar[type[BaseModel]] = MemorySettings
+    shared: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class SharedBlobs(MemoryBlobs):
     """Blobs in memory as if all nodes saw them; away while a test says so."""
 
-    shared: ClassVar[bool] = True
+    shared: bool = True
     away: bool = False
 
     async def put(self, key: str, data: Any, *, if_absent: bool = False) -> BlobInfo:

@@ -15,6 +15,7 @@ from tests.core.api.routes import check_shape, validator
 
 from kedge.config import Settings
 from kedge.contracts.forge import Repo
+from kedge.db.bus import Bus
 from kedge.db.clock import now_ms
 from kedge.db.tables import Account, ApiToken, Attempt
 from kedge.node.parts import Parts
@@ -220,7 +221,7 @@ async def world(db: Database, tmp_path: Path) -> AsyncIterator[World]:
             "builds": {"stop_grace": 0.1},
         }
     )
-    parts = Parts(settings, _registry(), db, URL)
+    parts = Parts(settings, _registry(), db, Bus(db, "test"), URL)
     async with AsyncExitStack() as stack:
         await parts.open(stack)
         transport = httpx.ASGITransport(parts.front, raise_app_exceptions=False)

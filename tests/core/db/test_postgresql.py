@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlmodel import Session, SQLModel, select
 
 from kedge.db.engine import Database
-from kedge.db.postgresql import DatabaseUnusable, hold_alone
+from kedge.db.postgresql import DatabaseUnusable
 from kedge.db.schema import newest_revision, upgrade
 from kedge.db.tables import Account
 
@@ -69,14 +69,6 @@ async def test_of_transactions_side_by_side_none_is_lost(empty: Database) -> Non
     await asyncio.gather(*(empty.write(count_up) for _ in range(20)))
 
     assert await empty.read(lambda session: session.exec(select(Account.created_on)).one()) == 2**40 + 20
-
-
-async def test_a_second_node_is_refused_until_the_first_is_gone(empty: Database) -> None:
-    first = hold_alone(empty.engine)
-    with pytest.raises(DatabaseUnusable, match="another node uses"):
-        hold_alone(empty.engine)
-    first.invalidate()
-    first.close()
 
 
 async def test_a_server_that_is_not_there_is_named_without_the_password() -> None:

@@ -210,13 +210,13 @@ def unfinished_attempts(session: Session, node: str | None = None) -> list[Attem
     return list(session.execute(query).scalars())
 
 
-def unfinished_claims(session: Session) -> list[tuple[str, int]]:
-    """Builds claimed whose attempt has ended but which neither stopped nor went back to the queue."""
+def unfinished_claims(session: Session, before: int) -> list[tuple[str, int]]:
+    """Builds whose attempt has ended `before` but which neither stopped nor went back to the queue."""
     rows = session.execute(
         select(col(Build.build_uuid), col(Build.attempt))
         .join(Attempt, (col(Attempt.build_id) == Build.id) & (col(Attempt.number) == Build.attempt))
         .where(col(Build.status) != "stopped", col(Build.claimed_on).is_not(None))
-        .where(col(Attempt.ended_on).is_not(None))
+        .where(col(Attempt.ended_on) < before)
     )
     return [(row.build_uuid, row.attempt) for row in rows]
 

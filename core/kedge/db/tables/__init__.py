@@ -4,6 +4,7 @@ from kedge.db.tables.accounts import Account, ApiToken
 from kedge.db.tables.builds import Attempt, Build, Delivery
 from kedge.db.tables.caches import CacheArchive, CacheEntry
 from kedge.db.tables.hooks import DeployHook
+from kedge.db.tables.nodes import HotChunk, HotLog, NodeRow
 from kedge.db.tables.objects import ObjectAlarm, ObjectValue
 from kedge.db.tables.triggers import BuildToken, RepoConnection, Trigger, TriggerVariable
 from kedge.db.tables.workers import Deployment, PreviewAlias, Upload, Version, Worker, WorkerLog, WorkerSecret
@@ -19,6 +20,9 @@ __all__ = [
     "Delivery",
     "DeployHook",
     "Deployment",
+    "HotChunk",
+    "HotLog",
+    "NodeRow",
     "ObjectAlarm",
     "ObjectValue",
     "PreviewAlias",

@@ -37,3 +37,5 @@ class ObjectAlarm(SQLModel, table=True):
     ringing_for: int | None = optional_time_column()
     ringing_until: int | None = Field(default=None, sa_type=BigInteger, nullable=True, index=True)
     retries: int = 0
+    #: on which node it rings
+    ringing_node: str | None = None

@@ -1,0 +1,132 @@
+"""This node among the others of its database: shows that it lives, and does for builds what only it can."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from kedge.builds.buddy import BuildBuddy
+from kedge.contracts.compute import Scope
+from kedge.db.clock import now_ms
+from kedge.db.queries import nodes
+from kedge.errors import CapacityUnavailable, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kedge.builds.services import BuildServices
+    from kedge.db.tables import Attempt
+    from kedge.objects import Objects
+
+log = structlog.get_logger("nodes")
+
+NOT_SHARED = (
+    "other nodes use this database ({}), so files have to be where all find them: "
+    'set logs.use = "database", and blobs.use = "s3" or blobs.disk.folder'
+)
+BEAT_SECONDS = 1.0
+#: a runner that has just reported its end gets this long to go by itself
+SELF_MS = 2_000
+#: for which attempts ended by others are looked for
+LATELY_MS = 60_000
+
+
+class Membership:
+    """Where a node has its database for itself there is nothing to do."""
+
+    def __init__(self, services: BuildServices, objects: Objects, *, shares: bool) -> None:
+        """`shares` tells whether other nodes see what this one keeps outside the database."""
+        self._services = services
+        self._objects = objects
+        self._shares = shares
+        self._name = services.settings.node.name
+        self._looked_at: dict[tuple[str, int], int] = {}
+        self._ending: set[tuple[str, int]] = set()
+        self._wake = asyncio.Event()
+
+    async def open(self) -> None:
+        """Join. Raises `ConfigError` if others are there and this node shares nothing with them."""
+        services = self._services
+        if not services.db.shared:
+            return
+        await services.db.write_rows(nodes.beat, self._name, services.settings.node.location, {})
+        others = await services.db.read(nodes.names) - {self._name}
+        if others and not self._shares:
+            await self.close()
+            raise ConfigError([NOT_SHARED.format(", ".join(sorted(others)))])
+
+    async def close(self) -> None:
+        """Leave: what this node was about to do is done by others."""
+        if self._services.db.shared:
+            await self._services.db.write_rows(nodes.leave, self._name)
+
+    async def alone(self) -> bool:
+        """Whether no other node is there."""
+        return not self._services.db.shared or await self._services.db.read(nodes.names) <= {self._name}
+
+    def look(self, _build_uuid: str) -> None:
+        """Somebody wants a build on this node to end."""
+        self._wake.set()
+
+    async def run(self, every_time: Callable[[], None]) -> None:
+        """Beat until cancelled, and call `every_time` with each beat."""
+        while self._services.db.shared:
+            await self._beat()
+            if self._services.compute.scope is Scope.NODE:
+                await self._end_cancelled()
+                await self._stop_ended()
+            every_time()
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(BEAT_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _beat(self) -> None:
+        heard = self._services.liveness.news()
+        location = self._services.settings.node.location
+        for name in await self._services.db.write_rows(nodes.beat, self._name, location, heard):
+            log.warning("a node is gone", name=name)
+
+    async def _end_cancelled(self) -> None:
+        for attempt in await self._services.db.read(nodes.to_end, self._name):
+            key = (attempt.build_uuid, attempt.number)
+            if key not in self._ending:
+                self._ending.add(key)
+                self._services.background.start(self._end(attempt))
+
+    async def _end(self, attempt: Attempt) -> None:
+        try:
+            assert attempt.compute_id is not None  # noqa: S101  (the query asks for those that have one)
+            buddy = self._objects.get(BuildBuddy, attempt.build_uuid)
+            await buddy.end_compute(attempt.number, attempt.compute_id)
+        finally:
+            self._ending.discard((attempt.build_uuid, attempt.number))
+
+    async def _stop_ended(self) -> None:
+        """Stop what still runs here of attempts that another node has ended."""
+        now = now_ms()
+        known = await self._services.db.read(nodes.ended, self._name, now - LATELY_MS)
+        new = [one for one in known if (one.build_uuid, one.number) not in self._looked_at]
+        due = [one for one in new if one.ended_on is not None and one.ended_on < now - SELF_MS]
+        self._looked_at = {
+            key: moment for key, moment in self._looked_at.items() if moment > now - 2 * LATELY_MS
+        }
+        if due:
+            await self._stop(due)
+            self._looked_at |= {(one.build_uuid, one.number): now for one in due}
+
+    async def _stop(self, attempts: Sequence[Attempt]) -> None:
+        compute = self._services.compute
+        try:
+            there = {one.compute_id for one in await compute.list()}
+        except CapacityUnavailable:
+            return
+        for attempt in attempts:
+            if attempt.compute_id in there:
+                log.info("stopped for another node", build=attempt.build_uuid, attempt=attempt.number)
+                await compute.stop(attempt.compute_id, grace=0)
+                await compute.forget(attempt.compute_id)
