@@ -241,7 +241,7 @@ class Parts:
         stack.callback(self.relay.close)
         settings = self.builds.settings
         urls = WorkerUrls(public_url=self.builds.public_url, domain=settings.server.domain)
-        self._keep_running(stack, self.running.rollouts.keep_recovering(urls))
+        self._keep_running(stack, partial(self.running.rollouts.keep_recovering, urls))
 
     def _hear_other_nodes(self) -> None:
         def changed(build_uuid: str) -> None:
