@@ -100,7 +100,6 @@ UVICORN: dict[str, Any] = {
     "log_config": None,
     "access_log": False,
     "server_header": False,
-    "date_header": False,
     "proxy_headers": False,
     "timeout_keep_alive": 75,
     "timeout_graceful_shutdown": SHUTDOWN_PATIENCE,

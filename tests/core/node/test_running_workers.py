@@ -97,7 +97,9 @@ def example(name: str) -> dict[str, str]:
 
 
 def test_the_example_of_files_answers(pushed: Callable[..., RunningNode]) -> None:
-    assert "Hello from files" in ask(pushed(example("static"))).text
+    answer = ask(pushed(example("static")))
+    assert "Hello from files" in answer.text
+    assert len(answer.headers.get_list("date")) == 1
 
 
 def test_the_example_of_an_application_with_dependencies_answers(pushed: Callable[..., RunningNode]) -> None:
@@ -110,7 +112,9 @@ def test_the_example_of_an_application_with_dependencies_answers(pushed: Callabl
 def test_the_example_in_node_answers(pushed: Callable[..., RunningNode]) -> None:
     if shutil.which("node") is None:
         skip("node is not installed")
-    assert ask(pushed(example("node")), "/there").text == "Hello from Node at /there\n"
+    answer = ask(pushed(example("node")), "/there")
+    assert answer.text == "Hello from Node at /there\n"
+    assert len(answer.headers.get_list("date")) == 1, "the server's own, and not the worker's besides"
 
 
 def test_a_version_that_does_not_start_leaves_the_one_that_serves(

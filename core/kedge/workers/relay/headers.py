@@ -29,6 +29,8 @@ HOP_BY_HOP = frozenset(
 FORWARDED = frozenset(
     {b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip"}
 )
+#: the server says it of every answer, once
+DATE = frozenset({b"date"})
 #: what only Kedge may say
 OWN = b"kedge-"
 WAIT_UNTIL = b"kedge-wait-until"
@@ -63,7 +65,7 @@ def request_headers(headers: Iterable[Header], visitor: Visitor, request_id: byt
 
 def response_headers(headers: Sequence[Header]) -> list[Header]:
     """What the visitor is told of an answer."""
-    dropped = HOP_BY_HOP | _named_by_connection(headers)
+    dropped = HOP_BY_HOP | DATE | _named_by_connection(headers)
     return [header for header in headers if header[0] not in dropped and not header[0].startswith(OWN)]
 
 
