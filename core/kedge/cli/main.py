@@ -12,6 +12,7 @@ from kedge.cli.demo import demo
 from kedge.cli.deployments import deploy, rollback
 from kedge.cli.doctor import doctor
 from kedge.cli.failure import CommandFailed
+from kedge.cli.git_credential import git_credential
 from kedge.cli.plugins import plugins
 from kedge.cli.queue import queue
 from kedge.cli.up import up
@@ -40,6 +41,7 @@ app.add_typer(secrets.app, name="secret")
 app.command()(rollback)
 app.add_typer(placement.app, name="placement")
 app.add_typer(config.app, name="config")
+app.command("git-credential")(git_credential)
 app.command()(plugins)
 app.command()(doctor)
 

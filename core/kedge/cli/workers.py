@@ -49,6 +49,8 @@ def create(
     say(f"Worker {name} is ready. Push to it:\n")
     say(f"    git push {worker['repository']} HEAD:{branch}\n")
     say("Git asks for a name and a password: any name will do, the password is your API token.")
+    say("Or let Kedge answer:\n")
+    say(f"    git config --global credential.{server.url}.helper '!kedge git-credential'")
 
 
 def create_worker(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -164,3 +165,34 @@ def test_a_deploy_hook_is_made_called_changed_and_removed(node: RunningNode, rep
     kedge(node, "hooks", "delete", "hello", "newsroom")
     assert httpx.post(url, trust_env=False).status_code == 404
     assert url.rpartition("/")[2] not in node.said()
+
+
+def test_git_asks_kedge_for_the_password_and_gets_it_for_this_kedge_alone(
+    node: RunningNode, repository: Repository
+) -> None:
+    kedge(node, "worker", "create", "hello", "--build", "true")
+    helper = f"!{sys.executable} -m kedge git-credential"
+    config = ["-c", f"credential.{node.server.url}.helper={helper}"]
+    repository.commit({"page": "1"})
+
+    pushed = subprocess.run(
+        ["git", *config, "push", f"{node.server.url}/git/default/hello.git", "main"],
+        cwd=repository.folder,
+        env={**repository.environment(), "KEDGE_DATA_DIR": str(node.data_dir)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    elsewhere = subprocess.run(
+        [sys.executable, "-m", "kedge", "git-credential", "get"],
+        env={**os.environ, "KEDGE_DATA_DIR": str(node.data_dir)},
+        input="protocol=http\nhost=elsewhere.example\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert pushed.returncode == 0, pushed.stderr
+    assert (elsewhere.returncode, elsewhere.stdout) == (0, "")
