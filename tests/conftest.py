@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -28,6 +29,11 @@ NO_SKIPS = "TESTS_NEVER_SKIP"
 POSTGRESQL = os.environ.get("KEDGE_TEST_POSTGRESQL")
 for _name in [name for name in os.environ if name.startswith(("KEDGE_", "GIT_", "WORKERS_CI"))]:
     del os.environ[_name]
+
+# a suite that a script starts by `&` ignores them, and so would all that it starts
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

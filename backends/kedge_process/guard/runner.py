@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 
 #: when memory runs out the machine should end a build before it ends Kedge
 OOM_SCORE = "500"
+#: nohup ignores SIGHUP, and a script's `&` SIGINT and SIGQUIT; what runs builds uses the others
+RESTORED = (
+    signal.SIGCHLD,
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGHUP,
+)
 #: what a build may know of the node's environment
 INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME", "SHELL", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -57,8 +66,7 @@ def become_runner(
 
 def _restore_signals() -> None:
     signal.set_wakeup_fd(-1)
-    # a node that was started by nohup ignores SIGHUP
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
+    for number in RESTORED:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 

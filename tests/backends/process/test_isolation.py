@@ -9,10 +9,11 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from kedge_process.guard import processes
 
 if TYPE_CHECKING:
-    import pytest
     from tests.backends.process.conftest import Lab
 
 
@@ -98,8 +99,15 @@ async def test_a_runner_has_a_session_and_a_group_of_its_own(lab: Lab) -> None:
     assert os.getpgid(runner.pid) == runner.pid
 
 
-async def test_a_runner_blocks_no_signal_and_ignores_what_python_does(lab: Lab) -> None:
-    await lab.open()
+@pytest.mark.parametrize("ignored_by_kedge", [signal.SIGHUP, signal.SIGQUIT])
+async def test_a_runner_blocks_no_signal_and_ignores_what_python_does(
+    lab: Lab, ignored_by_kedge: signal.Signals
+) -> None:
+    before = signal.signal(ignored_by_kedge, signal.SIG_IGN)
+    try:
+        await lab.open()
+    finally:
+        signal.signal(ignored_by_kedge, before)
     _, runner = await lab.start()
     lines = proc(runner.pid, "status").decode().splitlines()
     masks = {
