@@ -63,6 +63,10 @@ class DelayProxy:
         for task in list(self._joining):
             task.cancel()
         await asyncio.gather(*self._joining, return_exceptions=True)
+        await self.empty()
+
+    async def empty(self) -> None:
+        """Wait until no connection is open."""
         while self._ends:
             await asyncio.wait([end.gone for end in self._ends])
 
@@ -136,6 +140,7 @@ class _End(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._born = self._open_at = self._loop.time()
         self._paused = False
+        self._heard_all = self._said_all = False
         self.gone: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -152,8 +157,9 @@ class _End(asyncio.Protocol):
         self._send(data)
 
     def eof_received(self) -> bool:
+        self._heard_all = True
         self._send(_Word.SAID_ALL)
-        return True
+        return not self._said_all
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -168,9 +174,16 @@ class _End(asyncio.Protocol):
             self._transport.close()
         elif isinstance(data, bytes):
             self._transport.write(data)
-        elif self._transport.can_write_eof():
+        else:
+            self._say_no_more(self._transport)
+
+    def _say_no_more(self, transport: asyncio.Transport) -> None:
+        self._said_all = True
+        if self._heard_all:
+            transport.close()
+        elif transport.can_write_eof():
             with suppress(OSError):
-                self._transport.write_eof()
+                transport.write_eof()
 
     def abort(self) -> None:
         if self._timer is not None:

@@ -92,3 +92,15 @@ async def test_a_cut_link_ends_connections_and_a_mended_one_takes_new_ones() -> 
         async with talk(proxy.address) as (reader, writer):
             writer.write(b"again")
             assert await reader.readexactly(5) == b"again"
+
+
+async def test_a_connection_that_both_sides_have_ended_is_gone() -> None:
+    async with echo() as address, DelayProxy(address, delay=0.001) as proxy:
+        reader, writer = await asyncio.open_connection(*proxy.address.split(":"))
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+        writer.write_eof()
+        assert await reader.read() == b""
+        await proxy.empty()
+        writer.close()
+        await writer.wait_closed()
