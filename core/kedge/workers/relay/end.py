@@ -18,6 +18,7 @@ class End(asyncio.Protocol):
         """Not connected yet."""
         self.transport: asyncio.Transport | None = None
         self.other: End | None = None
+        self.said_all = False
         self.gone = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -32,6 +33,9 @@ class End(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """This side has said all it has to say; it may still listen."""
+        self.said_all = True
+        if self.other is not None and self.other.said_all:
+            return False
         if (
             self.other is not None
             and self.other.transport is not None
