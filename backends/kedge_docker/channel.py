@@ -48,13 +48,6 @@ class Channel:
 
 def assignment_of(request: ComputeRequest, endpoint: str) -> bytes:
     """What a runner that finds Kedge at `endpoint` reads: one line of JSON."""
-    assignment = {
-        "endpoint": endpoint,
-        "token": request.token,
-        "build_uuid": request.build_uuid,
-        "attempt": request.attempt,
-        "workspace": WORKSPACE,
-        # git and other tools cannot speak to a Unix socket
-        "relay": endpoint.startswith(UNIX),
-    }
+    # git and other tools cannot speak to a Unix socket
+    assignment = request.assignment(WORKSPACE, endpoint=endpoint, relay=endpoint.startswith(UNIX))
     return json.dumps(assignment).encode() + b"\n"

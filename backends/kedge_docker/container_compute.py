@@ -7,18 +7,19 @@ from collections import deque
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import structlog
 
 from kedge import (
+    AttemptName,
     CapacityUnavailable,
     ComputeRequest,
     ConfigError,
     Scope,
     StartRefused,
 )
+from kedge_docker.address import is_loopback
 from kedge_docker.attempt import Attempt
 from kedge_docker.channel import assignment_of
 from kedge_docker.container import shape_of
@@ -26,7 +27,7 @@ from kedge_docker.containers import Containers, Gone, NameTaken
 from kedge_docker.door import UNIX, Door
 from kedge_docker.engine import EngineGone
 from kedge_docker.engine_compute import EngineCompute
-from kedge_docker.labels import AttemptName
+from kedge_docker.labels import attempt_in, name_of
 from kedge_docker.warm import WarmPool
 from kedge_docker.watch import Watch
 
@@ -45,7 +46,6 @@ log = structlog.get_logger("docker")
 TRIES = 3
 REMEMBERED = 256
 NO_QUOTAS = "the engine's disk has no quotas, as xfs with pquota has; a workspace in memory can be limited"
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class ContainerCompute(EngineCompute):
@@ -76,10 +76,10 @@ class ContainerCompute(EngineCompute):
 
     async def forget(self, compute_id: str) -> None:
         """Remove the container of an ended attempt. One that still runs is left alone."""
-        attempt = self._attempts.get(compute_id)
-        if attempt is None or attempt.end is None:
+        attempt = self._attempts.ended(compute_id)
+        if attempt is None:
             return
-        self._drop(attempt)
+        self._attempts.drop(attempt)
         try:
             await self._containers.remove(compute_id)
         except EngineGone as error:
@@ -123,11 +123,12 @@ class ContainerCompute(EngineCompute):
                 return await self._find(name)
             except Gone:
                 continue
-            self._keep(Attempt(compute_id=container_id, name=name))
+            attempt = self._keep(container_id, name)
             try:
                 await self._engine.run(partial(_send, channel, assignment))
             except EngineGone:
-                await self._abandon(container_id, name)
+                self._attempts.drop(attempt)
+                await self._remove(container_id)
                 continue
             return container_id
         raise CapacityUnavailable("containers end before they get their job; look into the engine's log")
@@ -137,16 +138,18 @@ class ContainerCompute(EngineCompute):
             await self._containers.rename(waiting.container_id, name)
         except BaseException:
             waiting.channel.close()
-            self._spawn(self._remove(waiting.container_id))
+            self._attempts.spawn(self._remove(waiting.container_id))
             raise
         return waiting.container_id, waiting.channel
 
     async def _find(self, name: AttemptName) -> str:
         """The container that has the attempt's name: an earlier start was not heard of."""
         await self._look()
-        if name not in self._ids:
-            raise StartRefused(f"a container named {name} that is not this Kedge's is in the way; remove it")
-        return self._ids[name]
+        if (known := self._attempts.id_of(name)) is None:
+            raise StartRefused(
+                f"a container named {name_of(name)} that is not this Kedge's is in the way; remove it"
+            )
+        return known
 
     def _check_reach(self, request: ComputeRequest) -> None:
         if request.endpoint.startswith(UNIX):
@@ -155,25 +158,22 @@ class ContainerCompute(EngineCompute):
                     "an engine on another machine cannot use the socket of this one; set server.public_url "
                     "to where its containers reach Kedge"
                 )
-        elif urlsplit(request.endpoint).hostname in LOOPBACK:
+        elif is_loopback(request.endpoint):
             raise StartRefused(
                 f"containers cannot reach {request.endpoint}, which is their own loopback; set "
                 "server.public_url to where they reach Kedge, or choose a data dir with a shorter path"
             )
 
-    async def _abandon(self, container_id: str, name: AttemptName) -> None:
-        self._attempts.pop(container_id, None)
-        self._ids.pop(name, None)
-        await self._remove(container_id)
-
     async def _remove(self, container_id: str) -> None:
         with suppress(EngineGone):  # then it is found, and removed, when the engine is back
             await self._containers.remove(container_id)
 
-    def _keep(self, attempt: Attempt) -> None:
-        super()._keep(attempt)
-        if attempt.compute_id in self._early:
-            self._spawn(self._settle(attempt))
+    def _keep(self, container_id: str, name: AttemptName) -> Attempt:
+        attempt = Attempt(compute_id=container_id, name=name)
+        self._attempts.keep(attempt)
+        if container_id in self._early:
+            self._attempts.spawn(self._settle(attempt))
+        return attempt
 
     async def _look(self) -> None:
         """Bring what is known and what the engine has to agree."""
@@ -182,7 +182,7 @@ class ContainerCompute(EngineCompute):
             await self._prepare()
         for summary in found.values():
             await self._meet(summary)
-        for attempt in [attempt for attempt in self._attempts.values() if attempt.end is None]:
+        for attempt in self._attempts.live:
             if found.get(attempt.compute_id, {}).get("State") != "running":
                 await self._settle(attempt)
         for container_id in self._pool.ids - found.keys():
@@ -200,27 +200,28 @@ class ContainerCompute(EngineCompute):
         container_id, state = summary["Id"], summary["State"]
         if container_id in self._attempts or container_id in self._pool.ids:
             return
-        name = AttemptName.read(summary["Names"][0]) if summary["Names"] else None
-        if name in self._starts and state != "exited":
+        name = attempt_in(summary["Names"][0]) if summary["Names"] else None
+        starting = self._attempts.is_starting(name)
+        if starting and state != "exited":
             return  # it is being made
         fresh = state == "created"
         if name is None:
             # one that waits has been left by an earlier Kedge, or is just being made
             if state == "exited" or not self._looked:
                 await self._remove(container_id)
-        elif fresh or (self._looked and name not in self._starts):
+        elif fresh or (self._looked and not starting):
             await self._remove(container_id)
         else:
-            self._keep(Attempt(compute_id=container_id, name=name))
+            self._keep(container_id, name)
 
     def _ended(self, container_id: str) -> None:
         """The engine says that a container has ended, or that there is none any more."""
         attempt = self._attempts.get(container_id)
         if attempt is not None:
-            self._spawn(self._settle(attempt))
+            self._attempts.spawn(self._settle(attempt))
         elif self._pool.lost(container_id):
             log.warning("warm_container_ended", container=container_id)
-            self._spawn(self._remove(container_id))
+            self._attempts.spawn(self._remove(container_id))
         else:
             self._early.append(container_id)
 
@@ -234,10 +235,10 @@ class ContainerCompute(EngineCompute):
         except EngineGone:
             # it is looked for when the engine is back
             return
-        self._tell(attempt.finish(state, errors))
+        self._attempts.tell(attempt.finish(attempt.ending(state, errors)))
 
     async def _stop(self, attempt: Attempt, grace: float) -> None:
-        attempt.stopping = attempt.stopping or attempt.end is None
+        attempt.ask_to_stop()
         for signal, patience in (("SIGTERM", grace), ("SIGKILL", None)):
             if attempt.end is not None:
                 break

@@ -12,13 +12,13 @@ from kedge import StartRefused
 from kedge_docker.channel import Channel
 from kedge_docker.container import container_config, own_network
 from kedge_docker.engine import is_conflict, refusal
-from kedge_docker.labels import ATTEMPT, BUILD, OWNER, WARM
+from kedge_docker.labels import ATTEMPT, BUILD, OWNER, WARM, name_of
 from kedge_docker.settings import OWN_NETWORK
 
 if TYPE_CHECKING:
+    from kedge import AttemptName
     from kedge_docker.container import Shape
     from kedge_docker.engine import Engine
-    from kedge_docker.labels import AttemptName
     from kedge_docker.settings import DockerSettings
 
 #: lines of a runner's last words
@@ -61,7 +61,7 @@ class Containers:
 
     async def rename(self, container_id: str, name: AttemptName) -> None:
         """Give a container that waits to an attempt. Raises `NameTaken`, or `Gone` if it has ended."""
-        await self.engine.run(lambda api: _rename(api, container_id, str(name)))
+        await self.engine.run(lambda api: _rename(api, container_id, name_of(name)))
 
     async def list(self) -> list[dict[str, Any]]:
         """All of them, ended ones included, as the engine sums them up."""
@@ -112,12 +112,12 @@ class Containers:
         marks |= {WARM: "1"} if name is None else {BUILD: name.build_uuid, ATTEMPT: str(name.attempt)}
         network = self._networks.get(shape.network, shape.network)
         config = container_config(self._settings, shape, marks, network=network, quotas=bool(self._quotas))
-        config["name"] = f"kedge-warm-{uuid4().hex}" if name is None else str(name)
+        config["name"] = f"kedge-warm-{uuid4().hex}" if name is None else name_of(name)
         try:
             made = self._create_or_pull(api, config)
         except APIError as error:
             if is_conflict(error):
-                raise NameTaken(str(name)) from error
+                raise NameTaken(config["name"]) from error
             raise refusal(error, shape.image) from error
         return made, _start(api, made, shape.image)
 

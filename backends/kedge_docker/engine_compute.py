@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kedge import ComputeState, ComputeStatus, Scope
+from kedge import AttemptName, Attempts, Scope
 from kedge_docker.engine import Engine
-from kedge_docker.labels import AttemptName
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator
 
-    from kedge import ComputeRequest, Host
+    from kedge import ComputeRequest, ComputeStatus, Host
     from kedge_docker.attempt import Attempt
     from kedge_docker.settings import DockerSettings
 
@@ -28,11 +26,7 @@ class EngineCompute(ABC):
         self._settings = settings
         self._host = host
         self._engine = Engine(settings)
-        self._attempts: dict[str, Attempt] = {}
-        self._ids: dict[AttemptName, str] = {}
-        self._starts: dict[AttemptName, asyncio.Task[str]] = {}
-        self._exits: asyncio.Queue[ComputeStatus | None] = asyncio.Queue()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._attempts: Attempts[Attempt] = Attempts()
         #: whether the engine has been seen since this node started
         self._looked = False
 
@@ -59,30 +53,21 @@ class EngineCompute(ABC):
     async def start(self, request: ComputeRequest) -> str:
         """Start an attempt, or find the one that was started before."""
         name = AttemptName.of(request.build_uuid, request.attempt)
-        if name in self._ids:
-            return self._ids[name]
-        if name not in self._starts:
-            self._starts[name] = self._spawn(self._start(name, request))
-            self._starts[name].add_done_callback(lambda _: self._starts.pop(name))
-        return await asyncio.shield(self._starts[name])
+        return await self._attempts.start(name, lambda: self._start(name, request))
 
     async def inspect(self, compute_id: str) -> ComputeStatus:
         """Tell what is known of an attempt."""
-        attempt = self._attempts.get(compute_id)
-        if attempt is None:
-            return ComputeStatus(compute_id=compute_id, build_uuid="", attempt=0, state=ComputeState.GONE)
-        return attempt.status
+        return self._attempts.status(compute_id)
 
-    async def exits(self) -> AsyncIterator[ComputeStatus]:
+    def exits(self) -> AsyncIterator[ComputeStatus]:
         """Yield every attempt that ends from now on."""
-        while (status := await self._exits.get()) is not None:
-            yield status
+        return self._attempts.exits()
 
     async def stop(self, compute_id: str, *, grace: float) -> None:
         """Ask the runner to end, then kill all it has started. Waits for an engine that is gone."""
         attempt = self._attempts.get(compute_id)
         if attempt is not None:
-            await asyncio.shield(self._spawn(self._stop(attempt, grace)))
+            await self._attempts.safely(self._stop(attempt, grace))
 
     async def list(self) -> list[ComputeStatus]:
         """All attempts that the engine has and that have not been stopped.
@@ -91,39 +76,10 @@ class EngineCompute(ABC):
         """
         if not self._looked:
             await self._look()
-        if self._starts:
-            await asyncio.wait(list(self._starts.values()))
-        return [attempt.status for attempt in self._attempts.values() if not attempt.stopped]
+        return await self._attempts.listed()
 
     async def close(self) -> None:
         """Let go of everything; running attempts go on."""
-        for task in self._tasks:
-            task.cancel()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-        self._exits.put_nowait(None)
+        self._attempts.cancel(starts=True)
+        await self._attempts.close()
         await self._engine.close()
-
-    def _keep(self, attempt: Attempt) -> None:
-        self._attempts[attempt.compute_id] = attempt
-        self._ids[attempt.name] = attempt.compute_id
-
-    def _drop(self, attempt: Attempt) -> None:
-        self._attempts.pop(attempt.compute_id, None)
-        self._ids.pop(attempt.name, None)
-
-    def _tell(self, end: ComputeStatus | None) -> None:
-        if end is not None:
-            self._exits.put_nowait(end)
-
-    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        # whoever waited has seen the error; nobody may be left to
-        if not task.cancelled():
-            task.exception()

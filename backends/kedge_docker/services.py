@@ -21,7 +21,7 @@ from docker.types import (
 
 from kedge_docker.container import ENTRYPOINT, WORKSPACE
 from kedge_docker.engine import is_conflict, is_missing
-from kedge_docker.labels import ATTEMPT, BUILD, CLUSTER
+from kedge_docker.labels import ATTEMPT, BUILD, CLUSTER, name_of
 from kedge_docker.settings import OWN_NETWORK
 
 if TYPE_CHECKING:
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 
     import docker
 
-    from kedge import ComputeRequest
+    from kedge import AttemptName, ComputeRequest
     from kedge_docker.engine import Engine
-    from kedge_docker.labels import AttemptName
     from kedge_docker.settings import DockerSettings
 
 #: where a runner finds its assignment
@@ -82,18 +81,21 @@ class Services:
 
     async def remove(self, service_id: str, name: AttemptName) -> None:
         """Remove it with its secret. Safe twice."""
-        await self._engine.run(lambda api: _remove(api, service_id, str(name)))
+        await self._engine.run(lambda api: _remove(api, service_id, name_of(name)))
 
     def _create(self, api: Any, name: AttemptName, request: ComputeRequest, assignment: bytes) -> str:
         labels = {**request.labels, CLUSTER: self._settings.cluster}
         labels |= {BUILD: name.build_uuid, ATTEMPT: str(name.attempt)}
-        secret = self._make_secret(api, str(name), assignment, labels)
+        secret = self._make_secret(api, name_of(name), assignment, labels)
         try:
             made = api.create_service(
-                self._task(request, secret), name=str(name), labels=labels, mode=ServiceMode("replicated", 1)
+                self._task(request, secret),
+                name=name_of(name),
+                labels=labels,
+                mode=ServiceMode("replicated", 1),
             )
         except APIError as error:
-            found = _find(api, str(name), self.filter) if is_conflict(error) else None
+            found = _find(api, name_of(name), self.filter) if is_conflict(error) else None
             if found is None:
                 api.remove_secret(secret["SecretID"])
                 raise

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from kedge import Duration, Size
+from kedge_docker.address import is_loopback
 
 MIB = 1024**2
 GIB = 1024**3
@@ -112,13 +113,11 @@ class DockerSettings(BaseModel):
     def _consistent(self) -> Self:
         if self.tls is not None and not self.engine.startswith("tcp:"):
             raise ValueError("tls is for an engine at tcp://; take it away or set engine")
-        if self.engine.startswith("tcp:") and self.tls is None:
-            host = urlsplit(self.engine).hostname
-            if host not in {"127.0.0.1", "::1", "localhost"}:
-                raise ValueError(
-                    "an engine on another machine needs [compute.docker.tls]: "
-                    "whoever reaches it without is root there"
-                )
+        if self.engine.startswith("tcp:") and self.tls is None and not is_loopback(self.engine):
+            raise ValueError(
+                "an engine on another machine needs [compute.docker.tls]: "
+                "whoever reaches it without is root there"
+            )
         if "host" in {self.network, self.untrusted_network}:
             raise ValueError('the network "host" would open every listener of the machine to builds')
         if self.workspace == "memory" and self.disk is None:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import structlog
 from docker.errors import APIError
 
 from kedge import CapacityUnavailable, ConfigError, Scope, StartRefused
+from kedge_docker.address import is_loopback
 from kedge_docker.attempt import Attempt
 from kedge_docker.channel import assignment_of
 from kedge_docker.engine import EngineGone, refusal
 from kedge_docker.engine_compute import EngineCompute
-from kedge_docker.labels import AttemptName
+from kedge_docker.labels import attempt_in
 from kedge_docker.services import Services
 
 if TYPE_CHECKING:
-    from kedge import ComputeRequest, Host
+    from kedge import AttemptName, ComputeRequest, Host
     from kedge_docker.settings import DockerSettings
 
 log = structlog.get_logger("docker")
@@ -36,7 +36,6 @@ NO_MANAGER = (
     "compute.docker.mode: the engine manages no swarm; run `docker swarm init` there, or set engine to that "
     "of a manager"
 )
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class SwarmCompute(EngineCompute):
@@ -63,10 +62,10 @@ class SwarmCompute(EngineCompute):
 
     async def forget(self, compute_id: str) -> None:
         """Remove the service of an ended attempt, and its secret. One that still runs is left alone."""
-        attempt = self._attempts.get(compute_id)
-        if attempt is None or attempt.end is None:
+        attempt = self._attempts.ended(compute_id)
+        if attempt is None:
             return
-        self._drop(attempt)
+        self._attempts.drop(attempt)
         try:
             await self._services.remove(compute_id, attempt.name)
         except EngineGone as error:
@@ -89,7 +88,6 @@ class SwarmCompute(EngineCompute):
             service_id = await self._services.create(name, request, assignment)
         except APIError as error:
             raise refusal(error, request.image or self._settings.image) from error
-        attempt = Attempt(compute_id=service_id, name=name)
         try:
             await self._begun(service_id)
         except EngineGone:
@@ -97,7 +95,7 @@ class SwarmCompute(EngineCompute):
         except BaseException:
             await self._services.remove(service_id, name)
             raise
-        self._keep(attempt)
+        self._attempts.keep(Attempt(compute_id=service_id, name=name))
         self._wake.set()
         return service_id
 
@@ -114,7 +112,7 @@ class SwarmCompute(EngineCompute):
     def _endpoint(self, request: ComputeRequest) -> str:
         """Where any node of the swarm reaches Kedge."""
         url = self._host.public_url if request.endpoint.startswith("unix:") else request.endpoint
-        if urlsplit(url).hostname in LOOPBACK:
+        if is_loopback(url):
             raise StartRefused(
                 f"the nodes of a swarm cannot reach {url}; set server.public_url to where they reach Kedge"
             )
@@ -123,22 +121,21 @@ class SwarmCompute(EngineCompute):
     async def _look(self) -> None:
         services = {service["ID"]: service for service in await self._services.list()}
         for service_id, service in services.items():
-            name = AttemptName.read(service["Spec"]["Name"])
-            if name is None or service_id in self._attempts or name in self._starts:
+            name = attempt_in(service["Spec"]["Name"])
+            if name is None or service_id in self._attempts or self._attempts.is_starting(name):
                 continue
-            self._keep(Attempt(compute_id=service_id, name=name))
+            self._attempts.keep(Attempt(compute_id=service_id, name=name))
         await self._settle_all()
-        for attempt in [one for one in self._attempts.values() if one.compute_id not in services]:
-            self._tell(attempt.finish(None))
+        for attempt in [one for one in self._attempts if one.compute_id not in services]:
+            self._finish(attempt, None)
         self._looked = True
 
     async def _poll(self) -> None:
         """Ask for the tasks as long as some have not ended."""
         gone = False
         while True:
-            live = any(attempt.end is None for attempt in self._attempts.values())
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), POLL if live or gone else IDLE_POLL)
+                await asyncio.wait_for(self._wake.wait(), POLL if self._attempts.live or gone else IDLE_POLL)
             self._wake.clear()
             try:
                 await (self._settle_all() if self._looked and not gone else self._look())
@@ -151,7 +148,7 @@ class SwarmCompute(EngineCompute):
 
     async def _settle_all(self) -> None:
         """See which attempts have ended."""
-        live = [attempt for attempt in self._attempts.values() if attempt.end is None]
+        live = self._attempts.live
         if not live:
             return
         tasks = await self._services.tasks()
@@ -160,14 +157,18 @@ class SwarmCompute(EngineCompute):
             task = tasks.get(attempt.compute_id)
             if task is None:
                 # a task that was to end goes once it has; one that is not there yet comes
-                self._tell(attempt.finish({"ExitCode": 0}) if attempt.stopping else None)
+                if attempt.stopping:
+                    self._finish(attempt, {"ExitCode": 0})
             elif task["Status"]["State"] in OVER:
-                self._tell(attempt.finish(_state(task["Status"])))
+                self._finish(attempt, _state(task["Status"]))
             elif _is_abandoned(task) and nodes.get(task.get("NodeID", "")) == "down":
-                self._tell(attempt.finish({"ExitCode": 0, "Error": "its node is down"}))
+                self._finish(attempt, {"ExitCode": 0, "Error": "its node is down"})
+
+    def _finish(self, attempt: Attempt, state: dict[str, Any] | None) -> None:
+        self._attempts.tell(attempt.finish(attempt.ending(state)))
 
     async def _stop(self, attempt: Attempt, grace: float) -> None:
-        attempt.stopping = attempt.stopping or attempt.end is None
+        attempt.ask_to_stop()
         while attempt.end is None:
             try:
                 await self._services.end(attempt.compute_id)

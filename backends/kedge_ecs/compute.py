@@ -11,18 +11,18 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from kedge import CapacityUnavailable, ComputeError, ComputeState, ComputeStatus, Scope, StartRefused
-from kedge_ecs.attempt import ARN, ID, Attempt, name_in
+from kedge import AttemptName, Attempts, CapacityUnavailable, ComputeError, ComputeState, Scope, StartRefused
+from kedge_ecs.attempt import ARN, Attempt, name_in
 from kedge_ecs.service import Service, StartedBefore
 from kedge_ecs.settings import EcsSettings
 from kedge_ecs.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from pydantic import BaseModel
 
-    from kedge import ComputeRequest, Host
+    from kedge import ComputeRequest, ComputeStatus, Host
 
 log = structlog.get_logger("ecs")
 
@@ -49,12 +49,8 @@ class EcsCompute:
         place = settings.place(host.location)
         self._service = Service(settings, place)
         self._tasks = Tasks(self._service, settings, place)
-        self._attempts: dict[str, Attempt] = {}
-        self._ids: dict[tuple[str, int], str] = {}
-        self._starts: dict[tuple[str, int], asyncio.Task[str]] = {}
+        self._attempts: Attempts[Attempt] = Attempts()
         self._forgotten: dict[str, None] = {}
-        self._exits: asyncio.Queue[ComputeStatus | None] = asyncio.Queue()
-        self._works: set[asyncio.Task[Any]] = set()
         self._looked = False
 
     async def open(self) -> None:
@@ -68,13 +64,8 @@ class EcsCompute:
 
     async def start(self, request: ComputeRequest) -> str:
         """Run a task, or return the one that was run for this attempt."""
-        name = (request.build_uuid, request.attempt)
-        if name in self._ids:
-            return self._ids[name]
-        if name not in self._starts:
-            self._starts[name] = self._spawn(self._start(request))
-            self._starts[name].add_done_callback(lambda _: self._starts.pop(name))
-        return await asyncio.shield(self._starts[name])
+        name = AttemptName.of(request.build_uuid, request.attempt)
+        return await self._attempts.start(name, lambda: self._start(name, request))
 
     async def inspect(self, compute_id: str) -> ComputeStatus:
         """Tell what is known of an attempt; ECS is asked about one whose end is not known."""
@@ -83,39 +74,34 @@ class EcsCompute:
             with suppress(ComputeError):
                 await self._refresh([attempt])
         elif attempt is None:
-            attempt = await self._find(compute_id)
-        if attempt is None:
-            return ComputeStatus(compute_id=compute_id, build_uuid="", attempt=0, state=ComputeState.GONE)
-        return attempt.status
+            await self._find(compute_id)
+        return self._attempts.status(compute_id)
 
-    async def exits(self) -> AsyncIterator[ComputeStatus]:
+    def exits(self) -> AsyncIterator[ComputeStatus]:
         """Yield every attempt that ends from now on."""
-        while (status := await self._exits.get()) is not None:
-            yield status
+        return self._attempts.exits()
 
     async def stop(self, compute_id: str, *, grace: float) -> None:
         """Ask ECS to end the task. The grace is `stop_timeout`: ECS fixes it when the task starts."""
         attempt = self._attempts.get(compute_id) or await self._find(compute_id)
         if attempt is not None:
-            await asyncio.shield(self._spawn(self._stop(attempt)))
+            await self._attempts.safely(self._stop(attempt))
 
     async def list(self) -> list[ComputeStatus]:
         """All attempts that ECS or this node knows of and that have not been stopped or forgotten."""
-        if self._starts:
-            await asyncio.wait(list(self._starts.values()))
+        await self._attempts.started()
         try:
             await self._look()
         except StartRefused as error:
             raise CapacityUnavailable(str(error)) from error
-        return [attempt.status for attempt in self._attempts.values() if not attempt.stopped]
+        return await self._attempts.listed()
 
     async def forget(self, compute_id: str) -> None:
         """Speak of it no more; ECS itself forgets a stopped task in an hour."""
-        attempt = self._attempts.get(compute_id)
-        if attempt is None or attempt.end is None:
+        attempt = self._attempts.ended(compute_id)
+        if attempt is None:
             return
-        del self._attempts[compute_id]
-        self._ids.pop((attempt.build_uuid, attempt.attempt), None)
+        self._attempts.drop(attempt)
         self._forgotten[compute_id] = None
         if len(self._forgotten) > REMEMBERED:
             del self._forgotten[next(iter(self._forgotten))]
@@ -123,27 +109,21 @@ class EcsCompute:
     async def close(self) -> None:
         """Let go of everything; running tasks go on."""
         self._watch.cancel()
-        starts = set(self._starts.values())
-        for work in self._works - starts:
-            work.cancel()
-        if pending := {self._watch, *self._works}:
-            await asyncio.wait(pending)
-        self._exits.put_nowait(None)
+        self._attempts.cancel(starts=False)
+        await asyncio.wait([self._watch])
+        await self._attempts.close()
         await self._service.close()
 
-    async def _start(self, request: ComputeRequest) -> str:
-        if not ID.fullmatch(request.build_uuid) or request.attempt < 0:
-            raise StartRefused(f"{request.build_uuid!r} is not the id of a build")
+    async def _start(self, name: AttemptName, request: ComputeRequest) -> str:
         try:
             task = await self._tasks.run(request, self._endpoint(request))
         except StartedBefore:
             # by a node with other settings, or by this one before they were changed
             await self._look()
-            name = (request.build_uuid, request.attempt)
-            if name not in self._ids:
+            if (known := self._attempts.id_of(name)) is None:
                 raise
-            return self._ids[name]
-        attempt = self._keep(task["taskArn"], request.build_uuid, request.attempt)
+            return known
+        attempt = self._keep(task["taskArn"], name)
         self._learn(attempt, task)
         return attempt.compute_id
 
@@ -157,13 +137,12 @@ class EcsCompute:
             )
         return endpoint
 
-    def _keep(self, arn: str, build_uuid: str, number: int) -> Attempt:
+    def _keep(self, arn: str, name: AttemptName) -> Attempt:
         attempt = self._attempts.get(arn)
         if attempt is None:
             since = time.monotonic()
-            attempt = Attempt(compute_id=arn, build_uuid=build_uuid, attempt=number, since=since)
-            self._attempts[arn] = attempt
-            self._ids[build_uuid, number] = arn
+            attempt = Attempt(compute_id=arn, name=name, since=since, state=ComputeState.STARTING)
+            self._attempts.keep(attempt)
         return attempt
 
     def _adopt(self, task: dict[str, Any]) -> Attempt | None:
@@ -171,13 +150,12 @@ class EcsCompute:
         name = name_in(task.get("tags", []))
         if name is None or task["taskArn"] in self._forgotten:
             return None
-        attempt = self._keep(task["taskArn"], *name)
+        attempt = self._keep(task["taskArn"], name)
         self._learn(attempt, task)
         return attempt
 
     def _learn(self, attempt: Attempt, task: dict[str, Any]) -> None:
-        if (end := attempt.learn(task)) is not None:
-            self._exits.put_nowait(end)
+        self._attempts.tell(attempt.learn(task))
 
     async def _find(self, compute_id: str) -> Attempt | None:
         if not ARN.fullmatch(compute_id) or compute_id in self._forgotten:
@@ -200,8 +178,8 @@ class EcsCompute:
             task = found.get(attempt.compute_id)
             if task is not None:
                 self._learn(attempt, task)
-            elif asked - attempt.since > SETTLING and (end := attempt.lose()) is not None:
-                self._exits.put_nowait(end)
+            elif asked - attempt.since > SETTLING:
+                self._attempts.tell(attempt.lose())
 
     async def _poll(self) -> None:
         """One loop for all tasks, slower while ECS does not answer."""
@@ -212,8 +190,8 @@ class EcsCompute:
             try:
                 if not self._looked:
                     await self._look()
-                if alive := [one for one in self._attempts.values() if one.end is None]:
-                    await self._refresh(alive)
+                if live := self._attempts.live:
+                    await self._refresh(live)
                 pause = self._settings.poll
             except ComputeError as error:
                 log.warning("ecs_gone", reason=str(error))
@@ -235,15 +213,3 @@ class EcsCompute:
                 break
         await attempt.ended.wait()
         attempt.stopped = True
-
-    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        task = asyncio.create_task(work)
-        self._works.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._works.discard(task)
-        # whoever waited has seen the error; nobody may be left to
-        if not task.cancelled():
-            task.exception()

@@ -118,14 +118,7 @@ class Tasks:
 
 def _overrides(request: ComputeRequest, endpoint: str) -> dict[str, Any]:
     """What is told of this attempt alone: where Kedge is, and a token that is good for nothing else."""
-    assignment = {
-        "endpoint": endpoint,
-        "token": request.token,
-        "build_uuid": request.build_uuid,
-        "attempt": request.attempt,
-        "workspace": WORKSPACE,
-        "relay": False,
-    }
+    assignment = request.assignment(WORKSPACE, endpoint=endpoint)
     variable = {"name": "KEDGE_ASSIGNMENT", "value": json.dumps(assignment, sort_keys=True)}
     return {"name": CONTAINER, "environment": [variable]}
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import re
 import signal
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kedge import ComputeState, ComputeStatus, ExitCause
+from kedge import AttemptName, Ending, ExitCause, StartedAttempt
 from kedge_process.guard import processes, record
 from kedge_process.guard.messages import MARKER
 
@@ -21,29 +19,20 @@ if TYPE_CHECKING:
     from kedge_process.guard.messages import ExitRecord
 
 
-#: what a terminal might obey
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
 @dataclass(kw_only=True, eq=False)
-class Attempt:
-    """A supervisor with its runner, from the order on until it is forgotten."""
+class Attempt(StartedAttempt):
+    """A supervisor with its runner, from the order on."""
 
     tenant: Tenant
     folder: Path
     #: of the supervisor; `None` once it has ended
     pidfd: int | None
-    #: whether this Kedge has been asked to stop it
-    stopping: bool = False
-    #: whether a stop is over: such an attempt is not listed any more
-    stopped: bool = False
-    end: ComputeStatus | None = None
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
-    @property
-    def status(self) -> ComputeStatus:
-        """What is known of it now."""
-        return self.end or self._status(ComputeState.RUNNING)
+    @classmethod
+    def of(cls, tenant: Tenant, folder: Path, pidfd: int | None) -> Attempt:
+        """Whoever runs, or ran, in a folder."""
+        name = AttemptName.of(tenant.build_uuid, tenant.attempt)
+        return cls(compute_id=tenant.compute_id, name=name, tenant=tenant, folder=folder, pidfd=pidfd)
 
     def signal(self, number: signal.Signals) -> None:
         """Signal the supervisor, if it is still there."""
@@ -51,7 +40,7 @@ class Attempt:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, number)
 
-    def settle(self) -> ComputeStatus:
+    def settle(self) -> Ending:
         """Find out how it ended, and see to it that nothing of it is left. Blocks."""
         written = record.read(str(self.folder / "exit.json"))
         if written is not None:
@@ -62,53 +51,31 @@ class Attempt:
         left = processes.end_strays(tenant.pid, tenant.start, f"{MARKER}={tenant.name}".encode())
         return self._lost("its supervisor was killed" + (f"; {left} processes are left" if left else ""))
 
-    def finish(self, status: ComputeStatus) -> None:
-        """It has ended like this."""
-        self.end = status
-        self.ended.set()
-
     def close(self) -> None:
         """Look no longer; it lives on."""
         if self.pidfd is not None:
             os.close(self.pidfd)
             self.pidfd = None
 
-    def _describe(self, written: ExitRecord) -> ComputeStatus:
-        stopped = self.stopping or written["stopped"]
-        detail = CONTROLS.sub("", written["errors"]).strip()
-        if stopped:
-            cause = ExitCause.STOPPED
-        elif written["oom_kills"]:
-            cause, detail = (
-                ExitCause.OUT_OF_MEMORY,
-                f"{written['oom_kills']} of its processes hit the memory limit",
-            )
-        elif written["signal"] is not None:
-            cause, detail = ExitCause.INFRASTRUCTURE, f"its runner was killed by signal {written['signal']}"
-        else:
-            cause = ExitCause.SELF
+    def _describe(self, written: ExitRecord) -> Ending:
+        ending = self._verdict(written)
         if written["left"]:
-            detail = f"{written['left']} of its processes cannot be killed. {detail}"
-        return self._status(ComputeState.EXITED, exit_code=written["exit_code"], cause=cause, detail=detail)
+            left = f"{written['left']} of its processes cannot be killed. {ending.detail}"
+            return replace(ending, detail=left)
+        return ending
 
-    def _lost(self, detail: str) -> ComputeStatus:
+    def _verdict(self, written: ExitRecord) -> Ending:
+        code = written["exit_code"]
+        if self.stopping or written["stopped"]:
+            return Ending(cause=ExitCause.STOPPED, detail=written["errors"], exit_code=code)
+        if written["oom_kills"]:
+            detail = f"{written['oom_kills']} of its processes hit the memory limit"
+            return Ending(cause=ExitCause.OUT_OF_MEMORY, detail=detail, exit_code=code)
+        if written["signal"] is not None:
+            detail = f"its runner was killed by signal {written['signal']}"
+            return Ending(cause=ExitCause.INFRASTRUCTURE, detail=detail, exit_code=code)
+        return Ending(cause=ExitCause.SELF, detail=written["errors"], exit_code=code)
+
+    def _lost(self, detail: str) -> Ending:
         cause = ExitCause.STOPPED if self.stopping else ExitCause.INFRASTRUCTURE
-        return self._status(ComputeState.EXITED, cause=cause, detail=detail)
-
-    def _status(
-        self,
-        state: ComputeState,
-        *,
-        exit_code: int | None = None,
-        cause: ExitCause | None = None,
-        detail: str = "",
-    ) -> ComputeStatus:
-        return ComputeStatus(
-            compute_id=self.tenant.compute_id,
-            build_uuid=self.tenant.build_uuid,
-            attempt=self.tenant.attempt,
-            state=state,
-            exit_code=exit_code,
-            cause=cause,
-            detail=detail,
-        )
+        return Ending(cause=cause, detail=detail)

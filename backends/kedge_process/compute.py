@@ -8,13 +8,14 @@ import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
 
 import structlog
 
-from kedge import CapacityUnavailable, ComputeState, ComputeStatus, ConfigError, Scope, StartRefused
+from kedge import AttemptName, Attempts, CapacityUnavailable, ConfigError, Scope, StartRefused
 from kedge_process.attempt import Attempt
-from kedge_process.folders import Folders, Tenant, folder_name
+from kedge_process.folders import Folders, Tenant
 from kedge_process.forks import ForkServer
 from kedge_process.guard.messages import MOST
 from kedge_process.guard.processes import boot_id, open_pidfd
@@ -25,11 +26,11 @@ from kedge_process.pool import RunnerPool
 from kedge_process.settings import ProcessSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator
 
     from pydantic import BaseModel
 
-    from kedge import ComputeRequest, Host
+    from kedge import ComputeRequest, ComputeStatus, Host
     from kedge_process.guard.messages import Order
     from kedge_process.lease import Lease
     from kedge_process.plan import RunnerCode
@@ -65,11 +66,7 @@ class ProcessCompute:
         self._runner = runner
         root = settings.workspaces or host.data_dir / "workspaces"
         self._folders = Folders(root.absolute(), keep=settings.keep_workspaces)
-        self._attempts: dict[str, Attempt] = {}
-        self._ids: dict[str, str] = {}
-        self._starts: dict[str, asyncio.Task[str]] = {}
-        self._exits: asyncio.Queue[ComputeStatus | None] = asyncio.Queue()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._attempts: Attempts[Attempt] = Attempts()
 
     async def open(self) -> None:
         """Adopt what runs, start what will wait. Raises `ConfigError` if the folder cannot be used."""
@@ -92,62 +89,48 @@ class ProcessCompute:
         """Order a waiting runner to run this attempt."""
         if not (request.trusted or self._settings.untrusted):
             raise StartRefused(OUTSIDE)
-        name = folder_name(request.build_uuid, request.attempt)
-        if name in self._ids:
-            return self._ids[name]
-        if name not in self._starts:
-            self._starts[name] = self._spawn(self._start(request))
-            self._starts[name].add_done_callback(lambda _: self._starts.pop(name))
-        return await asyncio.shield(self._starts[name])
+        name = AttemptName.of(request.build_uuid, request.attempt)
+        return await self._attempts.start(name, lambda: self._start(request))
 
     async def inspect(self, compute_id: str) -> ComputeStatus:
         """Tell what is known of an attempt."""
-        attempt = self._attempts.get(compute_id)
-        if attempt is None:
-            return ComputeStatus(compute_id=compute_id, build_uuid="", attempt=0, state=ComputeState.GONE)
-        return attempt.status
+        return self._attempts.status(compute_id)
 
-    async def exits(self) -> AsyncIterator[ComputeStatus]:
+    def exits(self) -> AsyncIterator[ComputeStatus]:
         """Yield every attempt that ends from now on."""
-        while (status := await self._exits.get()) is not None:
-            yield status
+        return self._attempts.exits()
 
     async def stop(self, compute_id: str, *, grace: float) -> None:
         """Ask the runner to end, then kill whatever it has started."""
         attempt = self._attempts.get(compute_id)
         if attempt is not None:
-            await asyncio.shield(self._spawn(self._stop(attempt, grace)))
+            await self._attempts.safely(self._stop(attempt, grace))
 
     async def list(self) -> list[ComputeStatus]:
         """All attempts that have a folder and have not been stopped."""
-        if self._starts:
-            await asyncio.wait(list(self._starts.values()))
-        return [attempt.status for attempt in self._attempts.values() if not attempt.stopped]
+        return await self._attempts.listed()
 
     async def forget(self, compute_id: str) -> None:
         """Remove the folder of an ended attempt. One that still runs is left alone."""
-        attempt = self._attempts.get(compute_id)
-        if attempt is None or attempt.end is None:
+        attempt = self._attempts.ended(compute_id)
+        if attempt is None:
             return
-        del self._attempts[compute_id]
-        name = attempt.tenant.name
-        del self._ids[name]
+        self._attempts.drop(attempt)
+        remove = partial(self._folders.remove, attempt.tenant.name)
         try:
-            await asyncio.get_running_loop().run_in_executor(self._removers, self._folders.remove, name)
+            await asyncio.get_running_loop().run_in_executor(self._removers, remove)
         except OSError as error:
             log.warning("workspace_not_removed", folder=str(attempt.folder), reason=error.strerror)
 
     async def close(self) -> None:
         """Let go of everything; running attempts go on."""
         await self._pool.close()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._attempts.close()
         loop = asyncio.get_running_loop()
-        for attempt in self._attempts.values():
+        for attempt in self._attempts:
             if attempt.pidfd is not None:
                 loop.remove_reader(attempt.pidfd)
                 attempt.close()
-        self._exits.put_nowait(None)
         await asyncio.to_thread(self._forks.close)
         await asyncio.to_thread(self._removers.shutdown)
 
@@ -162,8 +145,7 @@ class ProcessCompute:
                 lease.discard()
                 raise
             if lease.send(order):
-                attempt = Attempt(tenant=tenant, folder=folder, pidfd=lease.pidfd)
-                self._keep(attempt)
+                self._keep(Attempt.of(tenant, folder, lease.pidfd))
                 return tenant.compute_id
             lease.discard()
             await asyncio.to_thread(self._folders.remove, tenant.name)
@@ -181,7 +163,7 @@ class ProcessCompute:
 
     def _order(self, request: ComputeRequest, tenant: Tenant) -> bytes:
         folder = str(self._folders.root / tenant.name)
-        assignment = self._assignment(request, f"{folder}/work")
+        assignment = request.assignment(f"{folder}/work")
         quota = quota_for(self._settings, request.limits)
         order: Order = {"folder": folder, "marker": tenant.name, "quota": quota, "assignment": assignment}
         data = json.dumps(order).encode()
@@ -189,25 +171,15 @@ class ProcessCompute:
             raise StartRefused(self.too_large)
         return data
 
-    def _assignment(self, request: ComputeRequest, workspace: str) -> dict[str, Any]:
-        return {
-            "endpoint": request.endpoint,
-            "token": request.token,
-            "build_uuid": request.build_uuid,
-            "attempt": request.attempt,
-            "workspace": workspace,
-        }
-
     async def _adopt(self, tenant: Tenant) -> None:
         pidfd = open_pidfd(tenant.pid, tenant.start) if tenant.boot == self._boot else None
-        attempt = Attempt(tenant=tenant, folder=self._folders.root / tenant.name, pidfd=pidfd)
+        attempt = Attempt.of(tenant, self._folders.root / tenant.name, pidfd)
         if pidfd is None:
             attempt.finish(await asyncio.to_thread(attempt.settle))
         self._keep(attempt)
 
     def _keep(self, attempt: Attempt) -> None:
-        self._attempts[attempt.tenant.compute_id] = attempt
-        self._ids[attempt.tenant.name] = attempt.tenant.compute_id
+        self._attempts.keep(attempt)
         if attempt.pidfd is not None:
             asyncio.get_running_loop().add_reader(attempt.pidfd, self._ended, attempt, attempt.pidfd)
 
@@ -217,12 +189,10 @@ class ProcessCompute:
             # where Kedge is the first process of a container, orphans are its children
             os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
         attempt.close()
-        self._spawn(self._settle(attempt))
+        self._attempts.spawn(self._settle(attempt))
 
     async def _settle(self, attempt: Attempt) -> None:
-        status = await asyncio.to_thread(attempt.settle)
-        attempt.finish(status)
-        self._exits.put_nowait(status)
+        self._attempts.tell(attempt.finish(await asyncio.to_thread(attempt.settle)))
 
     async def _stop(self, attempt: Attempt, grace: float) -> None:
         attempt.stopping = attempt.stopping or attempt.pidfd is not None
@@ -235,15 +205,3 @@ class ProcessCompute:
                 continue
             break
         attempt.stopped = True
-
-    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        # whoever waited has seen the error; nobody may be left to
-        if not task.cancelled():
-            task.exception()

@@ -10,7 +10,6 @@ import errno
 import fcntl
 import json
 import os
-import re
 import shutil
 import struct
 from contextlib import suppress
@@ -18,9 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from kedge import CapacityUnavailable, StartRefused
+from kedge import AttemptName, CapacityUnavailable, StartRefused
 
-NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,127}", re.ASCII)
 NEW = ".new-"
 OLD = ".old-"
 KEPT = "kept"
@@ -43,14 +41,7 @@ class Tenant:
     @property
     def name(self) -> str:
         """The folder's name, and the mark of the attempt's processes."""
-        return folder_name(self.build_uuid, self.attempt)
-
-
-def folder_name(build_uuid: str, attempt: int) -> str:
-    """The name for an attempt. Raises `StartRefused` for an id that is none."""
-    if not NAME.fullmatch(build_uuid) or attempt < 0:
-        raise StartRefused(f"{build_uuid!r} is not the id of a build")
-    return f"{build_uuid}-{attempt}"
+        return str(AttemptName.of(self.build_uuid, self.attempt))
 
 
 class Folders:
@@ -127,7 +118,8 @@ def _read_tenant(folder: Path) -> Tenant | None:
     numbers = (tenant.attempt, tenant.pid, tenant.start)
     if not all(isinstance(number, int) and number >= 0 for number in numbers):
         return None
-    return tenant if f"{tenant.build_uuid}-{tenant.attempt}" == folder.name else None
+    name = AttemptName.read(tenant.build_uuid, str(tenant.attempt))
+    return tenant if str(name) == folder.name else None
 
 
 def remove_tree(folder: Path) -> None:

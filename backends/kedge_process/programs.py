@@ -32,6 +32,18 @@ class Program(ComputeRequest):
     directory: Path | None
     output: Path
 
+    def assignment(
+        self, workspace: str, *, endpoint: str | None = None, relay: bool = False
+    ) -> dict[str, Any]:
+        """What `guard.program` reads: it calls nobody."""
+        return {
+            "workspace": workspace,
+            "arguments": self.arguments,
+            "environment": {"HOME": workspace, "TMPDIR": workspace, **self.environment},
+            "directory": str(self.directory or workspace),
+            "output": str(self.output),
+        }
+
 
 class Programs(ProcessCompute):
     """Starts programs, each as an attempt of its own."""
@@ -54,13 +66,3 @@ class Programs(ProcessCompute):
         """End one, and leave nothing of it."""
         await self.stop(compute_id, grace=0)
         await self.forget(compute_id)
-
-    def _assignment(self, request: ComputeRequest, workspace: str) -> dict[str, Any]:
-        assert isinstance(request, Program)  # noqa: S101  (nothing else is started here)
-        return {
-            "workspace": workspace,
-            "arguments": request.arguments,
-            "environment": {"HOME": workspace, "TMPDIR": workspace, **request.environment},
-            "directory": str(request.directory or workspace),
-            "output": str(request.output),
-        }

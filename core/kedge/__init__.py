@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from kedge.contracts.blobs import BlobInfo, BlobStore, PresignedRequest, check_blob_key
@@ -59,9 +60,12 @@ from kedge.errors import (
 from kedge.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from kedge.attempts import AttemptName, Attempts, Ending, StartedAttempt
     from kedge.config import Duration, SecretRef, Size
 
 __all__ = [
+    "AttemptName",
+    "Attempts",
     "BackEndCall",
     "BlobDamaged",
     "BlobInfo",
@@ -83,6 +87,7 @@ __all__ = [
     "Delivery",
     "Deployed",
     "Duration",
+    "Ending",
     "ExitCause",
     "Failure",
     "Forbidden",
@@ -127,6 +132,7 @@ __all__ = [
     "Size",
     "StaleAttempt",
     "StartRefused",
+    "StartedAttempt",
     "StoreError",
     "StoreRefused",
     "StoreUnavailable",
@@ -138,10 +144,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # Only settings models need these, and pydantic is slow to import: whoever needs it pays for it.
-    if name in {"Duration", "SecretRef", "Size"}:
-        from kedge import config  # noqa: PLC0415
+#: what costs an import that not everybody needs: only settings models want pydantic, only backends asyncio
+_LATER = {
+    **dict.fromkeys(("AttemptName", "Attempts", "Ending", "StartedAttempt"), "kedge.attempts"),
+    **dict.fromkeys(("Duration", "SecretRef", "Size"), "kedge.config"),
+}
 
-        return getattr(config, name)
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module 'kedge' has no attribute {name!r}")

@@ -81,6 +81,23 @@ class ComputeRequest:
     limits: Limits = field(default_factory=Limits)
     labels: Mapping[str, str] = field(default_factory=dict)
 
+    def assignment(
+        self, workspace: str, *, endpoint: str | None = None, relay: bool = False
+    ) -> dict[str, Any]:
+        """What the runner reads as JSON. It holds the token.
+
+        `endpoint` is where the runner finds Kedge, if that is another place for it; with `relay` it listens
+        for tools that cannot speak to a Unix socket.
+        """
+        return {
+            "endpoint": endpoint or self.endpoint,
+            "token": self.token,
+            "build_uuid": self.build_uuid,
+            "attempt": self.attempt,
+            "workspace": workspace,
+            "relay": relay,
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class ComputeStatus:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kedge_process.folders import Folders, Tenant, folder_name, remove_tree
+from kedge import AttemptName
+from kedge_process.folders import Folders, Tenant, remove_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,7 +110,7 @@ def test_removing_follows_no_link(tmp_path: Path) -> None:
 
 
 def test_attempts_of_builds_do_not_share_a_name() -> None:
-    assert folder_name("a", 11) != folder_name("a-1", 1)
+    assert str(AttemptName.of("a", 11)) != str(AttemptName.of("a-1", 1))
 
 
 async def test_forgetting_frees_the_workspace(lab: Lab) -> None:
