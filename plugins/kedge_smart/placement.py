@@ -73,7 +73,10 @@ class SmartPlacement:
         """Add a request to what is known of its route."""
         routes = self._workers.setdefault(served.worker, Routes())
         route, entry = routes.watch(served.route, served.entry)
-        ways = (self._latency.rtt(served.location, call.host) for group in served.calls for call in group)
+        calls = [call for group in served.calls for call in group]
+        for call in calls:
+            self._latency.called(served.location, call.host, call.duration_ms, call.rounds)
+        ways = (self._latency.rtt(served.location, call.host) for call in calls)
         route.profile.add(served.calls, ways)
         if entry is not None:
             entry.record(served.location, served.duration_ms, served.entry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ MOST_WAITS = 8
 MOST_TOGETHER = 8
 #: back ends remembered for each route
 MOST_HOSTS = 8
+#: standard errors that an average has to be above something
+DOUBT = 3.0
 _HUGE = 1e12
 
 #: calls side by side: (back end, round trips) of each, sorted
@@ -32,7 +35,7 @@ class Profile:
     Instead of making all sums smaller with every invocation, each new one weighs a little more.
     """
 
-    __slots__ = ("_calls", "_total", "_waits", "_weight", "ignored", "invocations", "work")
+    __slots__ = ("_calls", "_squares", "_total", "_waits", "_weight", "ignored", "invocations", "work")
 
     def __init__(self) -> None:
         """Nothing is known."""
@@ -43,7 +46,7 @@ class Profile:
         self.ignored: set[str] = set()
         self._weight = 1.0
         self._total = 0.0
-        self._calls = 0.0
+        self._calls = self._squares = 0.0
         self._waits: dict[Wait, float] = {}
 
     def add(self, calls: Sequence[Sequence[BackEndCall]], ways: Iterable[float | None]) -> None:
@@ -51,11 +54,13 @@ class Profile:
         self.invocations += 1
         self._weight /= 1.0 - 1.0 / MEMORY
         self._total += self._weight
+        awaited = sum(call.awaited for together in calls for call in together)
+        self._calls += self._weight * awaited
+        self._squares += self._weight * awaited * awaited
         way = iter(ways)
         for together in calls:
             for call in together:
                 self._learn(call, next(way))
-            self._calls += self._weight * sum(call.awaited for call in together)
             # the same call twice side by side takes no longer than once
             distinct = {(sys.intern(call.host), call.rounds) for call in together if call.awaited}
             if distinct:
@@ -68,8 +73,12 @@ class Profile:
 
     @property
     def calls(self) -> float:
-        """Calls that an invocation waits for, on average."""
-        return self._calls / self._total if self._total else 0.0
+        """Calls that an invocation waits for, on average: what is beyond doubt, and not chance."""
+        if not self._total:
+            return 0.0
+        mean = self._calls / self._total
+        variance = max(self._squares / self._total - mean * mean, 0.0)
+        return mean - DOUBT * math.sqrt(variance / min(self.invocations, MEMORY))
 
     def waits(self) -> dict[Wait, float]:
         """How often an invocation waits for which calls, on average."""
@@ -95,4 +104,5 @@ class Profile:
         self._weight = 1.0
         self._total *= factor
         self._calls *= factor
+        self._squares *= factor
         self._waits = {wait: weight * factor for wait, weight in self._waits.items()}

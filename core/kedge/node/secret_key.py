@@ -1,9 +1,8 @@
-"""The key for stored secrets, and the one by which nodes of one database know each other."""
+"""The key for stored secrets, and whether it is the one that the other nodes have."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets as random
 from typing import TYPE_CHECKING
 
 from kedge.config import resolve_secret
@@ -17,11 +16,12 @@ if TYPE_CHECKING:
     from kedge.config import Settings
     from kedge.db.engine import Database
 
-KEY = {"class_name": "SecretKey", "object_id": "cluster", "key": "cluster_key"}
+KEY = {"class_name": "SecretKey", "object_id": "cluster", "key": "proof"}
 ANOTHER_KEY = (
     "this node's key for stored secrets is not the one of the other nodes of its database: give all of them "
     'the same, by server.secret_key = "file:PATH" or a copy of secret.key in each data dir'
 )
+WORDS = "the nodes of one database have one key"
 
 
 def secret_box(settings: Settings) -> SecretBox:
@@ -32,27 +32,24 @@ def secret_box(settings: Settings) -> SecretBox:
     return SecretBox.of(resolve_secret(ref, settings.base_dir), name="server.secret_key")
 
 
-async def cluster_key(db: Database, secrets: SecretBox) -> str | None:
-    """By which the nodes of this database know each other; `None` where a node has it for itself.
+async def check_secret_key(db: Database, secrets: SecretBox) -> None:
+    """Raise `ConfigError` if what other nodes stored cannot be read with this node's key.
 
-    The first node makes it up and stores it as the secrets are stored, for those who have their key; a
-    key that was added on top renews that. Raises `ConfigError` if this node has not the key of the others.
+    The first node leaves a proof for the others; a key that was added on top renews it.
     """
     if not db.shared:
-        return None
-    own = await asyncio.to_thread(secrets.encrypt, random.token_urlsafe(32))
-    stored = await db.write(_leave, own.decode())
+        return
+    own = (await asyncio.to_thread(secrets.encrypt, WORDS)).decode()
+    proof = await db.write(_leave_proof, own)
     try:
-        found = await asyncio.to_thread(secrets.decrypt, stored.encode())
+        await asyncio.to_thread(secrets.decrypt, proof.encode())
     except SecretsUnreadable:
         raise ConfigError([ANOTHER_KEY]) from None
-    renewed = await asyncio.to_thread(secrets.encrypt, found)
-    await db.write(_renew, renewed.decode())
-    return found
+    await db.write(_renew_proof, own)
 
 
-def _leave(session: Session, own: str) -> str:
-    """What is there, or from now on `own`."""
+def _leave_proof(session: Session, own: str) -> str:
+    """The proof that is there, or from now on `own`."""
     row = session.get(ObjectValue, KEY)
     if row is not None:
         return str(row.value)
@@ -60,5 +57,5 @@ def _leave(session: Session, own: str) -> str:
     return own
 
 
-def _renew(session: Session, own: str) -> None:
+def _renew_proof(session: Session, own: str) -> None:
     session.get_one(ObjectValue, KEY).value = own

@@ -22,7 +22,6 @@ database = "{database}"
 [node]
 name = "{name}"
 location = "{name}"
-region = "test:{name}"
 [server]
 secret_key = "file:{folder}/secret.key"
 [blobs.disk]

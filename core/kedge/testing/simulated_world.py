@@ -86,6 +86,8 @@ class World:
     #: how much slower a location computes
     slowness: dict[str, float] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
+    #: locations whose probes tell that everything is next to them
+    liars: set[str] = field(default_factory=set)
 
     def way(self, source: str, target: str) -> float:
         """The true round-trip time."""
@@ -134,6 +136,8 @@ class World:
 
     def probe(self, rng: Random, source: str, target: str) -> float:
         """A measured round-trip time: never shorter than the true one, but for lies."""
+        if source in self.liars:
+            return 0.1
         if rng.random() < self.lies:
             return rng.uniform(0.1, 500.0)
         return self.way(source, target) * (1.0 + abs(rng.gauss(0.0, self.probe_noise)))

@@ -37,6 +37,8 @@ class Result:
     days: float = 0.0
     #: requests sent to a location that did not work
     lost: int = 0
+    #: how often a route with one call or none was seen away from its visitor
+    misplaced: int = 0
 
     @property
     def regret(self) -> float:
@@ -153,6 +155,8 @@ class Simulation:
                 self._weigh(result, routes[explanation.route], explanation.entry, explanation.location)
 
     def _weigh(self, result: Result, route: SimulatedRoute, entry: str, location: str) -> None:
+        if route.calls <= 1.0 and location != entry:
+            result.misplaced += 1
         weight = route.share * self.world.visitors.get(entry, 0.0)
         unplaced = self.world.duration(route, entry, entry)
         # a route with one call or none is best where it comes in, by definition

@@ -8,6 +8,7 @@ from statistics import mean
 
 import pytest
 
+from kedge.testing.simulated_story import KINDS
 from kedge.testing.simulated_world import World, make_world
 from kedge.testing.simulation import WORKER, Event, Result, Simulation
 from kedge_smart import SmartPlacement, SmartSettings
@@ -74,3 +75,22 @@ def test_a_location_that_fails_is_left_at_once(seed: int) -> None:
 
     assert result.lost == 0
     assert result.regret <= 0.10
+
+
+def test_a_location_that_claims_to_be_next_to_everything_is_found_out() -> None:
+    def lie(world: World) -> None:
+        world.liars.add(world.locations[0])
+
+    results = [simulate(seed, Event(at=HOUR, change=lie, settled=HOUR)) for seed in SEEDS[:4]]
+
+    assert mean(result.regret for result in results) <= 0.03
+    assert mean(result.unplaced / result.best for result in results) > 1.3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_route_of_one_call_stays_near_its_visitor_whatever_happens(kind: str) -> None:
+    rng = Random(1)  # noqa: S311  (repeatable, not secret)
+    world = make_world(rng)
+    events = KINDS[kind](rng, world, 3 * HOUR + 1)
+
+    assert simulate(1, *events, world=world).misplaced == 0
