@@ -204,8 +204,15 @@ class NodeSettings(Table):
     region: Annotated[str, AfterValidator(_region)] | None = Field(
         default=None, description="That place as a provider calls it, such as aws:eu-central-1."
     )
+    url: Annotated[str, AfterValidator(_peer_url)] | None = Field(
+        default=None,
+        description="Where the other nodes of its database reach this one, as http://HOST:PORT; "
+        "found out if not given.",
+    )
     cluster_key: SecretRef | None = Field(
-        default=None, description="By which nodes know each other; the same on all of them."
+        default=None,
+        description="By which nodes know each other; the same on all of them. Nodes of one PostgreSQL "
+        "need none.",
     )
 
 
@@ -360,7 +367,7 @@ class Settings(Table):
     requests: RequestSettings = Field(default_factory=RequestSettings)
     egress: EgressSettings = Field(default_factory=EgressSettings)
     peers: dict[Annotated[str, AfterValidator(_name)], PeerSettings] = Field(
-        default_factory=dict, description="Other nodes, by name."
+        default_factory=dict, description="Other nodes, by name; those of one PostgreSQL need not be named."
     )
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
     workers: dict[WorkerName, WorkerSpec] = Field(

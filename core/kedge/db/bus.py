@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -71,6 +73,14 @@ class Bus:
                         'stop it, or give this one a name of its own by the setting "node.name"'
                     )
                 await asyncio.sleep(FIRST_PAUSE)
+
+    def own_address(self) -> str:
+        """The address of this machine in the network that the database is reached by."""
+        if self._connection is not None:
+            with socket.socket(fileno=os.dup(self._connection.fileno())) as end:
+                if end.family in {socket.AF_INET, socket.AF_INET6}:
+                    return str(end.getsockname()[0])
+        return "127.0.0.1"
 
     async def close(self) -> None:
         """Give the name back."""

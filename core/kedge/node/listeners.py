@@ -44,9 +44,9 @@ def listen_unix(path: Path) -> socket.socket:
     return listener
 
 
-def url_of(listener: socket.socket) -> str:
-    """The URL by which this machine reaches a TCP listener."""
+def url_of(listener: socket.socket, *, elsewhere: str = "127.0.0.1") -> str:
+    """The URL of a TCP listener; one on all addresses is reached by `elsewhere`."""
     host, port = listener.getsockname()[:2]
     if host in {"0.0.0.0", "::"}:  # noqa: S104  (compared, not bound)
-        host = "127.0.0.1"
+        host = elsewhere
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

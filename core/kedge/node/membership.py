@@ -12,6 +12,7 @@ from kedge.contracts.compute import Scope
 from kedge.db.clock import now_ms
 from kedge.db.queries import nodes
 from kedge.errors import CapacityUnavailable, ConfigError
+from kedge.placement.peers import Peer, address_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from kedge.builds.services import BuildServices
     from kedge.db.tables import Attempt
     from kedge.objects import Objects
+    from kedge.placement.peers import Peers
 
 log = structlog.get_logger("nodes")
 
@@ -36,12 +38,20 @@ LATELY_MS = 60_000
 class Membership:
     """Where a node has its database for itself there is nothing to do."""
 
-    def __init__(self, services: BuildServices, objects: Objects, *, shares: bool) -> None:
-        """`shares` tells whether other nodes see what this one keeps outside the database."""
+    def __init__(
+        self, services: BuildServices, objects: Objects, peers: Peers, *, url: str, shares: bool
+    ) -> None:
+        """`peers` are told who is there, and others that this node is at `url`.
+
+        `shares` tells whether other nodes see what this one keeps outside the database.
+        """
         self._services = services
         self._objects = objects
         self._shares = shares
-        self._name = services.settings.node.name
+        self._peers = peers
+        node = services.settings.node
+        self._name = node.name
+        self._self = nodes.Present(name=node.name, location=node.location, region=node.region, url=url)
         self._looked_at: dict[tuple[str, int], int] = {}
         self._ending: set[tuple[str, int]] = set()
         self._wake = asyncio.Event()
@@ -51,8 +61,8 @@ class Membership:
         services = self._services
         if not services.db.shared:
             return
-        await services.db.write_rows(nodes.beat, self._name, services.settings.node.location, {})
-        others = await services.db.read(nodes.names) - {self._name}
+        await services.db.write_rows(nodes.beat, self._self, {})
+        others = await self._others()
         if others and not self._shares:
             await self.close()
             raise ConfigError([NOT_SHARED.format(", ".join(sorted(others)))])
@@ -64,7 +74,7 @@ class Membership:
 
     async def alone(self) -> bool:
         """Whether no other node is there."""
-        return not self._services.db.shared or await self._services.db.read(nodes.names) <= {self._name}
+        return not self._services.db.shared or not await self._others()
 
     def look(self, _build_uuid: str) -> None:
         """Somebody wants a build on this node to end."""
@@ -87,9 +97,18 @@ class Membership:
 
     async def _beat(self) -> None:
         heard = self._services.liveness.news()
-        location = self._services.settings.node.location
-        for name in await self._services.db.write_rows(nodes.beat, self._name, location, heard):
+        for name in await self._services.db.write_rows(nodes.beat, self._self, heard):
             log.warning("a node is gone", name=name)
+        await self._others()
+
+    async def _others(self) -> set[str]:
+        """The names of the other nodes that are there, once their peers know them."""
+        there = [one for one in await self._services.db.read(nodes.present) if one.name != self._name]
+        self._peers.found(
+            Peer(name=one.name, location=one.location, region=one.region, address=address_of(one.url))
+            for one in there
+        )
+        return {one.name for one in there}
 
     async def _end_cancelled(self) -> None:
         for attempt in await self._services.db.read(nodes.to_end, self._name):

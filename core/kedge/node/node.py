@@ -16,6 +16,7 @@ from kedge.node import data_dir, listeners
 from kedge.node.config_workers import apply_workers
 from kedge.node.first_start import ensure_admin
 from kedge.node.parts import Parts
+from kedge.node.secret_key import cluster_key, secret_box
 from kedge.observe.log import configure
 from kedge.workers.relay.tunnel import Tunnel
 
@@ -74,7 +75,15 @@ class Node:
         stack.callback(tcp.close)
         local_url = listeners.url_of(tcp)
         self.url = settings.server.public_url or local_url
-        parts = Parts(settings, self.registry, db, bus, self.url)
+        parts = Parts(
+            settings,
+            self.registry,
+            db,
+            bus,
+            self.url,
+            peer_url=settings.node.url or listeners.url_of(tcp, elsewhere=bus.own_address()),
+            cluster_key=await cluster_key(db, secret_box(settings)),
+        )
         sockets = [tcp]
         if parts.socket_path is not None:
             unix = listeners.listen_unix(parts.socket_path)

@@ -32,9 +32,10 @@ from kedge.node.front import Front
 from kedge.node.host import NodeHost
 from kedge.node.membership import Membership
 from kedge.node.places import make_places
-from kedge.node.secret_key import check_secret_key, secret_box
+from kedge.node.secret_key import secret_box
 from kedge.objects import Objects
 from kedge.placement.chain import Chain
+from kedge.placement.peers import Peers
 from kedge.placement.strategies import STRATEGIES
 from kedge.workers.deployments import Deployments
 from kedge.workers.gateway import Gateway
@@ -76,10 +77,23 @@ class Parts:
     """Everything a node is made of."""
 
     def __init__(
-        self, settings: Settings, registry: Registry, db: Database, bus: Bus, public_url: str
+        self,
+        settings: Settings,
+        registry: Registry,
+        db: Database,
+        bus: Bus,
+        public_url: str,
+        *,
+        peer_url: str = "",
+        cluster_key: str | None = None,
     ) -> None:
-        """Make the parts; nothing is opened or started yet."""
+        """Make the parts; nothing is opened or started yet.
+
+        `peer_url` is where other nodes of the database reach this one, and `cluster_key` what they sign with.
+        """
         self.registry = registry
+        self.peers = Peers(settings.peers, but=settings.node.name)
+        self._cluster_key = cluster_key
         self.bus = bus
         self.host = NodeHost(settings, db)
         self.host.public_url = public_url
@@ -117,7 +131,11 @@ class Parts:
             tell_nodes=bus.tell,
         )
         self.membership = Membership(
-            self.builds, self.objects, shares=self.blobs.shared and self.log_store.shared
+            self.builds,
+            self.objects,
+            self.peers,
+            url=peer_url,
+            shares=self.blobs.shared and self.log_store.shared,
         )
         self.objects.register(Scheduler, self.builds)
         self.objects.register(BuildBuddy, self.builds)
@@ -130,7 +148,14 @@ class Parts:
         self.versions = Versions(builds.db, self.blobs, deployments)
         self.worker_logs = WorkerLogs(self.log_store, builds.db, self.registry, builds.settings.node.name)
         self.relay = Relay(Bounds())
-        self.places = make_places(builds.settings, self.registry, self.host, self.relay)
+        self.places = make_places(
+            builds.settings,
+            self.registry,
+            self.host,
+            self.relay,
+            self.peers,
+            cluster_key=self._cluster_key,
+        )
         self.running = self._running(deployments) if self.runtime is not None else None
         gateway = Gateway(
             builds.db,
@@ -203,7 +228,6 @@ class Parts:
         for part in (self.blobs, self.log_store, self.compute):
             await part.open()
             stack.push_async_callback(part.close)
-        await check_secret_key(self.builds.db, self.builds.secrets)
         await self.membership.open()
         stack.push_async_callback(self.membership.close)
         await self.places.open()

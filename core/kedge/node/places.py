@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kedge.placement.peers import ClusterKey, peers_of
+from kedge.placement.peers import ClusterKey
 from kedge.workers.egress.ledger import Ledger
 from kedge.workers.egress.proxy import EgressProxy
 from kedge.workers.egress.targets import Targets
@@ -17,20 +17,33 @@ from kedge.workers.places.prober import Prober
 if TYPE_CHECKING:
     from kedge.config import Settings
     from kedge.contracts.host import Host
+    from kedge.placement.peers import Peers
     from kedge.registry import Registry
     from kedge.workers.relay.relay import Relay
 
 
-def make_places(settings: Settings, registry: Registry, host: Host, relay: Relay) -> Places:
-    """Nothing is opened or started yet. Raises `ConfigError` for a cluster key that is not there."""
+def make_places(
+    settings: Settings,
+    registry: Registry,
+    host: Host,
+    relay: Relay,
+    peers: Peers,
+    *,
+    cluster_key: str | None,
+) -> Places:
+    """Nothing is opened or started yet. `cluster_key` is for nodes whose settings have none.
+
+    Raises `ConfigError` for a cluster key of the settings that is not there.
+    """
     here = settings.node.location
     targets = Targets(frozenset(settings.egress.allow), settings.egress.connect_to)
     ledger, prober = Ledger(), Prober(targets)
     policy = registry.build_request_placement(settings, host)
-    peers = peers_of(settings.peers)
     key = exchange = forwarding = None
     if settings.node.cluster_key is not None:
-        key = ClusterKey(host.secret(settings.node.cluster_key))
+        cluster_key = host.secret(settings.node.cluster_key)
+    if cluster_key is not None:
+        key = ClusterKey(cluster_key)
         exchange = Exchange(here, peers, key, prober, pause=settings.requests.exchange)
         forwarding = Forwarding(here, key, relay)
     placing = Placing(

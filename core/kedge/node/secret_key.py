@@ -1,8 +1,9 @@
-"""The key for stored secrets, and whether it is the one that the other nodes have."""
+"""The key for stored secrets, and the one by which nodes of one database know each other."""
 
 from __future__ import annotations
 
 import asyncio
+import secrets as random
 from typing import TYPE_CHECKING
 
 from kedge.config import resolve_secret
@@ -16,12 +17,11 @@ if TYPE_CHECKING:
     from kedge.config import Settings
     from kedge.db.engine import Database
 
-KEY = {"class_name": "SecretKey", "object_id": "cluster", "key": "proof"}
+KEY = {"class_name": "SecretKey", "object_id": "cluster", "key": "cluster_key"}
 ANOTHER_KEY = (
     "this node's key for stored secrets is not the one of the other nodes of its database: give all of them "
     'the same, by server.secret_key = "file:PATH" or a copy of secret.key in each data dir'
 )
-WORDS = "the nodes of one database have one key"
 
 
 def secret_box(settings: Settings) -> SecretBox:
@@ -32,24 +32,27 @@ def secret_box(settings: Settings) -> SecretBox:
     return SecretBox.of(resolve_secret(ref, settings.base_dir), name="server.secret_key")
 
 
-async def check_secret_key(db: Database, secrets: SecretBox) -> None:
-    """Raise `ConfigError` if what other nodes stored cannot be read with this node's key.
+async def cluster_key(db: Database, secrets: SecretBox) -> str | None:
+    """By which the nodes of this database know each other; `None` where a node has it for itself.
 
-    The first node leaves a proof for the others; a key that was added on top renews it.
+    The first node makes it up and stores it as the secrets are stored, for those who have their key; a
+    key that was added on top renews that. Raises `ConfigError` if this node has not the key of the others.
     """
     if not db.shared:
-        return
-    own = (await asyncio.to_thread(secrets.encrypt, WORDS)).decode()
-    proof = await db.write(_leave_proof, own)
+        return None
+    own = await asyncio.to_thread(secrets.encrypt, random.token_urlsafe(32))
+    stored = await db.write(_leave, own.decode())
     try:
-        await asyncio.to_thread(secrets.decrypt, proof.encode())
+        found = await asyncio.to_thread(secrets.decrypt, stored.encode())
     except SecretsUnreadable:
         raise ConfigError([ANOTHER_KEY]) from None
-    await db.write(_renew_proof, own)
+    renewed = await asyncio.to_thread(secrets.encrypt, found)
+    await db.write(_renew, renewed.decode())
+    return found
 
 
-def _leave_proof(session: Session, own: str) -> str:
-    """The proof that is there, or from now on `own`."""
+def _leave(session: Session, own: str) -> str:
+    """What is there, or from now on `own`."""
     row = session.get(ObjectValue, KEY)
     if row is not None:
         return str(row.value)
@@ -57,5 +60,5 @@ def _leave_proof(session: Session, own: str) -> str:
     return own
 
 
-def _renew_proof(session: Session, own: str) -> None:
+def _renew(session: Session, own: str) -> None:
     session.get_one(ObjectValue, KEY).value = own

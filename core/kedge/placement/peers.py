@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hmac
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -16,7 +18,7 @@ import orjson
 from kedge.errors import Unauthorized
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator
 
     from kedge.config.settings import PeerSettings
 
@@ -49,15 +51,46 @@ class Forwarded:
     request_id: str
 
 
-def peers_of(settings: Mapping[str, PeerSettings]) -> dict[str, Peer]:
-    """The peers by name, as the settings tell them."""
-    return {
-        name: Peer(name=name, location=peer.location, region=peer.region, address=_address(peer.url))
-        for name, peer in settings.items()
-    }
+class Peers(Mapping[str, Peer]):
+    """The other nodes by name: those of the settings, and those that the database tells of besides."""
+
+    def __init__(self, settings: Mapping[str, PeerSettings], *, but: str = "") -> None:
+        """`but` is this node's own name, so that all nodes may have the same settings."""
+        self._told = {
+            name: Peer(name=name, location=peer.location, region=peer.region, address=address_of(peer.url))
+            for name, peer in settings.items()
+            if name != but
+        }
+        self._all = dict(self._told)
+        self._changed = asyncio.Event()
+
+    def found(self, peers: Iterable[Peer]) -> None:
+        """These are there now. What the settings say of a peer holds all the same."""
+        now = {peer.name: peer for peer in peers} | self._told
+        if now != self._all:
+            self._all = now
+            self._changed.set()
+
+    async def change(self) -> None:
+        """Return once they are others than at the last call."""
+        await self._changed.wait()
+        self._changed.clear()
+
+    def __getitem__(self, name: str) -> Peer:
+        """The peer of that name."""
+        return self._all[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Their names."""
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._all)
 
 
-def _address(url: str) -> str:
+def address_of(url: str) -> str:
+    """`HOST:PORT` of a node's URL."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     shown = f"[{host}]" if ":" in host else host

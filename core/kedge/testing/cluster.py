@@ -22,6 +22,7 @@ database = "{database}"
 [node]
 name = "{name}"
 location = "{name}"
+region = "test:{name}"
 [server]
 secret_key = "file:{folder}/secret.key"
 [blobs.disk]

@@ -12,7 +12,7 @@ import pytest
 
 from kedge.config.settings import PeerSettings
 from kedge.errors import Unauthorized
-from kedge.placement.peers import FORWARD, ClusterKey, Forwarded, peers_of
+from kedge.placement.peers import FORWARD, ClusterKey, Forwarded, Peers
 from kedge.placement.routes import route_of
 from kedge.testing.delay_proxy import DelayProxy
 from kedge.workers.egress.ledger import Ledger, Speech
@@ -142,7 +142,7 @@ async def test_a_prober_finds_how_far_targets_are() -> None:
 
 
 def placing_of(node: Node, address: str, policy: Any = None) -> tuple[Placing, Exchange]:
-    peers = peers_of(
+    peers = Peers(
         {"f1": PeerSettings(url=f"http://{address}", location="frankfurt", region="aws:eu-central-1")}
     )
     exchange = Exchange("sydney", peers, KEY, node.prober, pause=0.05)

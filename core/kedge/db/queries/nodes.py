@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, func, text, update
@@ -19,8 +20,10 @@ GONE_AFTER_MS = 10_000
 
 _NOW: Any = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
 SEEN = text(
-    "INSERT INTO node (name, location, started_on, seen_on) VALUES (:name, :location, :now, :now) "
-    "ON CONFLICT (name) DO UPDATE SET seen_on = excluded.seen_on, location = excluded.location"
+    "INSERT INTO node (name, location, region, url, started_on, seen_on) "
+    "VALUES (:name, :location, :region, :url, :now, :now) "
+    "ON CONFLICT (name) DO UPDATE SET seen_on = excluded.seen_on, location = excluded.location, "
+    "region = excluded.region, url = excluded.url"
 )
 GONE = delete(NodeRow).where(col(NodeRow.seen_on) < bindparam("before")).returning(col(NodeRow.name))
 RING_ELSEWHERE = (
@@ -40,6 +43,7 @@ HEARD = (
     .values(heard_on=bindparam("moment"))
     .execution_options(synchronize_session=False)
 )
+PRESENT: Any = select(NodeRow.name, NodeRow.location, NodeRow.region, NodeRow.url)
 TO_END: Any = (
     select(Attempt)
     .join(Build, (col(Build.id) == Attempt.build_id) & (col(Build.attempt) == Attempt.number))
@@ -53,13 +57,23 @@ ENDED: Any = (
 )
 
 
-def beat(session: Session, name: str, location: str, heard: dict[tuple[str, int], int]) -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class Present:
+    """A node as the others see it."""
+
+    name: str
+    location: str
+    region: str | None
+    url: str
+
+
+def beat(session: Session, node: Present, heard: dict[tuple[str, int], int]) -> list[str]:
     """Show that this node lives and which runners it heard; return the nodes that are gone since last time.
 
     What rang on those rings again, on any node.
     """
     now: int = session.execute(_NOW).scalar_one()
-    session.execute(SEEN, {"name": name, "location": location, "now": now})
+    session.execute(SEEN, {**asdict(node), "now": now})
     for (build_uuid, number), moment in sorted(heard.items()):
         session.execute(HEARD, {"this_build": build_uuid, "this_one": number, "moment": moment})
     gone = list(session.execute(GONE, {"before": now - GONE_AFTER_MS}).scalars())
@@ -80,8 +94,14 @@ def leave(session: Session, name: str) -> None:
 
 
 def names(session: Session) -> set[str]:
+    """Their names."""
+    return {one.name for one in present(session)}
+
+
+def present(session: Session) -> list[Present]:
     """The nodes that live, as far as is known."""
-    return set(session.exec(select(NodeRow.name)))
+    rows = session.execute(PRESENT)
+    return [Present(name=name, location=place, region=region, url=url) for name, place, region, url in rows]
 
 
 def to_end(session: Session, node: str) -> list[Attempt]:

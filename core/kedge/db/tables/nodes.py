@@ -16,6 +16,9 @@ class NodeRow(SQLModel, table=True):
 
     name: str = Field(primary_key=True)
     location: str
+    region: str | None = None
+    #: where the others reach it
+    url: str
     started_on: int = time_column()
     seen_on: int = time_column()
 

@@ -17,9 +17,9 @@ from kedge.workers.relay.pool import Pool
 from kedge.workers.relay.upstream import UpstreamClosed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from kedge.placement.peers import ClusterKey, Peer
+    from kedge.placement.peers import ClusterKey, Peer, Peers
     from kedge.workers.places.prober import Prober
 
 log = structlog.get_logger("peers")
@@ -29,14 +29,14 @@ HEAD = b"POST %b HTTP/1.1\r\nhost: %b\r\n%b: %b\r\ncontent-length: %d\r\n\r\n"
 PATIENCE = 5.0
 LARGEST_ANSWER = 256 * 1024
 MOST_TARGETS = 256
+#: a peer that did not answer so often is not just starting
+MANY_FAILURES = 3
 
 
 class Exchange:
     """Asks each peer now and then; one that does not answer counts as gone until it does."""
 
-    def __init__(
-        self, here: str, peers: Mapping[str, Peer], key: ClusterKey, prober: Prober, *, pause: float
-    ) -> None:
+    def __init__(self, here: str, peers: Peers, key: ClusterKey, prober: Prober, *, pause: float) -> None:
         """`here` is this node's location; `pause` the seconds between two exchanges with one peer."""
         self._here = here
         self._peers = peers
@@ -48,9 +48,18 @@ class Exchange:
 
     async def run(self, *, measured: Callable[[str, str, float], None], changed: Callable[[], None]) -> None:
         """Ask, for ever. `measured(source, target, milliseconds)`; `changed` when a peer comes or goes."""
+        asking: dict[Peer, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as group:
-            for peer in self._peers.values():
-                group.create_task(self._keep_asking(peer, measured, changed))
+            while True:
+                for peer in [one for one in asking if self._peers.get(one.name) != one]:
+                    asking.pop(peer).cancel()
+                    if self.lost(peer):
+                        log.warning("peer_gone", peer=peer.name)
+                        changed()
+                for peer in self._peers.values():
+                    if peer not in asking:
+                        asking[peer] = group.create_task(self._keep_asking(peer, measured, changed))
+                await self._peers.change()
 
     def lost(self, peer: Peer) -> bool:
         """A peer did not answer a request: it counts as gone. Whether it did not before."""
@@ -65,16 +74,22 @@ class Exchange:
     async def _keep_asking(
         self, peer: Peer, measured: Callable[[str, str, float], None], changed: Callable[[], None]
     ) -> None:
+        failures = 0
         while True:
             try:
                 async with asyncio.timeout(PATIENCE):
                     answer, taken = await self._ask(peer)
             except (OSError, UpstreamClosed, ValueError, KeyError, TypeError) as error:
                 if self.lost(peer):
-                    log.warning("peer_lost", peer=peer.name, reason=str(error))
+                    log.warning("peer_lost", peer=peer.name, reason=_reason(error))
                     changed()
+                failures += 1
+                if failures == MANY_FAILURES:
+                    log.warning("peer_silent", peer=peer.name, address=peer.address, reason=_reason(error))
             else:
-                measured(self._here, peer.location, taken)
+                failures = 0
+                if peer.location != self._here:
+                    measured(self._here, peer.location, taken)
                 for target, milliseconds in answer.items():
                     measured(peer.location, target, milliseconds)
                 if peer.name not in self.alive:
@@ -109,6 +124,10 @@ class Exchange:
         told = orjson.loads(data)
         found = {str(target): float(value) for target, value in told["rtts"].items()}
         return found, max(taken - float(told["took_ms"]), 0.01)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or "no answer in time"
 
 
 def signed_target(body: bytes) -> bytes:
