@@ -9,7 +9,7 @@ import structlog
 
 from kedge.builds.buddy import BuildBuddy
 from kedge.contracts.compute import Scope
-from kedge.db.clock import now_ms
+from kedge.db.clock import keep_to, now_ms
 from kedge.db.queries import nodes
 from kedge.errors import CapacityUnavailable, ConfigError
 from kedge.placement.peers import Peer, address_of
@@ -33,6 +33,8 @@ BEAT_SECONDS = 1.0
 SELF_MS = 2_000
 #: for which attempts ended by others are looked for
 LATELY_MS = 60_000
+#: by which a clock is off
+WORTH_SAYING_MS = 2_000
 
 
 class Membership:
@@ -61,7 +63,7 @@ class Membership:
         services = self._services
         if not services.db.shared:
             return
-        await services.db.write_rows(nodes.beat, self._self, {})
+        await self._beat()
         others = await self._others()
         if others and not self._shares:
             await self.close()
@@ -97,7 +99,12 @@ class Membership:
 
     async def _beat(self) -> None:
         heard = self._services.liveness.news()
-        for name in await self._services.db.write_rows(nodes.beat, self._self, heard):
+        asked_on = now_ms()
+        now, gone = await self._services.db.write_rows(nodes.beat, self._self, heard)
+        changed = keep_to(now, asked_on=asked_on, answered_on=now_ms())
+        if abs(changed) >= WORTH_SAYING_MS:
+            log.warning("this machine's clock is not the database's, which counts", off_by_ms=-changed)
+        for name in gone:
             log.warning("a node is gone", name=name)
         await self._others()
 

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import binascii
 import hmac
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from kedge.db.clock import now_ms
 from kedge.errors import Unauthorized
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class ClusterKey:
 
     def sign(self, forwarded: Forwarded, method: str, host: bytes, target: bytes) -> bytes:
         """The value of the header by which a request is passed on. It is good for that request alone."""
-        told = [time.time(), forwarded.entry, forwarded.visitor, forwarded.scheme, forwarded.request_id]
+        told = [now_ms() / 1000, forwarded.entry, forwarded.visitor, forwarded.scheme, forwarded.request_id]
         payload = base64.urlsafe_b64encode(orjson.dumps(told))
         return payload + b"." + self._signature(payload, method, host, target)
 
@@ -121,7 +121,7 @@ class ClusterKey:
             told_on, entry, visitor, scheme, request_id = orjson.loads(base64.urlsafe_b64decode(payload))
         except (binascii.Error, ValueError) as error:
             raise Unauthorized("what the node says of the request cannot be understood") from error
-        if abs(time.time() - told_on) > FRESH_SECONDS:
+        if abs(now_ms() / 1000 - told_on) > FRESH_SECONDS:
             raise Unauthorized("the request was passed on too long ago; are the nodes' clocks right?")
         return Forwarded(entry=entry, visitor=visitor, scheme=scheme, request_id=request_id)
 

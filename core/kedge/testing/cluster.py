@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -41,15 +42,15 @@ class Cluster:
     def __init__(
         self, folder: Path, database: str, *, names: Sequence[str] = ("a", "b", "c"), more: str = ""
     ) -> None:
-        """`more` is TOML that all nodes get."""
+        """`more` is TOML that all nodes get. They start together."""
         self._folder = folder
         self._database = database
         self._more = more
         (folder / "secret.key").write_bytes(Fernet.generate_key())
-        self.nodes: dict[str, RunningNode] = {}
+        self.nodes = {name: self.make(name) for name in names}
         try:
-            for name in names:
-                self.nodes[name] = self.make(name).start()
+            with ThreadPoolExecutor(len(self.nodes)) as pool:
+                list(pool.map(RunningNode.start, self.nodes.values()))
         except BaseException:
             self.stop()
             raise

@@ -28,6 +28,8 @@ class RunningNode:
 
     def __init__(self, folder: Path, config: str = "") -> None:
         """`config` is TOML; nothing runs yet."""
+        #: what it finds in its environment besides
+        self.environment: dict[str, str] = {}
         self.data_dir = folder / "data"
         self._config = folder / "kedge.toml"
         self._config.write_text(config)
@@ -38,13 +40,14 @@ class RunningNode:
     def start(self, listen: str = "127.0.0.1:0") -> RunningNode:
         """Start it and wait until it is ready. Raises `RuntimeError` with what it said if it is not."""
         command = [sys.executable, "-m", "kedge", "up", "--json", "--listen", listen]
+        own = {name: value for name, value in os.environ.items() if not name.startswith("KEDGE_")}
         with self._errors.open("a") as errors:
             self._process = subprocess.Popen(
                 [*command, "--config", str(self._config), "--data-dir", str(self.data_dir)],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env={name: value for name, value in os.environ.items() if not name.startswith("KEDGE_")},
+                env=own | self.environment,
             )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -65,8 +68,8 @@ class RunningNode:
         self._end(signal.SIGKILL)
 
     def stop(self) -> int:
-        """Ask it to stop; return its exit code."""
-        return self._end(signal.SIGTERM)
+        """Ask it to stop; return its exit code. One that never ran has none."""
+        return 0 if self._process is None else self._end(signal.SIGTERM)
 
     def _end(self, number: int) -> int:
         assert self._process is not None

