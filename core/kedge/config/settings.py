@@ -382,7 +382,8 @@ class Settings(Table):
         cls, peers: dict[str, PeerSettings], info: ValidationInfo
     ) -> dict[str, PeerSettings]:
         node = info.data.get("node")
-        if peers and node is not None and node.cluster_key is None:
+        alone = not str(info.data.get("database", "")).startswith("postgresql")
+        if peers and alone and node is not None and node.cluster_key is None:
             raise ValueError("need node.cluster_key, by which nodes know each other")
         return peers
 

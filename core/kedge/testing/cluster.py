@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from cryptography.fernet import Fernet
 
 from kedge.testing.node import RunningNode
-from kedge.testing.postgresql import server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 CONFIG = """
 database = "{database}"
@@ -70,22 +65,3 @@ class Cluster:
         """Ask every node to stop."""
         for node in self.nodes.values():
             node.stop()
-
-
-def main() -> None:
-    """Three locations on this machine until it is interrupted."""
-    database = sys.argv[1] if len(sys.argv) > 1 else None
-    with TemporaryDirectory(prefix="kedge-cluster-") as folder, ExitStack() as stack:
-        if database is None:
-            database = stack.enter_context(stack.enter_context(server(None)).database())
-        cluster = Cluster(Path(folder), database, names=("sydney", "frankfurt", "chicago"))
-        stack.callback(cluster.stop)
-        for name, node in cluster.nodes.items():
-            sys.stdout.write(f"{name:10} {node.server.url}  (data in {node.data_dir})\n")
-        sys.stdout.flush()
-        with suppress(KeyboardInterrupt):
-            signal.pause()
-
-
-if __name__ == "__main__":
-    main()

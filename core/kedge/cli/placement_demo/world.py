@@ -86,7 +86,7 @@ class World:
         server = [sys.executable, "-I", "-c", DATA_SERVER, str(certificate)]
         port = (await self._run(server, "data")).strip()
         key = secrets.token_urlsafe(32)
-        ports = {location: _free_port() for location in LOCATIONS}
+        ports = {location: free_port() for location in LOCATIONS}
         configs = {}
         for location in LOCATIONS:
             data = await self._link(f"127.0.0.1:{port}", way(location, DATA))
@@ -138,7 +138,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Below those that the kernel gives out by itself, or a link could take it before the node does."""
     while True:
         port = random.randrange(20000, 30000)  # noqa: S311  (no secret)
