@@ -28,7 +28,7 @@ async def explain(request: Request) -> Response:
     shown: ExplanationsShape = {
         "location": placing.here,
         "locations": placing.locations,
-        "placement_status": next((one["status"] for one in routes), None),
+        "placement_status": placing.status(worker),
         "routes": routes,
     }
     return ok(shown)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kedge.registry import Registry
     from kedge.secrets import SecretBox
     from kedge.workers.deployments import Deployments
+    from kedge.workers.placed import PlacementSettings
     from kedge.workers.places.places import Places
     from kedge.workers.running import Running
     from kedge.workers.versions import Versions
@@ -51,4 +52,5 @@ class Services:
     #: `None` on a node that serves files alone
     running: Running | None
     places: Places
+    placement_settings: PlacementSettings
     public_url: str

@@ -18,11 +18,57 @@ class WorkerShape(TypedDict):
     modified_on: str | None
 
 
+class PlacementShape(TypedDict, total=False):
+    """Where a worker shall run, as its author said, and how that stands. Empty: where requests come in."""
+
+    mode: str
+    hint: str
+    region: str
+    host: str
+    hostname: str
+    status: str
+    last_analyzed_at: str
+
+
+class SettingsShape(TypedDict):
+    """What can be changed about a worker without its files."""
+
+    placement: PlacementShape
+
+
+class ScriptShape(WorkerShape):
+    """A worker as deploying tools look it up; what is said of placement twice has an older name, too."""
+
+    placement: PlacementShape
+    placement_mode: NotRequired[str]
+    placement_status: NotRequired[str]
+
+
+class RegionShape(TypedDict):
+    """A region of a provider that a location lies in."""
+
+    id: str
+    locations: list[str]
+
+
+class ProviderShape(TypedDict):
+    """A provider, and which of its regions there are locations in."""
+
+    id: str
+    regions: list[RegionShape]
+
+
+class ProvidersShape(TypedDict):
+    """What `placement.region` can name, as `PROVIDER:REGION`."""
+
+    providers: list[ProviderShape]
+
+
 class ServiceEnvironment(TypedDict):
     """The one environment that a worker has."""
 
     environment: str
-    script: WorkerShape
+    script: ScriptShape
 
 
 class ServiceShape(TypedDict):

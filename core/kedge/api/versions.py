@@ -111,10 +111,10 @@ async def complete(request: Request) -> Response:
     completed = await services(request).versions.complete(
         request.state.principal, path["worker"], path["upload_id"], wish
     )
-    return ok({**asdict(completed), **await _outcome(request, completed.deployment_id)})
+    return ok({**asdict(completed), **await outcome(request, completed.deployment_id)})
 
 
-async def _outcome(request: Request, deployment_id: str | None) -> OutcomeShape:
+async def outcome(request: Request, deployment_id: str | None) -> OutcomeShape:
     """How the deployment stands: awaited for a while, so that who asks again need not ask often."""
     running = services(request).running
     if deployment_id is None or running is None:

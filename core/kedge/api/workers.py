@@ -11,7 +11,7 @@ from kedge.api import bodies
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
 from kedge.api.removal import remove_worker
-from kedge.api.shapes import Removed, ServiceEnvironment, ServiceShape, WorkerShape
+from kedge.api.shapes import Removed, WorkerShape
 from kedge.config.workers import WorkerName  # noqa: TC001  (pydantic reads it when it runs)
 from kedge.db.clock import now_ms, to_iso
 from kedge.db.queries import workers as queries
@@ -90,15 +90,6 @@ async def delete(request: Request) -> Response:
     return ok({"id": await remove_worker(services, request.state.account_id, request.path_params["worker"])})
 
 
-@answers(ServiceShape)
-async def service(request: Request) -> Response:
-    """What tools look up before they deploy: the tag behind a name."""
-    worker = await _find(request)
-    environment: ServiceEnvironment = {"environment": "production", "script": describe_script(worker)}
-    found: ServiceShape = {"id": worker.name, "default_environment": environment}
-    return ok(found)
-
-
 async def _find(request: Request) -> Worker:
     services = bodies.services(request)
     worker = request.path_params["worker"]
@@ -132,5 +123,4 @@ routes = [
     Route("/workers/workers/{worker}", get, methods=["GET"]),
     Route("/workers/workers/{worker}", rename, methods=["PATCH"]),
     Route("/workers/workers/{worker}", delete, methods=["DELETE"]),
-    Route("/workers/services/{worker}", service, methods=["GET"]),
 ]

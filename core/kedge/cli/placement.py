@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from kedge.cli.duration_plot import save_plot
 from kedge.cli.options import Json, Worker
 from kedge.cli.output import print_json, print_table, say
 from kedge.cli.with_server import with_server
 from kedge.client import Server
 
+
+def _ending(ending: str) -> Callable[[Path | None], Path | None]:
+    """What a file that a picture is written to has to end with."""
+
+    def check(path: Path | None) -> Path | None:
+        if path is not None and path.suffix.lower() != ending:
+            raise typer.BadParameter(f"the file's name has to end with {ending}")
+        return path
+
+    return check
+
+
 app = typer.Typer(no_args_is_help=True, help="Where the requests of a worker run, and why.")
 
+Svg = Annotated[Path | None, typer.Option("--svg", callback=_ending(".svg"), help="Draw into this file.")]
+Png = Annotated[Path | None, typer.Option("--png", callback=_ending(".png"), help="Draw into this file.")]
 #: of the histogram
 ROWS, WIDTH = 12, 50
 
@@ -56,7 +73,7 @@ def explain(server: Server, worker: Worker, json: Json = False) -> None:
 
 @app.command()
 @with_server
-def durations(server: Server, worker: Worker, json: Json = False) -> None:
+def durations(server: Server, worker: Worker, json: Json = False, svg: Svg = None, png: Png = None) -> None:
     """Draw how long requests took, placed and not."""
     found = server.get(f"/workers/workers/{worker}/placement/durations")
     if json:
@@ -65,6 +82,12 @@ def durations(server: Server, worker: Worker, json: Json = False) -> None:
     every = [series for series in found["series"] if series["route"] == "*"]
     if not every:
         say(f"Nobody has asked for {worker} at {found['location']} yet, or it has not asked to be placed.")
+        return
+    if pictures := [path for path in (svg, png) if path is not None]:
+        for path in pictures:
+            save_plot(path, f"{worker}, seen from {found['location']}", every)
+            say(f"wrote {path}")
+        return
     for series in every:
         quantiles = ", ".join(f"{name} {ms:.0f} ms" for name, ms in series["quantiles_ms"].items())
         say(f"{'placed' if series['placed'] else 'not placed'}: {series['requests']} requests, {quantiles}")

@@ -41,6 +41,7 @@ from kedge.workers.deployments import Deployments
 from kedge.workers.gateway import Gateway
 from kedge.workers.instances import Instances
 from kedge.workers.loading import Runnables
+from kedge.workers.placed import PlacementSettings
 from kedge.workers.relay.relay import Bounds, Relay
 from kedge.workers.relaying import Relaying
 from kedge.workers.rollouts import Rollouts
@@ -187,6 +188,7 @@ class Parts:
             worker_logs=self.worker_logs,
             running=self.running,
             places=self.places,
+            placement_settings=PlacementSettings(builds.db, self.blobs, self.versions),
             public_url=builds.public_url,
         )
         self.host.access = services.access

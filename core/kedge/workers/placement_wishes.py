@@ -21,6 +21,7 @@ def check_placement(given: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises `InvalidInput` for what excludes each other.
     """
+    given = _without_target(given)
     _check_known(given)
     targets = [name for name in TARGETS if given.get(name)]
     mode, hint = given.get("mode"), given.get("hint")
@@ -30,6 +31,20 @@ def check_placement(given: Mapping[str, Any]) -> dict[str, Any]:
     if mode == "smart":
         return {"mode": "smart", "hint": hint} if hint else {"mode": "smart"}
     return {}
+
+
+def _without_target(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The REST API may say `target: [{"region": …}]` for `region: …`."""
+    if given.get("target") is None:
+        return given
+    target = given["target"]
+    if not (isinstance(target, list) and len(target) == 1 and isinstance(target[0], dict)):
+        raise InvalidInput(
+            '"placement.target" is a list of one object, such as [{"region": "aws:eu-central-1"}].'
+        )
+    if twice := sorted(target[0].keys() & given.keys()):
+        raise InvalidInput(f'"placement.target" and "placement.{twice[0]}" cannot be specified together.')
+    return {**{key: value for key, value in given.items() if key != "target"}, **target[0]}
 
 
 def _check_known(given: Mapping[str, Any]) -> None:

@@ -53,6 +53,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/workers/workers/{worker}/deployments"): DEPLOYMENT,
     ("POST", "/workers/scripts/{worker}/deployments"): DEPLOYMENT,
     ("POST", "/workers/workers/{worker}/rollback"): {"version_id": "{version_id}"},
+    ("PATCH", "/workers/workers/{worker}/settings"): {"placement": {"mode": "off"}},
+    ("PATCH", "/workers/scripts/{worker}/settings"): {"placement": {"mode": "off"}},
     ("PUT", "/workers/workers/{worker}/secrets"): {"name": "KEY", "text": "changed"},
     ("PUT", "/workers/scripts/{worker}/secrets"): {"name": "KEY", "text": "changed"},
     ("PUT", "/builds/builds/{build_uuid}/cancel"): None,

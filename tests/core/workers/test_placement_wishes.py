@@ -21,6 +21,7 @@ from kedge.workers.placement_wishes import check_placement
         ({"mode": "targeted", "host": "db.test:5432"}, {"mode": "targeted", "host": "db.test:5432"}),
         ({"hostname": "api.test"}, {"mode": "targeted", "hostname": "api.test"}),
         ({"mode": "off", "hostname": "api.test"}, {}),
+        ({"target": [{"region": "aws:x"}]}, {"mode": "targeted", "region": "aws:x"}),
     ],
 )
 def test_a_wish_has_a_normal_form(given: dict[str, Any], kept: dict[str, Any]) -> None:
@@ -42,6 +43,9 @@ def test_a_wish_has_a_normal_form(given: dict[str, Any], kept: dict[str, Any]) -
         ({"hostname": "http://x"}, "name of a host"),
         ({"speed": "fast"}, "is not known"),
         ({"region": 3}, "is a text"),
+        ({"target": "aws:x"}, "list of one object"),
+        ({"target": []}, "list of one object"),
+        ({"target": [{"region": "aws:x"}], "region": "aws:y"}, "cannot be specified together"),
     ],
 )
 def test_what_excludes_each_other_is_told(given: dict[str, Any], message: str) -> None:

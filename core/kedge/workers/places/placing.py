@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from kedge.contracts.request_placement import ServedRequest
+from kedge.contracts.request_placement import PlacementStatus, ServedRequest
 from kedge.placement.routes import route_of
 from kedge.workers.egress.ledger import Speech
 from kedge.workers.lru import Lru
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 log = structlog.get_logger("placement")
 
 REVIEW_SECONDS = 2.0
+#: the first of these that a route has is what is said of its worker
+STATUSES = (
+    PlacementStatus.SUCCESS,
+    PlacementStatus.UNSUPPORTED_APPLICATION,
+    PlacementStatus.INSUFFICIENT_INVOCATIONS,
+)
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,22 @@ class Placing:
     def explain(self, worker_id: str) -> list[PlacementExplanation]:
         """Why its requests that come in here run where they run."""
         return [] if self._policy is None else self._policy.explain(worker_id)
+
+    def status(self, worker_id: str) -> PlacementStatus | None:
+        """How the placement of a worker stands, all of its routes together; `None` if nothing is known."""
+        found = {one.status for one in self.explain(worker_id)}
+        return next((status for status in STATUSES if status in found), None)
+
+    @property
+    def regions(self) -> dict[str, list[str]]:
+        """The locations in each `PROVIDER:REGION` where requests can run now."""
+        alive = set() if self._exchange is None else self._exchange.alive
+        there = {(peer.region, peer.location) for name, peer in self._peers.items() if name in alive}
+        regions: dict[str, list[str]] = {}
+        for region, location in sorted({*there, (self._region, self.here)}, key=str):
+            if region is not None:
+                regions.setdefault(region, []).append(location)
+        return regions
 
     # ---- inside
 
