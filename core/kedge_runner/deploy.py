@@ -9,7 +9,7 @@ from kedge_runner.client import Client
 from kedge_runner.encodings import percent
 from kedge_runner.files import DeployFailed, File, find_files
 from kedge_runner.site_packages import MODULES, find_site_packages, is_needed
-from kedge_runner.worker_file import ASGI, IMAGE, STATIC, WorkerFile
+from kedge_runner.worker_file import ASGI, IMAGE, NAME, STATIC, WorkerFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def deploy_directory(
     instances do not start, and `Refused` with Kedge's own words.
     """
     worker_file = WorkerFile.read(os.getcwd())
+    _refuse_another_project(folder)
     files = files_of(folder, worker_file, dict(os.environ))
     prefix = f"/client/v4/accounts/{_quoted(account)}/workers/workers/{_quoted(worker)}/versions/uploads"
     client = Client(url, token, prefix, patience=PATIENCE)
@@ -72,6 +73,14 @@ def deploy_directory(
     if result.get("state") == "failed":
         raise DeployFailed(_in_words(result))
     return {**result, "files": len(files), "uploaded": len(missing)}
+
+
+def _refuse_another_project(folder: str | os.PathLike[str] | None) -> None:
+    """Its program would be published as files for everybody to read."""
+    if folder is None or os.path.realpath(folder) == os.getcwd():
+        return
+    if WorkerFile.read(os.fspath(folder)).kind != STATIC:
+        raise DeployFailed(f"{folder} has a {NAME} of its own, for a worker that runs: deploy it from there")
 
 
 def files_of(

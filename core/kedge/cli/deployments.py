@@ -42,18 +42,22 @@ def deploy(
 ) -> None:
     """Upload a folder as a new version and make it live. Only files that are new travel."""
     from kedge_runner.deploy import deploy_directory  # noqa: PLC0415  (only this command uploads)
+    from kedge_runner.errors import RunnerError  # noqa: PLC0415
 
     alias = os.environ.get("KEDGE_PREVIEW_ALIAS")
-    result: dict[str, Any] = deploy_directory(
-        folder,
-        url=server.url,
-        token=server.token,
-        account=server.account,
-        worker=worker,
-        deploy=promote and alias is None,
-        alias=alias,
-        message=message,
-    )
+    try:
+        result: dict[str, Any] = deploy_directory(
+            folder,
+            url=server.url,
+            token=server.token,
+            account=server.account,
+            worker=worker,
+            deploy=promote and alias is None,
+            alias=alias,
+            message=message,
+        )
+    except (RunnerError, OSError, ValueError) as error:
+        raise CommandFailed(str(error)) from error
     if json:
         print_json(result)
     else:

@@ -196,3 +196,23 @@ def test_git_asks_kedge_for_the_password_and_gets_it_for_this_kedge_alone(
 
     assert pushed.returncode == 0, pushed.stderr
     assert (elsewhere.returncode, elsewhere.stdout) == (0, "")
+
+
+def test_a_deploy_that_fails_says_why_in_words(
+    node: RunningNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kedge(node, "worker", "create", "hello")
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "kedge.toml").write_text('[worker]\nkind = "command"\nentry = "false"\n')
+
+    elsewhere = kedge(node, "deploy", str(project), "--worker", "hello", code=1)
+    monkeypatch.chdir(project)
+    there = kedge(node, "deploy", ".", "--worker", "hello", code=1)
+
+    assert (
+        elsewhere
+        == f"kedge: {project} has a kedge.toml of its own, for a worker that runs: deploy it from there\n"
+    )
+    assert there.startswith("kedge: version 1 does not serve")
+    assert "Traceback" not in there
