@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from bench import blobs, docker, logs, placement, start, throughput
+from bench import blobs, docker, gateway, logs, placement, start, throughput
 from bench.figures import as_table, save
 
 MEASUREMENTS = {
@@ -13,6 +13,7 @@ MEASUREMENTS = {
     "throughput": throughput.measure,
     "logs": logs.measure,
     "placement": placement.measure,
+    "gateway": gateway.measure,
     "blobs": blobs.measure,
     "docker": docker.measure,
 }
