@@ -13,9 +13,15 @@ class Durations:
 
     __slots__ = ("_sums",)
 
-    def __init__(self) -> None:
-        """Of no request."""
-        self._sums = array("d", (0.0, 0.0, 0.0))
+    def __init__(self, sums: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> None:
+        """Of no request, or of those that `sums` were taken of."""
+        self._sums = array("d", sums)
+
+    @property
+    def sums(self) -> tuple[float, float, float]:
+        """All that is known, to begin with another time."""
+        count, total, squares = self._sums
+        return count, total, squares
 
     def add(self, duration_ms: float) -> None:
         """Take a duration in."""

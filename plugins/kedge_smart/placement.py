@@ -5,17 +5,26 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from kedge import ChosenLocation, PlacementExplanation, PlacementStatus, WeighedLocation
+from pydantic import ValidationError
+
+from kedge import (
+    ChosenLocation,
+    InvalidInput,
+    PlacementExplanation,
+    PlacementStatus,
+    WeighedLocation,
+)
 from kedge_smart.excluded import Excluded
 from kedge_smart.latency import Latency
 from kedge_smart.route import Entry, Routes
 from kedge_smart.settings import SmartSettings
+from kedge_smart.stored import StoredWorker, dump
 from kedge_smart.weighing import BackEnds, Travel, back_ends, fastest, travel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pydantic import BaseModel
 
@@ -23,6 +32,8 @@ if TYPE_CHECKING:
 
 #: more calls than this in an invocation, on average, are more than one
 ONE_CALL = 1.05
+#: what was known longer ago is worth nothing
+LONGEST_AGE = 7 * 24 * 3600.0
 #: durations of fewer requests say nothing
 FEW = 30.0
 #: what was observed has to differ from what was expected by so many standard errors
@@ -100,9 +111,29 @@ class SmartPlacement:
         """Begin anew, near the visitor."""
         self._workers.pop(worker, None)
 
+    def dump(self, worker: str) -> dict[str, Any] | None:
+        """What is known of its routes; round-trip times are not, which are not a worker's own."""
+        routes = self._workers.get(worker)
+        return None if routes is None else dump(routes, self._reviewed_on or 0.0)
+
+    def load(self, worker: str, state: Mapping[str, Any], *, now: float, age: float) -> None:
+        """Know again what was known; durations fade by the time that has passed."""
+        if worker in self._workers or not 0.0 <= age < LONGEST_AGE:
+            return
+        try:
+            stored = StoredWorker.model_validate(state)
+        except ValidationError as error:
+            raise InvalidInput(f"what is stored of a placement has {error.error_count()} mistakes") from error
+        self._reviewed_on = now if self._reviewed_on is None else self._reviewed_on
+        routes = stored.again(self._reviewed_on - age)
+        for route in routes.routes.values():
+            for entry in route.entries.values():
+                entry.fade(age)
+        self._workers[worker] = routes
+
     def review(self, now: float) -> list[PlacementExplanation]:
         """Decide for every route and entry."""
-        passed = 0.0 if self._reviewed_on is None else now - self._reviewed_on
+        passed = 0.0 if self._reviewed_on is None else max(now - self._reviewed_on, 0.0)
         self._reviewed_on = now
         changed = []
         for routes in self._workers.values():

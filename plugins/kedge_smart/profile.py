@@ -80,6 +80,21 @@ class Profile:
         variance = max(self._squares / self._total - mean * mean, 0.0)
         return mean - DOUBT * math.sqrt(variance / min(self.invocations, MEMORY))
 
+    def means(self) -> tuple[float, float]:
+        """Awaited calls of an invocation, and their square, on average."""
+        return (self._calls / self._total, self._squares / self._total) if self._total else (0.0, 0.0)
+
+    def resume(self, invocations: int, calls: float, squares: float, waits: dict[Wait, float]) -> None:
+        """Go on from averages over so many invocations, of which about `MEMORY` are remembered."""
+        self.invocations = invocations
+        self._total = self._weight * min(invocations, MEMORY)
+        self._calls, self._squares = calls * self._total, squares * self._total
+        self._waits = {
+            tuple((sys.intern(host), rounds) for host, rounds in wait[:MOST_TOGETHER]): often * self._total
+            for wait, often in list(waits.items())[:MOST_WAITS]
+            if self._total
+        }
+
     def waits(self) -> dict[Wait, float]:
         """How often an invocation waits for which calls, on average."""
         return {wait: weight / self._total for wait, weight in self._waits.items()}

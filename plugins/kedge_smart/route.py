@@ -129,6 +129,13 @@ class Routes:
             self._entries += 1
         return route, found
 
+    def put(self, name: str, route: Route) -> None:
+        """Know a route from before, if there is room for it."""
+        named = {*self.routes, name} - {self.REST}
+        if len(named) < self.MOST_ROUTES and self._entries + len(route.entries) <= self.MOST_ENTRIES:
+            self.routes[name] = route
+            self._entries += len(route.entries)
+
     def _drop(self, droppable: Callable[[Entry], bool]) -> bool:
         for route in self.routes.values():
             for name, entry in route.entries.items():

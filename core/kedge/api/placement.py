@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from starlette.routing import Route
@@ -13,6 +12,7 @@ from kedge.api.operations import answers
 from kedge.api.shapes import DurationsShape, ExplanationsShape
 from kedge.api.versions import SCRIPT, WORKER
 from kedge.db.queries.versions import find_worker
+from kedge.workers.places.placing import status_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 
 @answers(ExplanationsShape)
 async def explain(request: Request) -> Response:
-    """For requests that come in at the node that answers: candidates, what was measured, what was decided."""
+    """Candidates, what was measured and what was decided: as of now for requests that come in here.
+
+    What other locations that share the database decided is told as they kept it last.
+    """
     worker = await _worker_id(request)
     placing = services(request).places.placing
-    routes = [asdict(one) for one in placing.explain(worker)]
+    routes = await services(request).places.memory.explain(worker)
     shown: ExplanationsShape = {
         "location": placing.here,
         "locations": placing.locations,
-        "placement_status": placing.status(worker),
+        "placement_status": status_of(one["status"] for one in routes),
         "routes": routes,
     }
     return ok(shown)

@@ -20,6 +20,7 @@ from kedge.api.shapes import (
 )
 from kedge.api.versions import SCRIPT, WORKER, outcome, urls
 from kedge.api.workers import describe_script
+from kedge.workers.places.placing import status_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -37,7 +38,7 @@ class SettingsChange(bodies.Strict):
 @answers(SettingsShape)
 async def settings(request: Request) -> Response:
     """The settings of a worker's production version."""
-    shown: SettingsShape = {"placement": _placement(request, await _find(request))}
+    shown: SettingsShape = {"placement": await _placement(request, await _find(request))}
     return ok(shown)
 
 
@@ -53,7 +54,7 @@ async def change(request: Request) -> Response:
             request.state.principal, request.path_params["worker"], body.placement, urls(request)
         )
         await outcome(request, deployment)
-    shown: SettingsShape = {"placement": _placement(request, await _find(request))}
+    shown: SettingsShape = {"placement": await _placement(request, await _find(request))}
     return ok(shown)
 
 
@@ -61,7 +62,7 @@ async def change(request: Request) -> Response:
 async def service(request: Request) -> Response:
     """What tools look up: the tag behind a name, and how its placement stands."""
     placed = await _find(request)
-    placement = _placement(request, placed)
+    placement = await _placement(request, placed)
     script = cast("ScriptShape", {**describe_script(placed.worker), "placement": placement})
     if "mode" in placement:
         script["placement_mode"] = placement["mode"]
@@ -91,11 +92,12 @@ async def _find(request: Request) -> Placed:
     return await services(request).placement_settings.find(request.state.account_id, path["worker"])
 
 
-def _placement(request: Request, placed: Placed) -> PlacementShape:
+async def _placement(request: Request, placed: Placed) -> PlacementShape:
     """The author's words, and the status of what Kedge decides by itself."""
     shown = cast("PlacementShape", dict(placed.wish))
     if placed.wish.get("mode") == "smart":
-        status = services(request).places.placing.status(placed.worker.id)
+        routes = await services(request).places.memory.explain(placed.worker.id)
+        status = status_of(one["status"] for one in routes)
         if status is not None:
             shown["status"] = status.value
     return shown

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pydantic import BaseModel
 
@@ -133,6 +133,20 @@ class RequestPlacement(Protocol):
 
     def explain(self, worker: str) -> list[PlacementExplanation]:
         """Why each route of a worker runs where it runs, for each location that its requests come in at."""
+        ...
+
+    def dump(self, worker: str) -> Mapping[str, Any] | None:
+        """All that is known of a worker, in JSON values of at most 64 KiB; `None` if nothing is.
+
+        No moments are in it but ages: what it is given to may have another clock.
+        """
+        ...
+
+    def load(self, worker: str, state: Mapping[str, Any], *, now: float, age: float) -> None:
+        """Know again what `dump` gave `age` seconds ago. What is known of the worker already stays.
+
+        Raises `InvalidInput` for what this policy did not write.
+        """
         ...
 
     def forget(self, worker: str) -> None:

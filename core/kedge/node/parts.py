@@ -155,6 +155,7 @@ class Parts:
             self.host,
             self.relay,
             self.peers,
+            db=builds.db,
             cluster_key=self._cluster_key,
         )
         self.running = self._running(deployments) if self.runtime is not None else None
@@ -250,7 +251,7 @@ class Parts:
         self._keep_running(stack, self._hear_exits)
         self._keep_running(stack, self._sweep)
         self._keep_running(stack, self.builds.logs.seal_the_rest)
-        self._keep_running(stack, self.places.placing.run)
+        self._keep_running(stack, self.places.run)
         await self.objects.get(Scheduler, Scheduler.ID).rearm()
         self.scheduling.set()
 

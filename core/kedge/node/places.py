@@ -10,6 +10,7 @@ from kedge.workers.egress.proxy import EgressProxy
 from kedge.workers.egress.targets import Targets
 from kedge.workers.places.exchange import Exchange
 from kedge.workers.places.forwarding import Forwarding
+from kedge.workers.places.memory import PlacementMemory
 from kedge.workers.places.places import Places
 from kedge.workers.places.placing import Placing
 from kedge.workers.places.prober import Prober
@@ -17,6 +18,7 @@ from kedge.workers.places.prober import Prober
 if TYPE_CHECKING:
     from kedge.config import Settings
     from kedge.contracts.host import Host
+    from kedge.db.engine import Database
     from kedge.placement.peers import Peers
     from kedge.registry import Registry
     from kedge.workers.relay.relay import Relay
@@ -29,6 +31,7 @@ def make_places(
     relay: Relay,
     peers: Peers,
     *,
+    db: Database,
     cluster_key: str | None,
 ) -> Places:
     """Nothing is opened or started yet. `cluster_key` is for nodes whose settings have none.
@@ -57,6 +60,7 @@ def make_places(
     )
     return Places(
         placing=placing,
+        memory=PlacementMemory(db, placing),
         prober=prober,
         ledger=ledger,
         egress=None if policy is None else EgressProxy(ledger, targets),

@@ -97,6 +97,7 @@ async def node(platform: Any, tmp_path: Path) -> AsyncIterator[Node]:
         location="here",
         places=Places(
             placing=nobody,
+            memory=nobody,
             prober=nobody,
             ledger=Ledger(),
             egress=None,

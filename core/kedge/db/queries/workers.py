@@ -15,6 +15,7 @@ from kedge.db.tables import (
     Build,
     DeployHook,
     Deployment,
+    PlacementMemory,
     PreviewAlias,
     Trigger,
     TriggerVariable,
@@ -28,6 +29,18 @@ from kedge.errors import Conflict
 
 if TYPE_CHECKING:
     from sqlmodel import Session
+
+#: in an order in which they can be removed
+OF_A_WORKER = (
+    Trigger,
+    PreviewAlias,
+    PlacementMemory,
+    Upload,
+    Deployment,
+    WorkerSecret,
+    WorkerLog,
+    Version,
+)
 
 
 def list_workers(session: Session, account_id: str) -> list[Worker]:
@@ -76,7 +89,7 @@ def delete_worker(session: Session, worker_id: str) -> None:
     session.execute(delete(Build).where(col(Build.worker_id) == worker_id))
     session.execute(delete(TriggerVariable).where(col(TriggerVariable.trigger_uuid).in_(triggers)))
     caches.delete_of_worker(session, worker_id)
-    for table in (Trigger, PreviewAlias, Upload, Deployment, WorkerSecret, WorkerLog, Version):
+    for table in OF_A_WORKER:
         session.execute(delete(table).where(col(table.worker_id) == worker_id))
     session.execute(delete(Worker).where(col(Worker.id) == worker_id))
 

@@ -7,7 +7,17 @@ from kedge.db.tables.hooks import DeployHook
 from kedge.db.tables.nodes import HotChunk, HotLog, NodeRow
 from kedge.db.tables.objects import ObjectAlarm, ObjectValue
 from kedge.db.tables.triggers import BuildToken, RepoConnection, Trigger, TriggerVariable
-from kedge.db.tables.workers import Deployment, PreviewAlias, Upload, Version, Worker, WorkerLog, WorkerSecret
+from kedge.db.tables.workers import (
+    Deployment,
+    MeasuredWay,
+    PlacementMemory,
+    PreviewAlias,
+    Upload,
+    Version,
+    Worker,
+    WorkerLog,
+    WorkerSecret,
+)
 
 __all__ = [
     "Account",
@@ -22,9 +32,11 @@ __all__ = [
     "Deployment",
     "HotChunk",
     "HotLog",
+    "MeasuredWay",
     "NodeRow",
     "ObjectAlarm",
     "ObjectValue",
+    "PlacementMemory",
     "PreviewAlias",
     "RepoConnection",
     "Trigger",

@@ -106,6 +106,33 @@ class WorkerLog(SQLModel, table=True):
     last: int
 
 
+class PlacementMemory(SQLModel, table=True):
+    """What a location knows of where a worker's requests are answered fastest: small, and replaced whole."""
+
+    __tablename__ = "placement_memory"
+
+    worker_id: str = Field(primary_key=True, foreign_key="worker.id")
+    location: str = Field(primary_key=True)
+    #: what it was learnt of; empty while traffic was split
+    version_id: str
+    #: the policy's own
+    state: dict[str, Any] = json_column(dict)
+    #: why its requests run where they run, for whoever asks another node
+    explanation: list[dict[str, Any]] = json_column(list)
+    modified_on: int = time_column()
+
+
+class MeasuredWay(SQLModel, table=True):
+    """The round-trip time from a location to another one, or to a back end, when it was last measured."""
+
+    __tablename__ = "measured_way"
+
+    source: str = Field(primary_key=True)
+    target: str = Field(primary_key=True)
+    rtt_ms: float
+    modified_on: int = time_column(index=True)
+
+
 class PreviewAlias(SQLModel, table=True):
     """A name under which a version that is not in production can be seen."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from kedge.workers.egress.proxy import EgressProxy
     from kedge.workers.places.exchange import Exchange
     from kedge.workers.places.forwarding import Forwarding
+    from kedge.workers.places.memory import PlacementMemory
     from kedge.workers.places.placing import Placing
     from kedge.workers.places.prober import Prober
 
@@ -22,6 +24,7 @@ class Places:
     """Without peers `key`, `exchange` and `forwarding` are `None`; without a policy `egress` is."""
 
     placing: Placing
+    memory: PlacementMemory
     prober: Prober
     ledger: Ledger
     egress: EgressProxy | None
@@ -38,13 +41,21 @@ class Places:
         return {} if self.egress is None else self.egress.environment(instance_id)
 
     async def open(self) -> None:
-        """Listen for what workers ask."""
+        """Know what was known, and listen for what workers ask."""
+        await self.memory.open()
         if self.egress is not None:
             await self.egress.open()
 
+    async def run(self) -> None:
+        """Measure, decide and keep, for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.placing.run())
+            group.create_task(self.memory.run())
+
     async def close(self) -> None:
-        """End every connection."""
+        """End every connection, and keep what was learnt."""
         if self.exchange is not None:
             self.exchange.close()
         if self.egress is not None:
             await self.egress.close()
+        await self.memory.keep()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -16,7 +16,7 @@ from kedge.workers.lru import Lru
 from kedge.workers.places.durations import MOST_WORKERS, Durations, Series
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from kedge.contracts.request_placement import BackEndCall, PlacementExplanation, RequestPlacement
     from kedge.placement.peers import Peer
@@ -27,12 +27,20 @@ if TYPE_CHECKING:
 log = structlog.get_logger("placement")
 
 REVIEW_SECONDS = 2.0
+#: a node has so many seconds to be found again after a restart of this one
+PATIENCE = 15.0
 #: the first of these that a route has is what is said of its worker
 STATUSES = (
     PlacementStatus.SUCCESS,
     PlacementStatus.UNSUPPORTED_APPLICATION,
     PlacementStatus.INSUFFICIENT_INVOCATIONS,
 )
+
+
+def status_of(statuses: Iterable[str]) -> PlacementStatus | None:
+    """How the placement of a worker stands, given those of its routes; `None` if nothing is known."""
+    found = set(statuses)
+    return next((status for status in STATUSES if status in found), None)
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,13 @@ class Placing:
         self.durations = Durations()
         #: worker → the version that served it last
         self._versions: Lru[str, str] = Lru(MOST_WORKERS)
+        #: set when a decision was made or became void
+        self.decided = asyncio.Event()
+        #: workers of which more is known than `take_touched` told last
+        self._touched: set[str] = set()
+        #: where requests ran before a restart: a node there may not be found yet
+        self._expected: set[str] = set()
+        self._expected_until = 0.0
         self._alive()
 
     async def run(self) -> None:
@@ -81,7 +96,7 @@ class Placing:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._prober.run())
             if self._exchange is not None:
-                group.create_task(self._exchange.run(measured=self._measured, changed=self._alive))
+                group.create_task(self._exchange.run(measured=self.measured, changed=self._alive))
             group.create_task(self._review())
 
     def choose(self, worker_id: str, wish: Mapping[str, str], path: str) -> Place | None:
@@ -108,6 +123,7 @@ class Placing:
             return
         for call in {call.host for group in calls for call in group}:
             self._prober.want(call, self._ledger.speech(call))
+        self._touched.add(worker_id)
         self._policy.record(
             ServedRequest(
                 worker=worker_id,
@@ -138,6 +154,42 @@ class Placing:
         self.durations.forget(worker_id)
         if self._policy is not None:
             self._policy.forget(worker_id)
+            self._touched.add(worker_id)
+            self.decided.set()
+
+    # ---- what outlives a restart
+
+    def restore(self, worker_id: str, version_id: str, state: Mapping[str, Any], *, age: float) -> None:
+        """Know again what was known `age` seconds ago.
+
+        Raises `InvalidInput` for what another policy wrote.
+        """
+        if self._policy is None:
+            return
+        now = time.monotonic()
+        self._policy.load(worker_id, state, now=now, age=age)
+        if version_id:
+            self._versions.put(worker_id, version_id)
+        self._expected |= {one.location for one in self._policy.explain(worker_id)}
+        self._expected_until = now + PATIENCE
+        self._alive()
+
+    def take_touched(self) -> set[str]:
+        """The workers of which something new is known since the last call."""
+        taken, self._touched = self._touched, set()
+        return taken
+
+    def dump(self, worker_id: str) -> Mapping[str, Any] | None:
+        """What is known of a worker, for `restore`."""
+        return None if self._policy is None else self._policy.dump(worker_id)
+
+    def version_of(self, worker_id: str) -> str:
+        """The version that served a worker last; empty if its traffic has been split since the start."""
+        return self._versions.get(worker_id) or ""
+
+    def ways_from_here(self) -> dict[str, float]:
+        """The round-trip times from this location that were measured."""
+        return {**self._distances.get(self.here, {}), **self._prober.results()}
 
     @property
     def locations(self) -> list[str]:
@@ -148,11 +200,6 @@ class Placing:
     def explain(self, worker_id: str) -> list[PlacementExplanation]:
         """Why its requests that come in here run where they run."""
         return [] if self._policy is None else self._policy.explain(worker_id)
-
-    def status(self, worker_id: str) -> PlacementStatus | None:
-        """How the placement of a worker stands, all of its routes together; `None` if nothing is known."""
-        found = {one.status for one in self.explain(worker_id)}
-        return next((status for status in STATUSES if status in found), None)
 
     @property
     def regions(self) -> dict[str, list[str]]:
@@ -190,15 +237,17 @@ class Placing:
             distances[self.here] = results[label]
         return min(distances, key=distances.__getitem__, default=self.here)
 
-    def _measured(self, source: str, target: str, milliseconds: float) -> None:
+    def measured(self, source: str, target: str, milliseconds: float) -> None:
+        """A round-trip time is known, from here or from elsewhere."""
         self._distances.setdefault(source, {})[target] = milliseconds
         if self._policy is not None:
             self._policy.measured(source, target, milliseconds)
 
     def _alive(self) -> None:
         if self._policy is not None:
-            self._policy.set_locations(self.locations)
-        for gone in self._distances.keys() - set(self.locations):
+            # Until a node of such a location is found its requests run here, and nothing is decided anew.
+            self._policy.set_locations(sorted({*self.locations, *self._expected}))
+        for gone in self._distances.keys() - {*self.locations, *self._expected}:
             del self._distances[gone]
 
     async def _review(self) -> None:
@@ -208,7 +257,12 @@ class Placing:
                 continue
             for target, milliseconds in self._prober.results().items():
                 self._policy.measured(self.here, target, milliseconds)
-            for change in self._policy.review(time.monotonic()):
+            now = time.monotonic()
+            if self._expected and now >= self._expected_until:
+                self._expected.clear()
+                self._alive()
+            for change in self._policy.review(now):
+                self.decided.set()
                 log.info(
                     "placement_changed",
                     route=change.route,
