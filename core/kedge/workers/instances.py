@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kedge.workers.pool import Pool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from kedge.config.settings import RuntimeSettings
     from kedge.errors import InstanceFailed
@@ -56,6 +56,24 @@ class Lease:
         await self._member.leaving.wait()
 
 
+class _Lending:
+    """What `async with` makes of a lease; every request goes through it, and so it is no generator."""
+
+    __slots__ = ("_instances", "_member", "_pool", "_version_id")
+
+    def __init__(self, instances: Instances, version_id: str) -> None:
+        self._instances = instances
+        self._version_id = version_id
+
+    async def __aenter__(self) -> Lease:
+        self._pool = await self._instances.pool(self._version_id)
+        self._member = await self._pool.take()
+        return Lease(self._member, self._pool)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._pool.give_back(self._member)
+
+
 @dataclass(frozen=True, kw_only=True)
 class PoolState:
     """How the instances of a version stand."""
@@ -81,20 +99,18 @@ class Instances:
         self._loading: dict[str, asyncio.Task[Pool]] = {}
         self._closed = False
 
-    @asynccontextmanager
-    async def lease(self, version_id: str) -> AsyncIterator[Lease]:
+    def lease(self, version_id: str) -> AbstractAsyncContextManager[Lease]:
         """An instance of the version, counted as busy with one request more until the block is left.
 
         The first request starts one, and waits until it answers. Raises `InstanceFailed` if none starts,
         with what was seen of the last one, and `Overloaded` if all are busy and too many wait already, or
         none became free in time.
         """
-        pool = self._pools.get(version_id) or await self._pool(version_id)
-        member = await pool.take()
-        try:
-            yield Lease(member, pool)
-        finally:
-            pool.give_back(member)
+        return _Lending(self, version_id)
+
+    async def pool(self, version_id: str) -> Pool:
+        """The pool of a version, made if there is none yet. Raises as `load` does."""
+        return self._pools.get(version_id) or await self._pool(version_id)
 
     async def warm(self, version_id: str) -> None:
         """Return once an instance of the version answers. Raises as `lease` does."""

@@ -31,6 +31,8 @@ FORWARDED = frozenset(
 )
 #: the server says it of every answer, once
 DATE = frozenset({b"date"})
+NOT_FOR_INSTANCES = HOP_BY_HOP | FORWARDED | {b"x-request-id"}
+NOT_FOR_VISITORS = HOP_BY_HOP | DATE
 #: what only Kedge may say
 OWN = b"kedge-"
 WAIT_UNTIL = b"kedge-wait-until"
@@ -47,13 +49,7 @@ class Visitor(NamedTuple):
 
 def request_headers(headers: Iterable[Header], visitor: Visitor, request_id: bytes) -> list[Header]:
     """What an instance is told: the visitor's headers, less what is not for it, and who he is."""
-    headers = list(headers)
-    dropped = HOP_BY_HOP | FORWARDED | _named_by_connection(headers)
-    kept = [
-        header
-        for header in headers
-        if header[0] not in dropped and not header[0].startswith(OWN) and header[0] != b"x-request-id"
-    ]
+    kept = _without(NOT_FOR_INSTANCES, list(headers))
     address = visitor.address.encode()
     kept.append((b"x-forwarded-for", address))
     kept.append((b"x-forwarded-proto", visitor.scheme.encode()))
@@ -65,8 +61,7 @@ def request_headers(headers: Iterable[Header], visitor: Visitor, request_id: byt
 
 def response_headers(headers: Sequence[Header]) -> list[Header]:
     """What the visitor is told of an answer."""
-    dropped = HOP_BY_HOP | DATE | _named_by_connection(headers)
-    return [header for header in headers if header[0] not in dropped and not header[0].startswith(OWN)]
+    return _without(NOT_FOR_VISITORS, headers)
 
 
 def find(headers: Iterable[Header], name: bytes) -> bytes | None:
@@ -77,7 +72,13 @@ def find(headers: Iterable[Header], name: bytes) -> bytes | None:
     return None
 
 
-def _named_by_connection(headers: Iterable[Header]) -> frozenset[bytes]:
+def _without(dropped: frozenset[bytes], headers: Sequence[Header]) -> list[Header]:
+    if named := _named_by_connection(headers):
+        dropped |= named
+    return [header for header in headers if header[0] not in dropped and not header[0].startswith(OWN)]
+
+
+def _named_by_connection(headers: Sequence[Header]) -> frozenset[bytes]:
     named = [value for name, value in headers if name == b"connection"]
     if not named:
         return frozenset()

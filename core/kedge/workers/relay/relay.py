@@ -141,32 +141,34 @@ class _Exchange:
         self._answered = answered
         self._too_large = length is not None and int(length) > bounds.body
         self._loop = asyncio.get_running_loop()
+        self._side: list[asyncio.Task[None]] = []
+        self._clock: asyncio.TimerHandle | None = None
+        self._answering = False
 
     async def run(self, upstream: Upstream, head: bytes) -> None:
         if self._too_large:
             raise self._body_too_large()
         upstream.send_head(head, bodiless=self._method == "HEAD")
-        side: list[asyncio.Task[None]] = []
-        watch = None
+        self._watching = self._loop.call_later(WATCH_AFTER, self._watch, upstream)
         if self.has_body:
-            side.append(asyncio.create_task(self._pump(upstream)))
-        else:
-            watch = self._loop.call_later(WATCH_AFTER, self._watch, upstream, side)
-        clock = self._loop.call_later(self._bounds.first_byte, self._run_out, upstream)
+            self._side.append(asyncio.create_task(self._pump(upstream)))
         try:
             answer = await upstream.answer()
-            clock.cancel()
+            self._answering = True
+            if self._clock is not None:
+                self._clock.cancel()
             await self._send_answer(upstream, answer)
         except UpstreamClosed:
             if self._too_large:
                 raise self._body_too_large() from None
             raise
         finally:
-            clock.cancel()
-            if watch is not None:
-                watch.cancel()
-            for task in side:
+            self._watching.cancel()
+            if self._clock is not None:
+                self._clock.cancel()
+            for task in self._side:
                 task.cancel()
+            self._side.clear()
 
     async def _send_answer(self, upstream: Upstream, answer: Answer) -> None:
         headers = [*response_headers(answer.headers), *self._answered(answer)]
@@ -214,8 +216,14 @@ class _Exchange:
                 return
         await self._see_off(upstream)
 
-    def _watch(self, upstream: Upstream, side: list[asyncio.Task[None]]) -> None:
-        side.append(asyncio.create_task(self._see_off(upstream)))
+    def _watch(self, upstream: Upstream) -> None:
+        """It is not answered at once: from now on see whether the visitor leaves, and when time is up."""
+        if not self.has_body:
+            self._side.append(asyncio.create_task(self._see_off(upstream)))
+        if not self._answering:
+            self._clock = self._loop.call_later(
+                max(self._bounds.first_byte - WATCH_AFTER, 0.0), self._run_out, upstream
+            )
 
     async def _see_off(self, upstream: Upstream) -> None:
         while (await self._receive())["type"] != "http.disconnect":
