@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -11,13 +11,15 @@ from kedge.builds.adoption import finish_what_was_ended
 from kedge.builds.buddy import BuildBuddy
 from kedge.builds.fair_share import in_turn
 from kedge.contracts.log_store import LogKey
-from kedge.contracts.placement import Candidate, PlacementRequest
+from kedge.contracts.placement import PlacementRequest
 from kedge.db.clock import now_ms
 from kedge.db.engine import after_commit
 from kedge.db.queries import lifecycle, queue
 from kedge.db.queries.lifecycle import Claim
+from kedge.db.queries.nodes import present
 from kedge.db.queries.queue import Load
 from kedge.objects import DurableObject, ObjectStorage, transaction
+from kedge.placement.build_places import BuildPlaces
 from kedge.placement.chain import Refused
 from kedge.tokens import derive_token, hash_token, new_token
 
@@ -25,11 +27,15 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from kedge.builds.services import BuildServices
+    from kedge.contracts.placement import Candidate
+    from kedge.db.queries.nodes import Present
     from kedge.db.queries.queue import Waiting
 
 log = structlog.get_logger("scheduler")
 
 ROUND_MS = 1000
+#: how far back builds are looked for whose caches may be warm
+BUILT_MS = 30 * 24 * 3600 * 1000
 
 
 class Scheduler(DurableObject):
@@ -57,37 +63,51 @@ class Scheduler(DurableObject):
     async def round(self) -> None:
         """Start everything that may start now. Not to be called twice at once on a node."""
         limit = self.services.settings.builds.concurrency
-        waiting, load = await self.services.db.read(_look, now_ms(), limit)
-        if not waiting:
+        seen = await self.services.db.read(_look, now_ms(), limit, self.services.db.shared)
+        if not seen.waiting:
             return
-        claims, reasons = self._decide(waiting, load, limit=limit)
-        for claim in await self.services.db.write(self._claim, claims, reasons, load):
+        claims, reasons = self._decide(seen, limit=limit)
+        for claim in await self.services.db.write(self._claim, claims, reasons, seen.load):
             key = LogKey(build_uuid=claim.build_uuid, attempt=claim.attempt)
             self.services.runner_tokens.remember(claim.token_hash, key)
             self.services.background.start(self.objects.get(BuildBuddy, claim.build_uuid).start_build(claim))
 
-    def _decide(
-        self, waiting: list[Waiting], load: Load, *, limit: int
-    ) -> tuple[list[Claim], dict[int, str]]:
-        by_place = Counter(load.by_place)
+    def _decide(self, seen: Seen, *, limit: int) -> tuple[list[Claim], dict[int, str]]:
+        services = self.services
+        here = (services.compute.name, services.settings.node.location)
+        distances = services.distances(services.placement.targets)
+        places = BuildPlaces(here, seen.nodes, seen.load, distances)
         claims: list[Claim] = []
         reasons: dict[int, str] = {}
-        for build in in_turn(waiting, load.by_account, limit=limit):
-            place = self.services.placement.place(_request(build), self._candidates(by_place))
+        for build in in_turn(seen.waiting, seen.load.by_account, limit=limit):
+            place = self._place(build, places, seen)
             if isinstance(place, Refused):
                 reasons[build.build_id] = place.reason
-                continue
-            by_place[place.compute, place.location] += 1
-            claims.append(_claim(build, place))
+            else:
+                claims.append(_claim(build, place))
+        services.elsewhere.keep({build.build_id for build in seen.waiting})
         chosen = {claim.build_id for claim in claims} | reasons.keys()
         full = f"the account runs {limit} of {limit} builds"
-        reasons |= {build.build_id: full for build in waiting if build.build_id not in chosen}
-        known = {build.build_id: build.wait_reason for build in waiting}
+        reasons |= {build.build_id: full for build in seen.waiting if build.build_id not in chosen}
+        known = {build.build_id: build.wait_reason for build in seen.waiting}
         return claims, {build: reason for build, reason in reasons.items() if known[build] != reason}
 
-    def _candidates(self, by_place: Counter[tuple[str, str]]) -> list[Candidate]:
-        compute, location = self.services.compute.name, self.services.settings.node.location
-        return [Candidate(location=location, compute=compute, running=by_place[compute, location])]
+    def _place(self, build: Waiting, places: BuildPlaces, seen: Seen) -> Candidate | Refused:
+        """Where this node starts a build, or why it does not."""
+        request, candidates = _request(build, seen), places.candidates()
+        place = self.services.placement.place(request, candidates)
+        if isinstance(place, Refused):
+            return place
+        if not places.is_here(place):
+            if self.services.elsewhere.wait(build.build_id):
+                places.count(place, build.account)
+                return Refused(reason=f"a node in {place.location} is to start it: it is better there")
+            own = [candidate for candidate in candidates if places.is_here(candidate)]
+            place = self.services.placement.place(request, own)
+            if isinstance(place, Refused):
+                return place
+        places.count(place, build.account)
+        return place
 
     def _claim(
         self, session: Session, claims: list[Claim], reasons: dict[int, str], seen: Load
@@ -105,17 +125,37 @@ class Scheduler(DurableObject):
         return taken
 
 
-def _look(session: Session, now: int, limit: int) -> tuple[list[Waiting], Load]:
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What a round is decided from."""
+
+    waiting: list[Waiting]
+    load: Load
+    #: the nodes that are there, where there may be several
+    nodes: list[Present]
+    #: worker's id → location → when it was last built there
+    built: dict[str, dict[str, int]]
+
+
+def _look(session: Session, now: int, limit: int, shared: bool) -> Seen:  # noqa: FBT001
     waiting = queue.next_in_line(session, now, per_account=limit)
-    return waiting, queue.load(session) if waiting else Load(by_account={}, by_place={})
+    if not waiting:
+        return Seen(waiting=[], load=Load(by_account={}, by_place={}), nodes=[], built={})
+    nodes = present(session) if shared else []
+    several = len({(node.compute, node.location) for node in nodes}) > 1
+    workers = {build.worker_id for build in waiting}
+    built = queue.built(session, workers, since=now - BUILT_MS) if several else {}
+    return Seen(waiting=waiting, load=queue.load(session), nodes=nodes, built=built)
 
 
-def _request(build: Waiting) -> PlacementRequest:
+def _request(build: Waiting, seen: Seen) -> PlacementRequest:
     return PlacementRequest(
         build_uuid=build.build_uuid,
         account=build.account,
         worker=build.worker,
         production=build.is_production,
+        built=seen.built.get(build.worker_id, {}),
+        others_wait=len({other.account_id for other in seen.waiting} - {build.account_id}),
     )
 
 

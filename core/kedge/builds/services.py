@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from kedge.contracts.compute import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from kedge.builds.background import Background
+    from kedge.builds.elsewhere import LeftElsewhere
     from kedge.builds.liveness import Liveness
     from kedge.builds.logs import BuildLogs
     from kedge.builds.reports import Reports
@@ -43,6 +44,10 @@ class BuildServices:
     #: where runners find this node: `http://…` or `unix:…`
     endpoint: str
     public_url: str
+    #: the round-trip times from each location to what it is asked for, as far as they are known
+    distances: Callable[[Collection[str]], Mapping[str, Mapping[str, float]]]
+    #: builds for which another node is the better place
+    elsewhere: LeftElsewhere
     #: ask for a round of the scheduler
     wake_scheduler: Callable[[], None]
     #: wake the other nodes: what happened, to which build

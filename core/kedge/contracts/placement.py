@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from pydantic import BaseModel
 
@@ -21,6 +21,12 @@ class Candidate:
     compute: str
     #: attempts that it runs now
     running: int
+    #: of these, those of each account, by its name
+    accounts: Mapping[str, int] = field(default_factory=dict)
+    #: processes that wait for or use a processor, for each processor of its least busy node, if that is known
+    load: float | None = None
+    #: `HOST:PORT` → milliseconds there and back, as far as it was measured; see `Placement.targets`
+    distances: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +37,10 @@ class PlacementRequest:
     account: str
     worker: str
     production: bool
+    #: location → when a build of this worker ended well there, the last time, in milliseconds since 1970
+    built: Mapping[str, int] = field(default_factory=dict)
+    #: other accounts whose builds wait
+    others_wait: int = 0
 
 
 @runtime_checkable
@@ -45,6 +55,11 @@ class Placement(Protocol):
 
     def __init__(self, settings: Any, host: Host) -> None:
         """Keep `settings`; do no work yet."""
+        ...
+
+    @property
+    def targets(self) -> Collection[str]:
+        """Each `HOST:PORT` that it wants to know in `Candidate.distances`."""
         ...
 
     def approve(self, request: PlacementRequest, candidate: Candidate) -> str | None:

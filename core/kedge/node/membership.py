@@ -12,6 +12,7 @@ from kedge.contracts.compute import Scope
 from kedge.db.clock import keep_to, now_ms
 from kedge.db.queries import nodes
 from kedge.errors import CapacityUnavailable, ConfigError
+from kedge.placement.build_places import machine_load
 from kedge.placement.peers import Peer, address_of
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Membership:
         self._peers = peers
         node = services.settings.node
         self._name = node.name
-        self._self = nodes.Present(name=node.name, location=node.location, region=node.region, url=url)
+        self._url = url
         self._looked_at: dict[tuple[str, int], int] = {}
         self._ending: set[tuple[str, int]] = set()
         self._wake = asyncio.Event()
@@ -97,10 +98,22 @@ class Membership:
             except TimeoutError:
                 continue
 
+    def _present(self) -> nodes.Present:
+        """This node as others see it."""
+        node = self._services.settings.node
+        return nodes.Present(
+            name=node.name,
+            location=node.location,
+            region=node.region,
+            url=self._url,
+            compute=self._services.compute.name,
+            load=machine_load(),
+        )
+
     async def _beat(self) -> None:
         heard = self._services.liveness.news()
         asked_on = now_ms()
-        now, gone = await self._services.db.write_rows(nodes.beat, self._self, heard)
+        now, gone = await self._services.db.write_rows(nodes.beat, self._present(), heard)
         changed = keep_to(now, asked_on=asked_on, answered_on=now_ms())
         if abs(changed) >= WORTH_SAYING_MS:
             log.warning("this machine's clock is not the database's, which counts", off_by_ms=-changed)

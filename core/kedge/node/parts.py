@@ -18,6 +18,7 @@ from kedge.builds.buddy import BuildBuddy
 from kedge.builds.caches import Caches
 from kedge.builds.control import Control
 from kedge.builds.deploy_hooks import DeployHooks
+from kedge.builds.elsewhere import LeftElsewhere
 from kedge.builds.intake import Intake
 from kedge.builds.liveness import Liveness
 from kedge.builds.logs import BuildLogs
@@ -53,7 +54,7 @@ from kedge.workers.versions import Versions
 from kedge.workers.worker_logs import WorkerLogs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Collection, Coroutine, Mapping
     from contextlib import AsyncExitStack
     from typing import Any
 
@@ -128,6 +129,8 @@ class Parts:
             background=self.background,
             endpoint=self.host.endpoint,
             public_url=public_url,
+            distances=self._distances,
+            elsewhere=LeftElsewhere(),
             wake_scheduler=self._wake_schedulers,
             tell_nodes=bus.tell,
         )
@@ -282,6 +285,9 @@ class Parts:
         self.bus.subscribe("build", changed)
         self.bus.subscribe("end", self.membership.look)
         self.bus.subscribe("round", wake)
+
+    def _distances(self, targets: Collection[str]) -> Mapping[str, Mapping[str, float]]:
+        return self.places.placing.distances(targets)
 
     def _wake_schedulers(self) -> None:
         self.scheduling.set()

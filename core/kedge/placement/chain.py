@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,9 +25,14 @@ class Chain:
         """The last strategy's order counts most: each one sorts what those before it sorted."""
         self._strategies = strategies
 
+    @property
+    def targets(self) -> set[str]:
+        """What the strategies want to know the distance of."""
+        return {target for strategy in self._strategies for target in strategy.targets}
+
     def place(self, request: PlacementRequest, candidates: Sequence[Candidate]) -> Candidate | Refused:
-        """The place for a build, or why there is none."""
-        ordered: Sequence[Candidate] = random.sample(candidates, len(candidates))
+        """The place for a build, or why there is none. Of equal candidates the first is taken."""
+        ordered = candidates
         for strategy in self._strategies:
             ordered = strategy.order(request, ordered)
         reasons = []

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, func, text, update
+from sqlalchemy import select as columns
 from sqlmodel import col, select
 
 from kedge.db.tables import Attempt, Build, NodeRow, ObjectAlarm
@@ -20,10 +21,10 @@ GONE_AFTER_MS = 10_000
 
 _NOW: Any = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
 SEEN = text(
-    "INSERT INTO node (name, location, region, url, started_on, seen_on) "
-    "VALUES (:name, :location, :region, :url, :now, :now) "
+    "INSERT INTO node (name, location, region, url, compute, load, started_on, seen_on) "
+    "VALUES (:name, :location, :region, :url, :compute, :load, :now, :now) "
     "ON CONFLICT (name) DO UPDATE SET seen_on = excluded.seen_on, location = excluded.location, "
-    "region = excluded.region, url = excluded.url"
+    "region = excluded.region, url = excluded.url, compute = excluded.compute, load = excluded.load"
 )
 GONE = delete(NodeRow).where(col(NodeRow.seen_on) < bindparam("before")).returning(col(NodeRow.name))
 RING_ELSEWHERE = (
@@ -43,7 +44,14 @@ HEARD = (
     .values(heard_on=bindparam("moment"))
     .execution_options(synchronize_session=False)
 )
-PRESENT: Any = select(NodeRow.name, NodeRow.location, NodeRow.region, NodeRow.url)
+PRESENT = columns(
+    col(NodeRow.name),
+    col(NodeRow.location),
+    col(NodeRow.region),
+    col(NodeRow.url),
+    col(NodeRow.compute),
+    col(NodeRow.load),
+)
 TO_END: Any = (
     select(Attempt)
     .join(Build, (col(Build.id) == Attempt.build_id) & (col(Build.attempt) == Attempt.number))
@@ -65,6 +73,8 @@ class Present:
     location: str
     region: str | None
     url: str
+    compute: str
+    load: float
 
 
 def beat(session: Session, node: Present, heard: dict[tuple[str, int], int]) -> tuple[int, list[str]]:
@@ -100,8 +110,7 @@ def names(session: Session) -> set[str]:
 
 def present(session: Session) -> list[Present]:
     """The nodes that live, as far as is known."""
-    rows = session.execute(PRESENT)
-    return [Present(name=name, location=place, region=region, url=url) for name, place, region, url in rows]
+    return [Present(**row) for row in session.execute(PRESENT).mappings()]
 
 
 def to_end(session: Session, node: str) -> list[Attempt]:

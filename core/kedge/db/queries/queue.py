@@ -12,6 +12,8 @@ from sqlmodel import col
 from kedge.db.tables import Account, Attempt, Build, Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sqlmodel import Session
 
 NEAREST = 20
@@ -23,6 +25,7 @@ _WAITING: Any = (
         col(Build.build_uuid),
         col(Build.account_id),
         col(Account.name).label("account"),
+        col(Worker.id).label("worker_id"),
         col(Worker.name).label("worker"),
         col(Build.is_production),
         col(Build.attempt),
@@ -49,8 +52,23 @@ NEXT_IN_LINE = _WAITING.join(_RANKED, _RANKED.c.build_id == Build.id).where(
 WAITING_OF = _WAITING.where(col(Build.account_id) == bindparam("account"), *_QUEUED).order_by(
     col(Build.is_production).desc(), col(Build.id)
 )
-RUNNING = select(col(Attempt.account_id), col(Attempt.compute), col(Attempt.location)).where(
-    col(Attempt.ended_on).is_(None)
+RUNNING: Any = (
+    select(
+        col(Attempt.account_id),
+        col(Account.name).label("account"),
+        col(Attempt.compute),
+        col(Attempt.location),
+    )
+    .join(Account, col(Account.id) == Attempt.account_id)
+    .where(col(Attempt.ended_on).is_(None))
+)
+BUILT = (
+    select(col(Build.worker_id), col(Attempt.location), func.max(Attempt.ended_on).label("ended_on"))
+    .join(Build, col(Build.id) == Attempt.build_id)
+    .where(col(Build.outcome) == "success", col(Build.attempt) == Attempt.number)
+    .where(col(Build.worker_id).in_(bindparam("workers", expanding=True)))
+    .where(col(Attempt.ended_on) > bindparam("since"))
+    .group_by(col(Build.worker_id), col(Attempt.location))
 )
 
 
@@ -69,14 +87,15 @@ class Waiting:
     branch: str = ""
     created_on: int = 0
     trusted: bool = False
+    worker_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What runs now: attempts by account, and by place (compute, location)."""
+    """What runs now: attempts by account's id, and by place (compute, location) and account's name."""
 
     by_account: dict[str, int]
-    by_place: dict[tuple[str, str], int]
+    by_place: dict[tuple[str, str], dict[str, int]]
 
 
 def next_in_line(session: Session, now: int, *, per_account: int) -> list[Waiting]:
@@ -115,7 +134,17 @@ def before(session: Session, build: Build) -> Before:
 def load(session: Session) -> Load:
     """Count the attempts that run or are being started."""
     rows = session.execute(RUNNING).all()
-    return Load(
-        by_account=Counter(row.account_id for row in rows),
-        by_place=Counter((row.compute, row.location) for row in rows),
-    )
+    by_place: dict[tuple[str, str], dict[str, int]] = {}
+    for row in rows:
+        accounts = by_place.setdefault((row.compute, row.location), {})
+        accounts[row.account] = accounts.get(row.account, 0) + 1
+    return Load(by_account=Counter(row.account_id for row in rows), by_place=by_place)
+
+
+def built(session: Session, worker_ids: Iterable[str], *, since: int) -> dict[str, dict[str, int]]:
+    """Worker's id → location → when its latest build that went well ended there."""
+    found: dict[str, dict[str, int]] = {}
+    rows = session.execute(BUILT, {"workers": sorted(worker_ids), "since": since})
+    for worker_id, location, ended_on in rows:
+        found.setdefault(worker_id, {})[location] = ended_on
+    return found

@@ -19,6 +19,10 @@ class NodeRow(SQLModel, table=True):
     region: str | None = None
     #: where the others reach it
     url: str
+    #: the backend that runs its builds
+    compute: str
+    #: processes that wait for or use a processor, for each of its processors
+    load: float
     started_on: int = time_column()
     seen_on: int = time_column()
 

@@ -201,6 +201,12 @@ class Placing:
         """Why its requests that come in here run where they run."""
         return [] if self._policy is None else self._policy.explain(worker_id)
 
+    def distances(self, targets: Iterable[str]) -> dict[str, dict[str, float]]:
+        """Location → `HOST:PORT` → milliseconds, as far as they are known; each is measured from now on."""
+        for target in targets:
+            self._prober.want(target, Speech.TLS if target.endswith(":443") else Speech.OTHER)
+        return {**self._distances, self.here: self.ways_from_here()}
+
     @property
     def regions(self) -> dict[str, list[str]]:
         """The locations in each `PROVIDER:REGION` where requests can run now."""
