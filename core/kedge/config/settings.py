@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+from ipaddress import IPv4Network, IPv6Network  # noqa: TC003  (pydantic reads them)
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -335,6 +336,23 @@ class RequestSettings(WithTables):
     )
 
 
+class GatewaySettings(Table):
+    """`[gateway]`: what a request to a worker may take, and whom to believe where it comes from."""
+
+    first_byte: Positive = Field(default=60.0, description="Time for a worker to begin its answer.")
+    idle: Positive = Field(
+        default=300.0, description="The longest silence within an answer; a stream says something before."
+    )
+    body: Annotated[Size, Field(gt=0)] = Field(
+        default=100 * 1024**2, description="The most that a request may send."
+    )
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
+        default=(),
+        description="Networks of proxies before Kedge, such as 10.0.0.0/8: what they say of a visitor in "
+        "X-Forwarded-For, X-Forwarded-Proto and X-Request-Id is believed.",
+    )
+
+
 class LoggingSettings(Table):
     """`[logging]`: what Kedge writes about itself."""
 
@@ -365,6 +383,7 @@ class Settings(Table):
     forges: ForgeSettings = Field(default_factory=ForgeSettings)
     placement: PlacementSettings = Field(default_factory=PlacementSettings)
     requests: RequestSettings = Field(default_factory=RequestSettings)
+    gateway: GatewaySettings = Field(default_factory=GatewaySettings)
     egress: EgressSettings = Field(default_factory=EgressSettings)
     peers: dict[Annotated[str, AfterValidator(_name)], PeerSettings] = Field(
         default_factory=dict, description="Other nodes, by name; those of one PostgreSQL need not be named."

@@ -51,6 +51,7 @@ from kedge.workers.starter import InstanceStarter
 from kedge.workers.urls import WorkerUrls
 from kedge.workers.version_files import VersionFiles
 from kedge.workers.versions import Versions
+from kedge.workers.visitors import Visitors
 from kedge.workers.worker_logs import WorkerLogs
 
 if TYPE_CHECKING:
@@ -151,7 +152,8 @@ class Parts:
         self.caches = Caches(builds.db, self.blobs, builds.settings.builds)
         self.versions = Versions(builds.db, self.blobs, deployments)
         self.worker_logs = WorkerLogs(self.log_store, builds.db, self.registry, builds.settings.node.name)
-        self.relay = Relay(Bounds())
+        limits = builds.settings.gateway
+        self.relay = Relay(Bounds(first_byte=limits.first_byte, idle=limits.idle, body=limits.body))
         self.places = make_places(
             builds.settings,
             self.registry,
@@ -226,8 +228,14 @@ class Parts:
     def _relaying(self) -> Relaying | None:
         if self.running is None:
             return None
-        longest = self.builds.settings.runtime.wait_until
-        return Relaying(self.running.instances, self.relay, self.places, longest_wait_until=longest)
+        settings = self.builds.settings
+        return Relaying(
+            self.running.instances,
+            self.relay,
+            self.places,
+            visitors=Visitors(settings.gateway.trusted_proxies),
+            longest_wait_until=settings.runtime.wait_until,
+        )
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Open the backends, adopt what still runs, start what runs in the background."""

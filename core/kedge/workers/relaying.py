@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import orjson
 import structlog
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from kedge.workers.relay.upstream import Answer
     from kedge.workers.sites import Site
     from kedge.workers.static import Reply
+    from kedge.workers.visitors import Visitors
 
 log = structlog.get_logger("gateway")
 
@@ -46,15 +46,18 @@ SECONDS = re.compile(rb"\d{1,6}(?:\.\d{1,3})?")
 class Asked:
     """One request: who asks, and by which id it is known on its way."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, heard: Forwarded | None) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, visitors: Visitors, heard: Forwarded | None
+    ) -> None:
         """`heard` is what another node says of it, which then knows better."""
         self.scope = scope
         self.receive = receive
         self.send = send
         self.heard = heard
-        self.visitor = visitor_of(scope)
-        self.request_id = uuid4().hex.encode()
-        if heard is not None:
+        self.visitor = visitors.of(scope)
+        if heard is None:
+            self.request_id = visitors.request_id(scope)
+        else:
             self.visitor = Visitor(heard.visitor, heard.scheme, self.visitor.host)
             self.request_id = heard.request_id.encode()
 
@@ -68,17 +71,19 @@ class Relaying:
         relay: Relay,
         places: Places,
         *,
+        visitors: Visitors,
         longest_wait_until: float,
     ) -> None:
         """Keep the parts. An instance may go on after its answer for `longest_wait_until` seconds."""
         self._instances = instances
         self._relay = relay
         self._places = places
+        self._visitors = visitors
         self._longest_wait_until = longest_wait_until
 
     async def serve(self, site: Site, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request from an instance of a version, or say why that cannot be."""
-        asked = Asked(scope, receive, send, self._places.heard(scope))
+        asked = Asked(scope, receive, send, self._visitors, self._places.heard(scope))
         place = None
         if asked.heard is None and site.wish:
             if site.serving.percentage == 100:
@@ -189,13 +194,6 @@ def _calls_in(header: bytes | None) -> Calls:
 def _may_ask_again(scope: Scope) -> bool:
     has_body = find(scope["headers"], b"transfer-encoding") or find(scope["headers"], b"content-length")
     return scope["method"] in IDEMPOTENT and not has_body
-
-
-def visitor_of(scope: Scope) -> Visitor:
-    """Who asks."""
-    client = scope.get("client")
-    host = find(scope["headers"], b"host") or b""
-    return Visitor(client[0] if client else "", scope["scheme"], host)
 
 
 def _reply_to(error: KedgeError) -> Reply:
