@@ -67,9 +67,9 @@ async def cursor_of(request: Request, logs: BuildLogs, build_uuid: str) -> Curso
     if given:
         return Cursor.parse(given)
     if "tail" in request.query_params:
-        return await logs.tail(build_uuid, _number(request, "tail", most=MOST_TAIL_LINES))
+        return await logs.tail(build_uuid, number(request, "tail", most=MOST_TAIL_LINES))
     if "attempt" in request.query_params:
-        return Cursor(attempt=_number(request, "attempt", most=10_000), offset=0)
+        return Cursor(attempt=number(request, "attempt", most=10_000), offset=0)
     return None
 
 
@@ -91,7 +91,7 @@ async def text_answer(request: Request, logs: BuildLogs, build_uuid: str) -> Res
     state = await logs.state(build_uuid)
     attempt = state.attempt
     if "attempt" in request.query_params:
-        attempt = _number(request, "attempt", most=10_000)
+        attempt = number(request, "attempt", most=10_000)
     key = LogKey(build_uuid=build_uuid, attempt=attempt)
     text = LogText(key=key, extent=await logs.store.extent(key))
     start, end, status = 0, text.size, 200
@@ -111,7 +111,8 @@ async def text_answer(request: Request, logs: BuildLogs, build_uuid: str) -> Res
     )
 
 
-def _number(request: Request, name: str, *, most: int) -> int:
+def number(request: Request, name: str, *, most: int) -> int:
+    """A number of the query. Raises `InvalidInput`."""
     value = request.query_params[name]
     if not value.isdecimal() or int(value[:9]) > most:
         raise InvalidInput(f"{name} must be a number from 0 to {most}")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import orjson
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from kedge.api import bodies
 from kedge.api.bodies import services
+from kedge.api.instances import INSTANCES, own_instances
 from kedge.errors import Unauthorized
 from kedge.placement.peers import FORWARD
 from kedge.workers.places.exchange import PATH, answer_exchange, signed_target
@@ -24,14 +26,29 @@ LARGEST_QUESTION = 256 * 1024
 async def exchange(request: Request) -> Response:
     """Tell a node of this cluster what was measured here, and measure what it wants to know."""
     began = time.perf_counter()
-    places = services(request).places
-    if places.key is None:
+    body = await _question(request)
+    return JSONResponse(answer_exchange(services(request).places.prober, body, began))
+
+
+async def instances(request: Request) -> Response:
+    """Tell a node of this cluster what runs of a worker here."""
+    worker = str(orjson.loads(await _question(request)))
+    return JSONResponse(own_instances(services(request), worker))
+
+
+async def _question(request: Request) -> bytes:
+    """What a node of this cluster asks. Raises `Unauthorized` for anybody else."""
+    key = services(request).places.key
+    if key is None:
         raise Unauthorized("this node has no peers: it believes nobody")
     body = await bodies.read_bytes(request, LARGEST_QUESTION)
     said = request.headers.get(FORWARD.decode(), "").encode("latin-1")
     host = request.headers.get("host", "").encode("latin-1")
-    places.key.verify(said, "POST", host, signed_target(body))
-    return JSONResponse(answer_exchange(places.prober, body, began))
+    key.verify(said, "POST", host, signed_target(body, request.url.path.encode()))
+    return body
 
 
-routes = [Route(PATH.decode(), exchange, methods=["POST"], include_in_schema=False)]
+routes = [
+    Route(path.decode(), answer, methods=["POST"], include_in_schema=False)
+    for path, answer in ((PATH, exchange), (INSTANCES, instances))
+]

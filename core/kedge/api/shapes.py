@@ -506,6 +506,7 @@ class InstanceShape(TypedDict):
     """One running instance."""
 
     id: str
+    node: str
     version_id: str
     kind: str
     address: str
@@ -514,9 +515,10 @@ class InstanceShape(TypedDict):
 
 
 class InstancesShape(TypedDict):
-    """What runs on the node that answers; `failures` by version tell why no instance of it stays."""
+    """What runs on `nodes`; `silent` ones did not answer; `failures` by version tell why none stays."""
 
-    node: str
+    nodes: list[str]
+    silent: list[str]
     instances: list[InstanceShape]
     starting: int
     failures: dict[str, str]

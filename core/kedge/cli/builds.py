@@ -119,7 +119,7 @@ def print_log(server: Server, path: str, start: dict[str, Any], *, as_json: bool
         _print_page(page, as_json=as_json)
         if not page["truncated"]:
             return
-        cursor = {"cursor": page["cursor"]}
+        cursor = {**start, "cursor": page["cursor"]}
 
 
 def follow_log(server: Server, path: str, start: dict[str, Any], *, as_json: bool) -> str | None:

@@ -149,20 +149,22 @@ def logs(
     worker: Worker,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until interrupted.")] = False,
     tail: Annotated[int, typer.Option("--tail", help="Start this many lines from the end.")] = 100,
+    node: Annotated[str | None, typer.Option("--node", help="What was printed on this node alone.")] = None,
     json: Json = False,
 ) -> None:
-    """Print what the worker's instances print."""
+    """Print what the worker's instances print, on all nodes."""
     path = f"/workers/workers/{worker}/logs"
+    start: dict[str, Any] = {"tail": tail} | ({} if node is None else {"node": node})
     if follow:
-        follow_log(server, path, {"tail": tail}, as_json=json)
+        follow_log(server, path, start, as_json=json)
     else:
-        print_log(server, path, {"tail": tail}, as_json=json)
+        print_log(server, path, start, as_json=json)
 
 
 @app.command()
 @with_server
 def instances(server: Server, worker: Worker, json: Json = False) -> None:
-    """List what runs of a worker on the node that answers."""
+    """List what runs of a worker, on all nodes."""
     found = server.get(f"/workers/workers/{worker}/instances")
     if json:
         print_json(found)
@@ -170,6 +172,7 @@ def instances(server: Server, worker: Worker, json: Json = False) -> None:
     rows = [
         (
             one["id"],
+            one["node"],
             one["version_id"][:8],
             one["address"],
             str(one["in_flight"]),
@@ -177,8 +180,10 @@ def instances(server: Server, worker: Worker, json: Json = False) -> None:
         )
         for one in found["instances"]
     ]
-    columns = ("INSTANCE", "VERSION", "ADDRESS", "REQUESTS", "AGE")
-    print_table(columns, rows, empty=f"No instance of {worker} runs on {found['node']}.")
+    columns = ("INSTANCE", "NODE", "VERSION", "ADDRESS", "REQUESTS", "AGE")
+    print_table(columns, rows, empty=f"No instance of {worker} runs on {', '.join(found['nodes'])}.")
+    for name in found["silent"]:
+        say(f"node {name} did not answer")
     for version_id, reason in found["failures"].items():
         say(f"version {version_id[:8]} failed: {reason}")
 

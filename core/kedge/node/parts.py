@@ -151,7 +151,13 @@ class Parts:
         deployments = Deployments(builds.db, deployed=self.registry.worker_deployed)
         self.caches = Caches(builds.db, self.blobs, builds.settings.builds)
         self.versions = Versions(builds.db, self.blobs, deployments)
-        self.worker_logs = WorkerLogs(self.log_store, builds.db, self.registry, builds.settings.node.name)
+        self.worker_logs = WorkerLogs(
+            self.log_store,
+            builds.db,
+            self.registry,
+            builds.settings.node.name,
+            tell_nodes=self.bus.tell,
+        )
         limits = builds.settings.gateway
         self.relay = Relay(Bounds(first_byte=limits.first_byte, idle=limits.idle, body=limits.body))
         self.places = make_places(
@@ -284,6 +290,7 @@ class Parts:
     def _hear_other_nodes(self) -> None:
         def changed(build_uuid: str) -> None:
             self.builds.logs.look_again(build_uuid)
+            self.worker_logs.look_again(build_uuid)
             self.builds.runner_tokens.forget_build(build_uuid)
 
         def wake(_: str) -> None:
@@ -293,6 +300,13 @@ class Parts:
         self.bus.subscribe("build", changed)
         self.bus.subscribe("end", self.membership.look)
         self.bus.subscribe("round", wake)
+        self.bus.subscribe("removed", lambda worker_id: self.background.start(self._drop(worker_id)))
+
+    async def _drop(self, worker_id: str) -> None:
+        """A worker was removed at another node."""
+        if self.running is not None:
+            await self.running.instances.end_worker(worker_id)
+        await self.worker_logs.drop(worker_id)
 
     def _distances(self, targets: Collection[str]) -> Mapping[str, Mapping[str, float]]:
         return self.places.placing.distances(targets)

@@ -1,4 +1,4 @@
-"""What the instances of a worker print on this node: a log without end, of which the newest part is kept.
+"""What the instances of a worker print on a node: a log without end, of which the newest part is kept.
 
 It is cut into parts that are sealed when they are full, as the logs of builds are, so that the same cursors
 and the same pages show it: the number of a part stands where a build's log has its attempt.
@@ -23,6 +23,8 @@ from kedge.db.queries import worker_logs as queries
 from kedge.errors import Conflict, KedgeError, LogGap
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kedge.builds.logs import Cursor
     from kedge.contracts.log_store import LogChunk, LogStore
     from kedge.contracts.runtime import Instance
@@ -71,35 +73,62 @@ class _Open:
     log_id: str
     first: int
     last: int
+    #: whether other nodes can know that there is something
+    told: bool = False
     pieces: asyncio.Queue[bytes] = field(default_factory=lambda: asyncio.Queue(WAITING))
     writer: asyncio.Task[None] | None = None
 
 
 class WorkerLogs(BuildLogs):
-    """The logs of this node's workers. `log_id` names one to readers."""
+    """The logs of workers, one for each node; this one writes its own. `log_id` names one to readers."""
 
     def __init__(
-        self, store: LogStore, db: Database, registry: Registry, node: str, *, part_bytes: int = PART_BYTES
+        self,
+        store: LogStore,
+        db: Database,
+        registry: Registry,
+        node: str,
+        *,
+        part_bytes: int = PART_BYTES,
+        tell_nodes: Callable[[str, str], None] | None = None,
     ) -> None:
-        """Keep bytes in `store`."""
-        super().__init__(store, db, registry)
-        self._node = node
+        """Keep bytes in `store`; `tell_nodes` if other nodes read there too."""
+        super().__init__(store, db, registry, tell_nodes)
+        self.node = node
         self._part_bytes = part_bytes
         self._open: dict[str, _Open] = {}
         self._opening: dict[str, asyncio.Lock] = {}
 
-    def log_id(self, worker_id: str) -> str:
-        """The name of a worker's log on this node."""
-        return f"{worker_id}-{sha256(self._node.encode()).hexdigest()[:8]}"
+    @property
+    def shared(self) -> bool:
+        """Whether other nodes' logs can be read too."""
+        return self._shared and self.store.shared
 
-    async def first_part(self, worker_id: str) -> int:
+    def log_id(self, worker_id: str, node: str | None = None) -> str:
+        """The name of a worker's log on a node, this one if none is given."""
+        return f"{worker_id}-{sha256((node or self.node).encode()).hexdigest()[:8]}"
+
+    async def nodes(self, worker_id: str) -> list[str]:
+        """The nodes on which it has printed something, and this one."""
+        return sorted({self.node, *await self._db.read(queries.of_nodes, worker_id)})
+
+    async def first_part(self, log_id: str) -> int:
         """The oldest part that is still there."""
-        return (await self._opened(worker_id)).first
+        return (await self._parts(log_id))[0]
 
     async def state(self, build_uuid: str) -> BuildState:
         """It runs for ever; its attempt is the part that grows."""
-        opened = await self._opened(build_uuid.rpartition("-")[0])
-        return BuildState(attempt=opened.last, status=STREAM)
+        return BuildState(attempt=(await self._parts(build_uuid))[1], status=STREAM)
+
+    async def _parts(self, log_id: str) -> tuple[int, int]:
+        worker_id = log_id.rpartition("-")[0]
+        if log_id == self.log_id(worker_id):
+            opened = await self._opened(worker_id)
+            return opened.first, opened.last
+        others = await self._db.read(queries.of_nodes, worker_id)
+        return next(
+            (parts for node, parts in others.items() if self.log_id(worker_id, node) == log_id), (1, 1)
+        )
 
     async def tail(self, build_uuid: str, lines: int) -> Cursor:
         """As for builds, of the part that grows."""
@@ -133,7 +162,17 @@ class WorkerLogs(BuildLogs):
         await (await self._opened(worker_id)).pieces.join()
 
     async def delete_of(self, worker_id: str) -> None:
-        """Remove a worker's log."""
+        """Remove a worker's logs, on all nodes."""
+        if self._tell_others is not None:
+            self._tell_others("removed", worker_id)
+        await self.drop(worker_id)
+        others = await self._db.read(queries.of_nodes, worker_id) if self.shared else {}
+        for node, (first, last) in others.items():
+            for part in range(first, last + 1):
+                await self.store.delete(LogKey(build_uuid=self.log_id(worker_id, node), attempt=part))
+
+    async def drop(self, worker_id: str) -> None:
+        """Write a worker's log no more, and remove what this node has written of it."""
         opened = await self._opened(worker_id)
         await self._end(opened)
         self._open.pop(worker_id, None)
@@ -157,7 +196,7 @@ class WorkerLogs(BuildLogs):
             return opened
         async with self._opening.setdefault(worker_id, asyncio.Lock()):
             if worker_id not in self._open:
-                first, last = await self._db.read(queries.parts, worker_id, self._node)
+                first, last = await self._db.read(queries.parts, worker_id, self.node)
                 opened = _Open(self.log_id(worker_id), first, last)
                 opened.writer = asyncio.create_task(self._write(worker_id, opened))
                 self._open[worker_id] = opened
@@ -183,6 +222,9 @@ class WorkerLogs(BuildLogs):
                     opened.pieces.task_done()
 
     async def _store(self, worker_id: str, opened: _Open, data: bytes) -> None:
+        if not opened.told:
+            await self._db.write(queries.set_parts, worker_id, self.node, opened.first, opened.last)
+            opened.told = True
         key = LogKey(build_uuid=opened.log_id, attempt=opened.last)
         extent = await self.store.extent(key)
         if extent.sealed or extent.size >= self._part_bytes:
@@ -199,7 +241,7 @@ class WorkerLogs(BuildLogs):
         """Seal the part that grows, begin another, and drop the oldest if there are too many."""
         full = LogKey(build_uuid=opened.log_id, attempt=opened.last)
         oldest = max(opened.first, opened.last + 2 - PARTS)
-        await self._db.write(queries.set_parts, worker_id, self._node, oldest, opened.last + 1)
+        await self._db.write(queries.set_parts, worker_id, self.node, oldest, opened.last + 1)
         dropped, opened.first = range(opened.first, oldest), oldest
         opened.last += 1
         await self.seal(full)

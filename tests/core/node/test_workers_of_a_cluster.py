@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
+from kedge.client import ClientError
 from kedge.testing.cluster import Cluster
 
 if TYPE_CHECKING:
@@ -91,3 +93,47 @@ def test_nodes_of_a_database_pass_requests_on_to_each_other_without_being_told_o
 
     cluster["c"].kill()
     assert [ask(cluster["a"]).text, ask(cluster["b"]).text] == ["one at a", "one at b"]
+
+
+def test_any_node_shows_what_runs_and_what_is_printed_on_all_of_them(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    deploy(cluster["a"], tmp_path / "worker")
+    for name in "abc":
+        ask(cluster[name], f"/first-at-{name}")
+    path = "/workers/workers/where"
+
+    for name in "abc":
+        found = cluster[name].server.get(f"{path}/instances")
+        assert (sorted(found["nodes"]), found["silent"], found["failures"]) == (["a", "b", "c"], [], {})
+        assert {one["node"] for one in found["instances"]} == {"a", "b", "c"}
+
+    follow(cluster["b"], {f"asked for /first-at-{name}" for name in "abc"})
+    page = cluster["c"].server.get(f"{path}/logs", tail=100)
+    assert {f"asked for /first-at-{name}" for name in "abc"} <= {text for _, text in page["lines"]}
+    own = cluster["c"].server.get(f"{path}/logs", node="a")
+    assert "asked for /first-at-a" in {text for _, text in own["lines"]}
+    assert "asked for /first-at-b" not in {text for _, text in own["lines"]}
+
+    with pytest.raises(ClientError, match="there is a, b, c"):
+        cluster["c"].server.get(f"{path}/logs", node="d")
+
+    ask(cluster["a"], "/second")
+    follow(cluster["c"], {"asked for /second"}, cursor=page["cursor"])
+
+    cluster["b"].server.delete(path)
+    gone = time.monotonic() + 10
+    while any(ask(cluster[name]).status_code != 404 for name in "abc"):
+        assert time.monotonic() < gone
+
+
+def follow(node: RunningNode, awaited: set[str], **start: str) -> None:
+    """Return once every line has come."""
+    seen = ""
+    with closing(node.server.events("/workers/workers/where/logs", **start)) as events:
+        for event in events:
+            if event.event == "log":
+                seen += event.json()["text"]
+            if awaited <= set(seen.splitlines()):
+                return
+    raise AssertionError(f"{awaited} is not in {seen!r}")

@@ -68,7 +68,7 @@ async def pump(logs: WorkerLogs, worker: str, *pieces: bytes) -> None:
 
 async def lines(logs: WorkerLogs, worker: str) -> list[str]:
     """All there is, page by page."""
-    cursor = Cursor(attempt=await logs.first_part(worker), offset=0)
+    cursor = Cursor(attempt=await logs.first_part(logs.log_id(worker)), offset=0)
     found: list[str] = []
     while True:
         page = await read_page(logs, logs.log_id(worker), cursor)

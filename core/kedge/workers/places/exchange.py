@@ -98,15 +98,38 @@ class Exchange:
                     changed()
             await asyncio.sleep(self._pause)
 
+    async def ask_all(self, path: bytes, question: Any) -> dict[str, Any]:
+        """What each peer answers to a question; `None` for one that does not answer in time."""
+        body = orjson.dumps(question)
+        peers = list(self._peers.values())
+        answers = await asyncio.gather(*[self._ask_once(peer, path, body) for peer in peers])
+        return {peer.name: answer for peer, answer in zip(peers, answers, strict=True)}
+
+    async def _ask_once(self, peer: Peer, path: bytes, body: bytes) -> Any:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                data, _ = await self._request(peer, path, body)
+            return orjson.loads(data)
+        except (OSError, UpstreamClosed, ValueError) as error:
+            log.warning("peer_did_not_answer", peer=peer.name, path=path.decode(), reason=_reason(error))
+            return None
+
     async def _ask(self, peer: Peer) -> tuple[dict[str, float], float]:
         body = orjson.dumps({"targets": self._prober.wanted()})
+        data, taken = await self._request(peer, PATH, body)
+        told = orjson.loads(data)
+        found = {str(target): float(value) for target, value in told["rtts"].items()}
+        return found, max(taken - float(told["took_ms"]), 0.01)
+
+    async def _request(self, peer: Peer, path: bytes, body: bytes) -> tuple[bytes, float]:
+        """A peer's answer, and after how many milliseconds it began."""
         host = peer.address.encode()
         said = Forwarded(entry=self._here, visitor="", scheme="exchange", request_id="")
-        signature = self._key.sign(said, "POST", host, signed_target(body))
+        signature = self._key.sign(said, "POST", host, signed_target(body, path))
         upstream = await self._pool.take(peer.address)
         began = time.perf_counter()
         try:
-            upstream.send_head(HEAD % (PATH, host, FORWARD, signature, len(body)) + body, bodiless=False)
+            upstream.send_head(HEAD % (path, host, FORWARD, signature, len(body)) + body, bodiless=False)
             answer = await upstream.answer()
             taken = (time.perf_counter() - began) * 1000
             data = b""
@@ -121,18 +144,16 @@ class Exchange:
                 upstream.close()
         if answer.status != 200:
             raise ValueError(f"it answered with status {answer.status}")
-        told = orjson.loads(data)
-        found = {str(target): float(value) for target, value in told["rtts"].items()}
-        return found, max(taken - float(told["took_ms"]), 0.01)
+        return data, taken
 
 
 def _reason(error: Exception) -> str:
     return str(error) or "no answer in time"
 
 
-def signed_target(body: bytes) -> bytes:
-    """What the signature of an exchange is over, in the place of a path."""
-    return PATH + b" " + sha256(body).hexdigest().encode()
+def signed_target(body: bytes, path: bytes = PATH) -> bytes:
+    """What the signature of a question is over, in the place of a path."""
+    return path + b" " + sha256(body).hexdigest().encode()
 
 
 def answer_exchange(prober: Prober, body: bytes, began: float) -> dict[str, Any]:
