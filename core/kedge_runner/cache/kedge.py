@@ -22,6 +22,8 @@ class Kedge:
         self._endpoint = Endpoint(endpoint)
         self._token = token
         self._prefix = prefix
+        #: until a connection has failed
+        self.store_in_reach = True
 
     def call(self, method: str, path: str, body: object = None) -> Any:
         """The result of a call. Raises `Refused`."""

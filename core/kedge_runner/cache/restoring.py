@@ -13,8 +13,9 @@ from kedge_runner.cache.compression import decompress
 from kedge_runner.cache.errors import CacheFailed, NotNow
 from kedge_runner.cache.limits import Budget
 from kedge_runner.cache.placing import put_in_place
-from kedge_runner.cache.transfer import Request, download, persist
+from kedge_runner.cache.transfer import download
 from kedge_runner.cache.unpack import Unpacker
+from kedge_runner.cache.way import Way
 from kedge_runner.errors import Refused
 
 TYPE_CHECKING = False
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from kedge_runner.cache.compression import Process
     from kedge_runner.cache.kedge import Kedge
+    from kedge_runner.cache.transfer import Request
     from kedge_runner.cache.unit import Unit
 
 
@@ -43,7 +45,7 @@ class Fetch:
         self._thread.start()
 
     def wait(self) -> None:
-        """Return if all of it came and was right. Raises `Again` or `CacheFailed`."""
+        """Return if all of it came and was right. Raises as `download` does."""
         if self._thread is not None:
             self._thread.join()
         if self._error is not None:
@@ -80,7 +82,8 @@ def restore(kedge: Kedge, unit: Unit, hit: dict[str, Any], workspace: str) -> st
     began = time.monotonic()
     told: list[str] = []
     try:
-        persist(lambda: told.append(_once(kedge, unit, hit, workspace)))
+        way = Way(kedge, hit["get"], f"/caches/{hit['id']}")
+        way.travel(lambda get: told.append(_once(get, unit, hit, workspace)))
     except NotNow:
         raise
     except CacheFailed:
@@ -98,8 +101,7 @@ def _reject(kedge: Kedge, archive_id: str) -> None:
         pass
 
 
-def _once(kedge: Kedge, unit: Unit, hit: dict[str, Any], workspace: str) -> str:
-    get = Request.presigned(hit["get"]) if hit["get"] else kedge.request(f"/caches/{hit['id']}")
+def _once(get: Request, unit: Unit, hit: dict[str, Any], workspace: str) -> str:
     fetch = Fetch(get, size=hit["size"], sha256=hit["sha256"])
     stage = tempfile.mkdtemp(prefix=".restore-", dir=workspace)
     try:

@@ -7,11 +7,13 @@ import os
 import tempfile
 import threading
 import time
+from functools import partial
 
 from kedge_runner.cache.compression import available, compress
 from kedge_runner.cache.pack import Packer
-from kedge_runner.cache.transfer import Request, persist, upload
+from kedge_runner.cache.transfer import upload
 from kedge_runner.cache.tree import Tree
+from kedge_runner.cache.way import Way
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,8 +97,7 @@ def save(kedge: Kedge, unit: Unit, workspace: str) -> str:
         }
         answer = kedge.call("POST", "/caches", fact)
         path = f"/caches/{answer['id']}"
-        put = Request.presigned(answer["put"]) if answer["put"] else kedge.request(path)
-        persist(lambda: upload(put, archive.file, archive.size))
+        Way(kedge, answer["put"], path).travel(partial(upload, archive.file, archive.size))
     kedge.call("POST", f"{path}/complete")
     took = time.monotonic() - began
     left_out = f"; {tree.left_out} links that lead out, and the like, left out" if tree.left_out else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import time
 
@@ -15,14 +16,22 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
 TIMEOUT = 60.0
+#: who does not answer to a connection for so long is out of reach
+CONNECT_TIMEOUT = 10.0
 BLOCK_BYTES = 1024 * 1024
 #: seconds before a transfer that broke off is tried again
 PAUSES = (0.5, 2.0)
 GONE = frozenset({404, 410})
+CODE = re.compile(rb"<Code>([A-Za-z]{1,64})</Code>")
+LARGEST_REASON = 16 * 1024
 
 
 class Again(Exception):
     """The transfer broke off in a way that the next one may not."""
+
+
+class Unreachable(Exception):
+    """There is no connection from here to there."""
 
 
 class Request:
@@ -50,7 +59,7 @@ class UnixConnection(http.client.HTTPConnection):
 
     def __init__(self, path: str) -> None:
         """Connect later."""
-        super().__init__("localhost", timeout=TIMEOUT, blocksize=BLOCK_BYTES)
+        super().__init__("localhost", timeout=CONNECT_TIMEOUT, blocksize=BLOCK_BYTES)
         self._path = path
 
     def connect(self) -> None:
@@ -61,7 +70,10 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 def download(request: Request) -> Iterator[bytes]:
-    """The bytes as they come. Raises `Again`, or `CacheFailed` if there is no use in trying again."""
+    """The bytes as they come.
+
+    Raises `Unreachable`, `Again`, or `CacheFailed` if there is no use in trying again.
+    """
     connection = _connect(request.endpoint)
     try:
         response = _send(connection, "GET", request, None)
@@ -75,7 +87,7 @@ def download(request: Request) -> Iterator[bytes]:
         connection.close()
 
 
-def upload(request: Request, file: BinaryIO, size: int) -> None:
+def upload(file: BinaryIO, size: int, request: Request) -> None:
     """Send a file from its start. Raises as `download` does."""
     connection = _connect(request.endpoint)
     request.headers = {
@@ -92,7 +104,7 @@ def upload(request: Request, file: BinaryIO, size: int) -> None:
 
 
 def persist(work: Callable[[], None]) -> None:
-    """Do `work`, and again after a pause if it broke off. Raises `CacheFailed`."""
+    """Do `work`, and again after a pause if it broke off. Raises `CacheFailed`, `Unreachable`."""
     for pause in (*PAUSES, None):
         try:
             work()
@@ -105,13 +117,21 @@ def persist(work: Callable[[], None]) -> None:
 
 
 def _connect(endpoint: Endpoint) -> http.client.HTTPConnection:
+    connection = _connection(endpoint)
+    try:
+        connection.connect()
+    except OSError as error:
+        connection.close()
+        raise Unreachable(_words(error)) from error
+    connection.sock.settimeout(TIMEOUT)
+    return connection
+
+
+def _connection(endpoint: Endpoint) -> http.client.HTTPConnection:
     if endpoint.scheme == "unix":
         return UnixConnection(endpoint.name)
-    if endpoint.scheme == "https":
-        return http.client.HTTPSConnection(
-            endpoint.name, endpoint.port, timeout=TIMEOUT, blocksize=BLOCK_BYTES
-        )
-    return http.client.HTTPConnection(endpoint.name, endpoint.port, timeout=TIMEOUT, blocksize=BLOCK_BYTES)
+    kind = http.client.HTTPSConnection if endpoint.scheme == "https" else http.client.HTTPConnection
+    return kind(endpoint.name, endpoint.port, timeout=CONNECT_TIMEOUT, blocksize=BLOCK_BYTES)
 
 
 def _send(
@@ -133,8 +153,14 @@ def _send(
     if response.status >= 500 or response.status == 429:
         raise Again(f"the store answered {response.status}")
     if response.status >= 300:
-        raise NotNow(f"the store refused it with status {response.status}")
+        raise NotNow(f"the store refused it with status {response.status}{_code(response)}")
     return response
+
+
+def _code(response: http.client.HTTPResponse) -> str:
+    """Why, by the word that S3 has for it; nothing else of such an answer is for a log."""
+    found = CODE.search(response.read(LARGEST_REASON))
+    return f" ({found[1].decode()})" if found else ""
 
 
 def _words(error: Exception) -> str:

@@ -104,9 +104,9 @@ class Damage:
         self.spoilers.append(Spoiler(endpoint, harm))
         return self.spoilers[-1].endpoint
 
-    def harm(self, harm: str) -> None:
+    def harm(self, harm: str, only: str = "") -> None:
         for spoiler in self.spoilers:
-            spoiler.harm = harm
+            spoiler.harm, spoiler.only = harm, only
 
     def back(self) -> None:
         self.harm("")

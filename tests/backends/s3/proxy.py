@@ -9,7 +9,7 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-BLOCK = 256 * 1024
+Asked = tuple[str, str, int]
 
 
 class Spoiler:
@@ -17,8 +17,14 @@ class Spoiler:
 
     def __init__(self, target: str, harm: str) -> None:
         self.harm = harm
+        #: what a path must hold to be harmed
+        self.only = ""
         self.target = str(urlsplit(target).netloc)
         self.seen: set[str] = set()
+        #: method, path and bytes of the body of what was asked by others than boto3
+        self.strangers: list[Asked] = []
+        #: the same of what boto3 has asked for
+        self.own: list[Asked] = []
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.spoiler = self
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
@@ -51,12 +57,15 @@ class _Handler(BaseHTTPRequestHandler):
         return self.server.spoiler
 
     def _pass(self) -> None:
-        harm = self.spoiler.harm
+        harm = self.spoiler.harm if self.spoiler.only in self.path else ""
         if harm == "away":
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
             return
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        asked = (self.command, self.path.partition("?")[0], len(body))
+        is_own = "Boto" in (self.headers.get("User-Agent") or "")
+        (self.spoiler.own if is_own else self.spoiler.strangers).append(asked)
         is_object = "+trial" not in self.path and "%2Btrial" not in self.path and "?list" not in self.path
         if harm == "flip what is sent" and self.command == "PUT" and is_object:
             body = _flip(body)

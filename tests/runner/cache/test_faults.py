@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,8 @@ JOB = {
 }
 
 
-def faults(kedge: FakeKedge, path: str, then: Any) -> None:
-    """At a call of `path` do `then`; everything else is answered."""
+def faults(kedge: FakeKedge, path: str, then: Any, *, put: dict[str, Any] | None = None) -> None:
+    """At a call of `path` do `then`; everything else is answered. `put` is where the store takes archives."""
 
     def fault(call: Call) -> str | int | None:
         if not call.path.endswith(path):
@@ -41,7 +42,9 @@ def faults(kedge: FakeKedge, path: str, then: Any) -> None:
         if call.path.endswith("/caches/known"):
             return 200, {"known": False}
         if call.path.endswith("/caches"):
-            return 200, {"id": "an-id", "put": None}
+            return 200, {"id": "an-id", "put": put}
+        if call.path.endswith(("/an-id", "/an-id/complete")):
+            return 200, None
         return answer(call)
 
     kedge.answer = answer_caches  # type: ignore[method-assign]
@@ -124,6 +127,26 @@ def test_what_is_announced_is_what_is_sent(kedge: FakeKedge, runners: Runners) -
     [sent] = [call.body for call in kedge.calls if call.path.endswith("/an-id")]
     assert announced["size"] == len(sent)
     assert announced["file_count"] == 1
+
+
+def test_a_build_that_cannot_reach_the_store_sends_its_archive_through_kedge(
+    kedge: FakeKedge, runners: Runners
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    put = {"url": f"http://127.0.0.1:{port}/bucket/key?X-Amz-Signature=5ec7e7", "headers": {}}
+    faults(kedge, "/never", None, put=put)
+    paths = [{"name": name, "paths": [name]} for name in ("one", "two")]
+    cache = {"writable": True, "declared": paths}
+    build = "mkdir one two && echo made > one/file && echo made > two/file"
+
+    assert runners.run(**JOB | {"build_command": build, "cache": cache})["outcome"] == "success"
+
+    assert kedge.log.count("through Kedge, for the store is out of reach: Connection refused") == 1
+    assert [call.method for call in kedge.calls if call.path.endswith("/an-id")] == ["PUT", "PUT"]
+    assert "Cache one: saved" in kedge.log
+    assert "Cache two: saved" in kedge.log
+    assert "5ec7e7" not in kedge.log
 
 
 def test_a_full_disk_is_called_by_its_name(tmp_path: Path) -> None:
