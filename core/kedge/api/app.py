@@ -32,6 +32,7 @@ from kedge.api import (
 )
 from kedge.api.access import AccountAccess
 from kedge.api.errors import HANDLERS
+from kedge.api.near_database import NearDatabase
 from kedge.observe.requests import RequestLog
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def create_app(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> St
             Mount(
                 ACCOUNT,
                 app=Router(ACCOUNT_ROUTES, redirect_slashes=False),
-                middleware=[Middleware(AccountAccess)],
+                middleware=[Middleware(NearDatabase), Middleware(AccountAccess)],
             ),
             *health.routes,
             *extra_routes,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kedge.contracts.blobs import BlobStore
     from kedge.contracts.forge import Forge
     from kedge.db.engine import Database
+    from kedge.placement.control_plane import ControlPlane
     from kedge.registry import Registry
     from kedge.secrets import SecretBox
     from kedge.workers.deployments import Deployments
@@ -52,5 +53,6 @@ class Services:
     #: `None` on a node that serves files alone
     running: Running | None
     places: Places
+    control_plane: ControlPlane
     placement_settings: PlacementSettings
     public_url: str

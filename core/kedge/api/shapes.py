@@ -575,3 +575,23 @@ class DurationsShape(TypedDict):
 
     location: str
     series: list[dict[str, Any]]
+
+
+class DatabaseWayShape(TypedDict):
+    """A node, how far it is, and how long a transaction from there takes."""
+
+    name: str
+    location: str
+    database_ms: float | None
+    way_ms: float | None
+
+
+class ControlPlaneShape(TypedDict):
+    """Where calls that write are done."""
+
+    location: str
+    writes_go_to: str
+    expected_here_ms: float | None
+    expected_there_ms: float | None
+    nodes: list[DatabaseWayShape]
+    series: list[dict[str, Any]]

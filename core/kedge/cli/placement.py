@@ -73,6 +73,31 @@ def explain(server: Server, worker: Worker, json: Json = False) -> None:
 
 @app.command()
 @with_server
+def control_plane(server: Server, json: Json = False) -> None:
+    """Say where calls of the API that write are done: near the database, if that is far from here."""
+    found = server.get("/workers/placement/control-plane")
+    if json:
+        print_json(found)
+        return
+    here, there = found["expected_here_ms"], found["expected_there_ms"]
+    say(f"Writes asked for at {found['location']} are done at {found['writes_go_to']}.")
+    if here is not None:
+        say(f"  expected: {here:.1f} ms here, {there:.1f} ms there")
+    for series in found["series"]:
+        quantiles = ", ".join(f"{name} {ms:.0f} ms" for name, ms in series["quantiles_ms"].items())
+        say(f"  took at {series['location']}: {series['requests']} writes, {quantiles}")
+    print_table(
+        ("NODE", "LOCATION", "WAY", "TRANSACTION"),
+        [
+            (one["name"], one["location"], _ms(one["way_ms"]), _ms(one["database_ms"]))
+            for one in found["nodes"]
+        ],
+        empty="",
+    )
+
+
+@app.command()
+@with_server
 def durations(server: Server, worker: Worker, json: Json = False, svg: Svg = None, png: Png = None) -> None:
     """Draw how long requests took, placed and not."""
     found = server.get(f"/workers/workers/{worker}/placement/durations")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from kedge.builds.services import BuildServices
     from kedge.db.tables import Attempt
     from kedge.objects import Objects
+    from kedge.placement.control_plane import ControlPlane
     from kedge.placement.peers import Peers
 
 log = structlog.get_logger("nodes")
@@ -42,9 +44,16 @@ class Membership:
     """Where a node has its database for itself there is nothing to do."""
 
     def __init__(
-        self, services: BuildServices, objects: Objects, peers: Peers, *, url: str, shares: bool
+        self,
+        services: BuildServices,
+        objects: Objects,
+        peers: Peers,
+        control_plane: ControlPlane,
+        *,
+        url: str,
+        shares: bool,
     ) -> None:
-        """`peers` are told who is there, and others that this node is at `url`.
+        """`peers` and `control_plane` are told who is there, and others that this node is at `url`.
 
         `shares` tells whether other nodes see what this one keeps outside the database.
         """
@@ -52,6 +61,7 @@ class Membership:
         self._objects = objects
         self._shares = shares
         self._peers = peers
+        self._control_plane = control_plane
         node = services.settings.node
         self._name = node.name
         self._url = url
@@ -108,9 +118,13 @@ class Membership:
             url=self._url,
             compute=self._services.compute.name,
             load=machine_load(),
+            database_ms=self._control_plane.database_ms,
         )
 
     async def _beat(self) -> None:
+        began = time.perf_counter()
+        await self._services.db.read(nodes.ping)
+        self._control_plane.measured((time.perf_counter() - began) * 1000)
         heard = self._services.liveness.news()
         asked_on = now_ms()
         now, gone = await self._services.db.write_rows(nodes.beat, self._present(), heard)
@@ -124,6 +138,7 @@ class Membership:
     async def _others(self) -> set[str]:
         """The names of the other nodes that are there, once their peers know them."""
         there = [one for one in await self._services.db.read(nodes.present) if one.name != self._name]
+        self._control_plane.found((one.name, one.location, one.database_ms) for one in there)
         self._peers.found(
             Peer(name=one.name, location=one.location, region=one.region, address=address_of(one.url))
             for one in there

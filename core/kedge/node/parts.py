@@ -36,6 +36,7 @@ from kedge.node.places import make_places
 from kedge.node.secret_key import secret_box
 from kedge.objects import Objects
 from kedge.placement.chain import Chain
+from kedge.placement.control_plane import ControlPlane
 from kedge.placement.peers import Peers
 from kedge.placement.strategies import STRATEGIES
 from kedge.workers.deployments import Deployments
@@ -97,6 +98,7 @@ class Parts:
         self.registry = registry
         self.peers = Peers(settings.peers, but=settings.node.name)
         self._cluster_key = cluster_key
+        self.control_plane = ControlPlane(settings.node.name, settings.node.location)
         self.bus = bus
         self.host = NodeHost(settings, db)
         self.host.public_url = public_url
@@ -139,6 +141,7 @@ class Parts:
             self.builds,
             self.objects,
             self.peers,
+            self.control_plane,
             url=peer_url,
             shares=self.blobs.shared and self.log_store.shared,
         )
@@ -200,6 +203,7 @@ class Parts:
             worker_logs=self.worker_logs,
             running=self.running,
             places=self.places,
+            control_plane=self.control_plane,
             placement_settings=PlacementSettings(builds.db, self.blobs, self.versions),
             public_url=builds.public_url,
         )

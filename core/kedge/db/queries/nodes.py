@@ -21,10 +21,11 @@ GONE_AFTER_MS = 10_000
 
 _NOW: Any = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
 SEEN = text(
-    "INSERT INTO node (name, location, region, url, compute, load, started_on, seen_on) "
-    "VALUES (:name, :location, :region, :url, :compute, :load, :now, :now) "
+    "INSERT INTO node (name, location, region, url, compute, load, database_ms, started_on, seen_on) "
+    "VALUES (:name, :location, :region, :url, :compute, :load, :database_ms, :now, :now) "
     "ON CONFLICT (name) DO UPDATE SET seen_on = excluded.seen_on, location = excluded.location, "
-    "region = excluded.region, url = excluded.url, compute = excluded.compute, load = excluded.load"
+    "region = excluded.region, url = excluded.url, compute = excluded.compute, load = excluded.load, "
+    "database_ms = excluded.database_ms"
 )
 GONE = delete(NodeRow).where(col(NodeRow.seen_on) < bindparam("before")).returning(col(NodeRow.name))
 RING_ELSEWHERE = (
@@ -51,6 +52,7 @@ PRESENT = columns(
     col(NodeRow.url),
     col(NodeRow.compute),
     col(NodeRow.load),
+    col(NodeRow.database_ms),
 )
 TO_END: Any = (
     select(Attempt)
@@ -75,6 +77,12 @@ class Present:
     url: str
     compute: str
     load: float
+    database_ms: float | None = None
+
+
+def ping(session: Session) -> None:
+    """The least that a transaction can do."""
+    session.execute(text("SELECT 1"))
 
 
 def beat(session: Session, node: Present, heard: dict[tuple[str, int], int]) -> tuple[int, list[str]]:

@@ -23,6 +23,8 @@ class NodeRow(SQLModel, table=True):
     compute: str
     #: processes that wait for or use a processor, for each of its processors
     load: float
+    #: how long a transaction from there takes that does nothing
+    database_ms: float | None = None
     started_on: int = time_column()
     seen_on: int = time_column()
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from kedge.contracts.request_placement import BackEndCall, PlacementExplanation, RequestPlacement
+    from kedge.placement.control_plane import ControlPlane, Weighed
     from kedge.placement.peers import Peer
     from kedge.workers.egress.ledger import Ledger
     from kedge.workers.places.exchange import Exchange
@@ -206,6 +207,16 @@ class Placing:
         for target in targets:
             self._prober.want(target, Speech.TLS if target.endswith(":443") else Speech.OTHER)
         return {**self._distances, self.here: self.ways_from_here()}
+
+    def nearer_database(self, control_plane: ControlPlane) -> Peer | None:
+        """The node that does the API's next write; `None` for this one."""
+        alive = set() if self._exchange is None else self._exchange.alive
+        return control_plane.choose(self._peers, self.ways_from_here(), alive)
+
+    def weigh_database(self, control_plane: ControlPlane) -> list[Weighed]:
+        """This node and the others that answer, and what a write would take at each."""
+        alive = set() if self._exchange is None else self._exchange.alive
+        return control_plane.weigh(self.ways_from_here(), alive)
 
     @property
     def regions(self) -> dict[str, list[str]]:

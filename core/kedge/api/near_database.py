@@ -1,0 +1,81 @@
+"""Calls that write are answered by the node from which the database is reached fastest."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from kedge.api.access import READS
+from kedge.workers.places.durations import Series
+from kedge.workers.relay.relay import NoAnswer
+from kedge.workers.visitors import Visitors
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from kedge.api.services import Services
+    from kedge.placement.peers import Peer
+
+log = structlog.get_logger("control_plane")
+
+#: bytes for the blob store, which the database sees nothing of
+CONTENTS = re.compile(r".*/versions/uploads/[^/]+/files/[^/]+")
+#: under which durations of writes are kept
+WRITES = "writes"
+
+
+class NearDatabase:
+    """ASGI middleware of everything below an account."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """`app` does what is asked, wherever it is."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Do it here, or have it done once, there."""
+        services: Services = scope["app"].state.services
+        if not _may_go(services, scope):
+            await self._app(scope, receive, send)
+            return
+        placing, began = services.places.placing, time.perf_counter()
+        peer = placing.nearer_database(services.control_plane)
+        if peer is not None and not await _done_by(peer, services, scope, receive, send):
+            peer = None
+        if peer is None:
+            await self._app(scope, receive, send)
+        location = placing.here if peer is None else peer.location
+        took = (time.perf_counter() - began) * 1000
+        placing.durations.record(WRITES, Series(WRITES, location, peer is not None), took)
+
+
+def _may_go(services: Services, scope: Scope) -> bool:
+    """Whether a call writes and was not passed on already."""
+    if scope["method"] in READS or services.places.forwarding is None or not services.db.shared:
+        return False
+    return not CONTENTS.fullmatch(scope["path"]) and services.places.heard(scope) is None
+
+
+async def _done_by(peer: Peer, services: Services, scope: Scope, receive: Receive, send: Send) -> bool:
+    """Have a peer answer. False if it was not asked; raises `NoAnswer` if nobody knows what it did."""
+    assert services.places.forwarding is not None  # noqa: S101  (asked before)
+    visitors = Visitors(services.settings.gateway.trusted_proxies)
+    try:
+        await services.places.forwarding.send(
+            peer,
+            scope,
+            receive,
+            send,
+            visitor=visitors.of(scope),
+            request_id=visitors.request_id(scope),
+            answered=lambda _: ((b"cf-placement", b"remote-" + peer.location.encode()),),
+        )
+    except NoAnswer as error:
+        services.places.placing.lost(peer)
+        if error.asked:
+            raise
+        log.warning("done here instead", peer=peer.name, reason=str(error))
+        return False
+    return True
