@@ -224,3 +224,13 @@ def size_of(value: Any, seen: set[int] | None = None) -> int:
         return size + sum(size_of(inner, seen) for inner in value)
     names = [*getattr(value, "__dict__", {}), *getattr(type(value), "__slots__", ())]
     return size + sum(size_of(getattr(value, name), seen) for name in names)
+
+
+def test_a_clock_that_jumps_moves_nothing(policy: SmartPlacement) -> None:
+    serve(policy, calls(*["db.example.com"] * 3))
+    policy.review(10.0)
+
+    for now in (-1e6, 1e9, 5.0, 2e9):
+        assert policy.review(now) == []
+        (found,) = policy.explain("w")
+        assert found.location == "frankfurt"
