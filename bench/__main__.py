@@ -11,6 +11,7 @@ from bench.figures import as_table, save
 MEASUREMENTS = {
     "start": start.measure,
     "throughput": throughput.measure,
+    "throughput-postgresql": throughput.measure_postgresql,
     "logs": logs.measure,
     "placement": placement.measure,
     "gateway": gateway.measure,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.figures import Figure
 from bench.node import build_now, git, make_repository, running_node
+from kedge.testing.postgresql import server
 
 BUILDS = 200
 AT_ONCE = 6
@@ -17,7 +18,18 @@ AT_ONCE = 6
 
 def measure() -> list[Figure]:
     """Builds a second end to end, and the control plane's CPU for each."""
-    with running_node() as node:
+    return _measure("", "")
+
+
+def measure_postgresql() -> list[Figure]:
+    """The same with the rows and the growing logs in a PostgreSQL of its own, for one node."""
+    with server(None) as postgresql, postgresql.database() as url, tempfile.TemporaryDirectory() as folder:
+        config = f'database = "{url}"\n[logs]\nuse = "database"\n[blobs.disk]\nfolder = "{folder}"\n'
+        return _measure(config, ", PostgreSQL")
+
+
+def _measure(config: str, where: str) -> list[Figure]:
+    with running_node(config) as node:
         trigger = node.trigger("throughput", build="true")
         before, began = node.cpu_seconds(), time.perf_counter()
         with ThreadPoolExecutor(8) as pool:
@@ -32,7 +44,7 @@ def measure() -> list[Figure]:
         assert all(build["build_outcome"] == "success" for build in builds), "a build failed"
     return [
         Figure(
-            name=f"{BUILDS} builds of `true` with a clone, {AT_ONCE} at once",
+            name=f"{BUILDS} builds of `true` with a clone, {AT_ONCE} at once{where}",
             value=BUILDS / seconds,
             unit="builds/s",
             target=25,
@@ -40,7 +52,7 @@ def measure() -> list[Figure]:
             baseline=_raw_rate(),
             baseline_name="`git clone` + `sh -c true`, six at once",
         ),
-        Figure(name="control plane CPU for each build", value=cpu, unit="ms", target=15),
+        Figure(name=f"control plane CPU for each build{where}", value=cpu, unit="ms", target=15),
     ]
 
 
