@@ -164,7 +164,9 @@ class SmartPlacement:
             return
         if invocations < self._settings.min_invocations:
             return
-        if ends.calls <= ONE_CALL:
+        at_least, at_most = ends.calls
+        # what has moved goes back, and what has not stays, only where the other is beyond doubt
+        if (at_least if entry.location == name else at_most) <= ONE_CALL:
             self._settle(entry, "one call to a back end or none: it runs near its visitor")
             if entry.location != name and self._may_move(entry, 1.0, now):
                 entry.move(name, name, 0.0, now)

@@ -72,13 +72,14 @@ class Profile:
             self._shrink()
 
     @property
-    def calls(self) -> float:
-        """Calls that an invocation waits for, on average: what is beyond doubt, and not chance."""
+    def calls(self) -> tuple[float, float]:
+        """Calls that an invocation waits for, on average: at least and at most, by what chance leaves open."""
         if not self._total:
-            return 0.0
+            return 0.0, 0.0
         mean = self._calls / self._total
         variance = max(self._squares / self._total - mean * mean, 0.0)
-        return mean - DOUBT * math.sqrt(variance / min(self.invocations, MEMORY))
+        doubt = DOUBT * math.sqrt(variance / min(self.invocations, MEMORY))
+        return mean - doubt, mean + doubt
 
     def means(self) -> tuple[float, float]:
         """Awaited calls of an invocation, and their square, on average."""

@@ -25,8 +25,8 @@ class BackEnds:
     work: dict[str, float]
     #: back end → why it does not count
     excluded: dict[str, str]
-    #: calls that an invocation waits for, whether they count or not
-    calls: float
+    #: calls that an invocation waits for, whether they count or not: at least and at most
+    calls: tuple[float, float]
 
     @cached_property
     def rounds(self) -> dict[str, float]:
