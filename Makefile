@@ -4,10 +4,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 RUNTIME := .venv/.runtime
 
-.PHONY: help demo test check format docs bench clean
+.PHONY: help demo test check format docs bench bench-placement clean
 
 help:
-	@echo "make demo | test | check | docs | bench | clean"
+	@echo "make demo | test | check | docs | bench | bench-placement | clean"
 
 $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -44,6 +44,9 @@ docs: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m bench
+
+bench-placement: $(STAMP)
+	$(BIN)/python -m bench.placement_report
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis site
