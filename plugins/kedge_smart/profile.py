@@ -73,7 +73,7 @@ class Profile:
 
     @property
     def calls(self) -> tuple[float, float]:
-        """Calls that an invocation waits for, on average: at least and at most, by what chance leaves open."""
+        """Calls that an invocation waits for on average, at least and at most: chance leaves that open."""
         if not self._total:
             return 0.0, 0.0
         mean = self._calls / self._total
