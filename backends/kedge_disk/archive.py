@@ -67,7 +67,7 @@ class Archive:
             return
         extent, index = read_extent(data)
         end = extent.size if end is None else min(end, extent.size)
-        numbers = _overlapping(index, start, end)
+        numbers = range(index.find(start), index.find_from(end))
         if start >= end or not numbers:
             return
         entries = iter(enumerate(index.entries(numbers.start, numbers.stop), numbers.start))
@@ -160,13 +160,6 @@ class _Unpacker:
 
 def _name(key: LogKey, suffix: str) -> str:
     return f"logs/{key.build_uuid[:2]}/{key.build_uuid}.{key.attempt}.{suffix}"
-
-
-def _overlapping(index: Index, start: int, end: int) -> range:
-    stop = index.find(end)
-    if stop < index.count and index.entry(stop).offset < end:
-        stop += 1
-    return range(index.find(start), stop)
 
 
 def _group_before(index: Index, stop: int) -> list[Entry]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -74,14 +75,11 @@ class Index:
 
     def find(self, offset: int) -> int:
         """The number of the chunk that holds byte `offset`; `count` if it lies behind the last."""
-        low, high = 0, self.count
-        while low < high:
-            middle = (low + high) // 2
-            if self.entry(middle).end <= offset:
-                low = middle + 1
-            else:
-                high = middle
-        return low
+        return bisect_right(range(self.count), offset, key=lambda number: self.entry(number).end)
+
+    def find_from(self, offset: int) -> int:
+        """The number of the first chunk that begins at byte `offset` or behind it, else `count`."""
+        return bisect_left(range(self.count), offset, key=lambda number: self.entry(number).offset)
 
     def entries(self, first: int = 0, last: int | None = None) -> Iterator[Entry]:
         """Entries `first` to `last` (exclusive), read many at a time."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kedge.contracts.log_store import LogChunk, LogExtent, LogKey, LogStore
@@ -146,6 +146,8 @@ class LogStoreSuite:
 
     @PROPERTY
     @given(chunks=CHUNKS, fate=FATES, start=st.integers(0, 120), length=st.integers(0, 120))
+    @example(chunks=[b"one\n", b"", b"two\n"], fate="sealed", start=0, length=4)
+    @example(chunks=[b"one\n", b"", b""], fate="sealed", start=0, length=120)
     async def test_any_range_is_what_a_slice_is(
         self, store: LogStore, chunks: list[bytes], fate: str, start: int, length: int
     ) -> None:
