@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -54,9 +55,9 @@ class Engine:
     @property
     def host(self) -> str:
         """The address at which containers reach this machine."""
-        network = self.client.networks.get("bridge")
-        gateway: str = network.attrs["IPAM"]["Config"][0]["Gateway"]
-        return gateway
+        network = self.client.networks.get("bridge").attrs["IPAM"]["Config"][0]
+        # an engine that was started for the first time does not tell: it takes the first address
+        return str(network.get("Gateway") or ip_network(network["Subnet"])[1])
 
     def containers_of(self, data_dir: Path) -> list[Container]:
         """What a node or a test with this data dir has in the engine."""
