@@ -6,7 +6,15 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from kedge import AttemptName, ComputeState, ComputeStatus, Ending, ExitCause, StartedAttempt
+from kedge import (
+    AttemptName,
+    ComputeState,
+    ComputeStatus,
+    Ending,
+    ExitCause,
+    StartedAttempt,
+    pull_is_hopeless,
+)
 
 BUILD, ATTEMPT = "kedge.build", "kedge.attempt"
 #: the reason by which any node knows that a stop was Kedge's own
@@ -19,7 +27,15 @@ TAKEN_AWAY = {
     "TaskFailedToStart": "its task could not start",
     "UserInitiated": "its task was stopped by someone else",
     "ServiceSchedulerInitiated": "its task was stopped by ECS",
+    "InfrastructureHealth": "its machine is not well",
 }
+#: how ECS begins to tell of a task that it could not even prepare
+UNPREPARED = {
+    "CannotPull": "its image cannot be pulled",
+    "ResourceInitializationError": "its task cannot be prepared",
+}
+CHECK = "check compute.ecs.image, execution_role and registry_credentials"
+FULL = ("Capacity is unavailable", "RESOURCE:")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -56,14 +72,26 @@ def verdict(task: dict[str, Any], container: dict[str, Any]) -> Ending:
     if why.startswith("OutOfMemory") or said.startswith("OutOfMemory"):
         detail = "its processes hit the memory limit"
         return Ending(cause=ExitCause.OUT_OF_MEMORY, detail=detail, exit_code=code)
+    if code is None and (never := _never_ran(why) or _never_ran(said)):
+        return never
     taken = "" if code is not None else f"its container did not run: {why or said}"
     if stop in TAKEN_AWAY:
         taken = f"{TAKEN_AWAY[stop]}: {said or why}"
-    if "CannotPull" in why + said:
-        taken = f"its image cannot be pulled, check compute.ecs.image: {why or said}"
     if taken or code is None:
         return Ending(cause=ExitCause.INFRASTRUCTURE, detail=taken, exit_code=code)
     return Ending.of_code(code)
+
+
+def _never_ran(said: str) -> Ending | None:
+    """What it means that ECS could not prepare a task; None if that is not what it says."""
+    for beginning, told in UNPREPARED.items():
+        if said.startswith(beginning) and pull_is_hopeless(said):
+            return Ending(cause=ExitCause.REFUSED, detail=f"{told}, {CHECK}: {said}")
+        if said.startswith(beginning):
+            return Ending(cause=ExitCause.UNAVAILABLE, detail=f"{told} now: {said}")
+    if said.startswith(FULL):
+        return Ending(cause=ExitCause.UNAVAILABLE, detail=f"ECS has no room for the task: {said}")
+    return None
 
 
 def name_in(tags: list[dict[str, str]]) -> AttemptName | None:

@@ -84,6 +84,8 @@ def definition_for(settings: EcsSettings, request: ComputeRequest) -> dict[str, 
         # reaps what builds leave, and lets the runner be ended by signals
         "linuxParameters": {"initProcessEnabled": True, "capabilities": {"drop": ["ALL"]}},
     }
+    if settings.registry_credentials is not None:
+        container["repositoryCredentials"] = {"credentialsParameter": settings.registry_credentials}
     if limits.open_files is not None:
         limit = limits.open_files
         container["ulimits"] = [{"name": "nofile", "softLimit": limit, "hardLimit": limit}]

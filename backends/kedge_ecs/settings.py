@@ -92,6 +92,11 @@ class EcsSettings(BaseModel):
     execution_role: str | None = Field(
         default=None, description="ARN of the role that pulls the image, where pulling needs one."
     )
+    registry_credentials: str | None = Field(
+        default=None,
+        pattern=r"^arn:aws[a-z-]*:(secretsmanager|ssm):[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9/_+=.@:-]+$",
+        description="ARN of the secret that holds user and password of a registry other than ECR.",
+    )
     url: Url | None = Field(
         default=None, description="Where tasks reach Kedge; server.public_url if not given."
     )
@@ -134,6 +139,8 @@ class EcsSettings(BaseModel):
             )
         if self.disk is not None and self.launch_type != "FARGATE":
             raise ValueError("disk is for Fargate; on EC2 the instance's own disk is used")
+        if self.registry_credentials is not None and self.execution_role is None:
+            raise ValueError("registry_credentials are read by execution_role: set it too")
         if self.network is None and not self.locations:
             raise ValueError("builds need [compute.ecs.network] with subnets")
         return self

@@ -62,6 +62,7 @@ from kedge.hookspecs import hookimpl
 if TYPE_CHECKING:
     from kedge.attempts import AttemptName, Attempts, Ending, StartedAttempt
     from kedge.config import Duration, SecretRef, Size
+    from kedge.image_pulls import pull_is_hopeless
 
 __all__ = [
     "AttemptName",
@@ -141,6 +142,7 @@ __all__ = [
     "WeighedLocation",
     "check_blob_key",
     "hookimpl",
+    "pull_is_hopeless",
 ]
 
 
@@ -148,6 +150,7 @@ __all__ = [
 _LATER = {
     **dict.fromkeys(("AttemptName", "Attempts", "Ending", "StartedAttempt"), "kedge.attempts"),
     **dict.fromkeys(("Duration", "SecretRef", "Size"), "kedge.config"),
+    "pull_is_hopeless": "kedge.image_pulls",
 }
 
 

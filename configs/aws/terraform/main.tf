@@ -82,6 +82,13 @@ data "aws_iam_policy_document" "execution" {
     actions   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
     resources = [aws_ecr_repository.build_image.arn]
   }
+  dynamic "statement" {
+    for_each = var.registry_secret == null ? [] : [var.registry_secret]
+    content {
+      actions   = ["secretsmanager:GetSecretValue"]
+      resources = [statement.value]
+    }
+  }
 }
 
 resource "aws_iam_role_policy" "execution" {

@@ -25,3 +25,9 @@ variable "family" {
   default     = "kedge-build"
   description = "As compute.ecs.family."
 }
+
+variable "registry_secret" {
+  type        = string
+  default     = null
+  description = "As compute.ecs.registry_credentials, for an image in a registry other than ECR."
+}

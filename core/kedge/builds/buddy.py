@@ -50,9 +50,7 @@ class BuildBuddy(DurableObject):
         except CapacityUnavailable as error:
             await self._put_back(claim.attempt, str(error))
         except StartRefused as error:
-            # compute knows that another attempt would end the same
-            verdict = Verdict(outcome=Outcome.FAIL, failure=Failure.START, message=str(error))
-            await self._finish(claim.attempt, verdict)
+            await self._refuse(claim.attempt, str(error))
         except Exception as error:
             log.exception("compute could not start an attempt", build=self.id, attempt=claim.attempt)
             await self._report_error(error)
@@ -152,11 +150,19 @@ class BuildBuddy(DurableObject):
                 message=status.detail or "the memory limit was hit",
             )
             await self.finish(status.attempt, verdict)
+        elif status.cause is ExitCause.REFUSED:
+            await self._refuse(status.attempt, status.detail)
+        elif status.cause is ExitCause.UNAVAILABLE:
+            await self._put_back(status.attempt, status.detail)
         elif status.cause is not ExitCause.STOPPED:
             await self.lose(status.attempt, Failure.LOST, status.detail or "its runner ended without a word")
         await compute.forget(status.compute_id)
 
     # ---- ends
+
+    async def _refuse(self, attempt: int, message: str) -> None:
+        """Compute knows that another attempt would end the same."""
+        await self._finish(attempt, Verdict(outcome=Outcome.FAIL, failure=Failure.START, message=message))
 
     async def finish(self, attempt: int, verdict: Verdict) -> None:
         """End the attempt and with it the build. Nothing happens if the attempt has ended already."""

@@ -47,6 +47,10 @@ class ExitCause(StrEnum):
     STOPPED = "stopped"
     #: the machine or the service took it away
     INFRASTRUCTURE = "infrastructure"
+    #: it never ran, and no other attempt would: an operator has to mend something
+    REFUSED = "refused"
+    #: it never ran, for want of something that comes back by itself
+    UNAVAILABLE = "unavailable"
 
 
 @dataclass(frozen=True, kw_only=True)

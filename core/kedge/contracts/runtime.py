@@ -78,6 +78,8 @@ class InstanceExit:
             ExitCause.OUT_OF_MEMORY: "hit its memory limit",
             ExitCause.STOPPED: "was stopped",
             ExitCause.INFRASTRUCTURE: "was ended from outside",
+            ExitCause.REFUSED: "cannot run",
+            ExitCause.UNAVAILABLE: "could not run now",
         }[self.cause]
         return f"{told} ({self.detail})" if self.detail else told
 

@@ -10,7 +10,7 @@ import pytest
 from tests.backends.ecs.conftest import settings_for
 
 from kedge.cli.workers import create_worker
-from kedge.testing.ecs.control_plane import Refused
+from kedge.testing.ecs.refused import Refused
 from kedge.testing.node import (
     Repository,
     RunningNode,
@@ -159,13 +159,29 @@ def test_a_reclaimed_spot_task_is_run_again_and_succeeds(
     assert [name for name, _ in ecs.plane.calls].count("RunTask") == 2
 
 
-def test_an_image_that_cannot_be_pulled_is_told(start: Callable[..., RunningNode], tmp_path: Path) -> None:
+def test_an_image_that_is_not_there_fails_the_build_at_once(
+    start: Callable[..., RunningNode], tmp_path: Path
+) -> None:
     node = start(image="kedge-testing/no-such-image:1")
 
     build = push(node, tmp_path, "true")
 
-    assert build["build_outcome"] != "success"
+    assert (build["build_outcome"], build["kedge"]["attempt"]) == ("fail", 1)
     assert "its image cannot be pulled" in read_log(node.server, build["build_uuid"])
+
+
+def test_a_build_waits_with_a_reason_for_a_registry_that_does_not_answer(
+    start: Callable[..., RunningNode], tmp_path: Path, ecs: EcsServer
+) -> None:
+    said = "CannotPullContainerError: dial tcp 192.0.2.1:443: i/o timeout"
+    # more often than a failure of the platform is tried again
+    ecs.plane.faults.pulls.extend([said] * 3)
+    node = start()
+    queued = queue_build(node, tmp_path, "echo at last")
+
+    wait_for_reason(node, said)
+
+    assert wait_for_end(node.server, queued)["build_outcome"] == "success"
 
 
 @pytest.mark.parametrize("reason", ["RESOURCE:MEMORY", "RESOURCE:CPU", "RESOURCE:FARGATE", "AGENT"])

@@ -14,8 +14,8 @@ from tests.backends.ecs.conftest import settings_for
 
 from kedge import CapacityUnavailable, ComputeRequest, ExitCause, StartRefused
 from kedge.testing.ecs import ControlPlane, EcsServer
-from kedge.testing.ecs.control_plane import Refused
 from kedge.testing.ecs.model import mistakes, service_model
+from kedge.testing.ecs.refused import Refused, check_run
 from kedge.testing.ecs.runner import End
 from kedge.testing.fake_host import FakeHost
 from kedge.testing.orders import Exits
@@ -203,6 +203,65 @@ async def test_a_refusal_says_whether_waiting_helps_and_what_to_do(
     await compute.close()
 
 
+def pull_failed(said: str) -> str:
+    return f"CannotPullContainerError: pull image manifest has been retried 7 time(s): {said}"
+
+
+def not_prepared(said: str) -> str:
+    return f"ResourceInitializationError: unable to pull secrets or registry auth: {said}"
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        (pull_failed("docker.io/library/no-such:1: not found"), ExitCause.REFUSED),
+        (pull_failed("manifest unknown: Requested image not found"), ExitCause.REFUSED),
+        (pull_failed("pull access denied, repository does not exist"), ExitCause.REFUSED),
+        (pull_failed("unexpected status code 403 Forbidden"), ExitCause.REFUSED),
+        (pull_failed("no match for platform in manifest"), ExitCause.REFUSED),
+        (pull_failed("dial tcp 192.0.2.1:443: i/o timeout"), ExitCause.UNAVAILABLE),
+        (pull_failed("toomanyrequests: You have reached your pull rate limit"), ExitCause.UNAVAILABLE),
+        (pull_failed("unexpected status: 503 Service Unavailable"), ExitCause.UNAVAILABLE),
+        (pull_failed("pull command failed: : signal: killed"), ExitCause.UNAVAILABLE),
+        (not_prepared("AccessDeniedException: role is not authorized to perform"), ExitCause.REFUSED),
+        (not_prepared("ResourceNotFoundException: Secrets Manager can't find it"), ExitCause.REFUSED),
+        (not_prepared("RequestError: send request failed: context deadline exceeded"), ExitCause.UNAVAILABLE),
+        ("Capacity is unavailable at this time. Please try again later", ExitCause.UNAVAILABLE),
+        ("Unexpected EC2 error while attempting to create a network interface", ExitCause.INFRASTRUCTURE),
+    ],
+)
+async def test_why_a_task_never_ran_tells_whether_to_give_up_to_wait_or_to_try_again(
+    idle: EcsServer, make: Callable[..., EcsCompute], said: str, cause: ExitCause
+) -> None:
+    idle.plane.faults.pulls.append(said)
+    compute = make()
+    await compute.open()
+    exits = Exits(compute)
+
+    ended = await exits.of(await compute.start(request()))
+
+    assert ended.cause is cause
+    assert said in ended.detail
+    await compute.close()
+    await exits.over()
+
+
+async def test_a_registry_of_its_own_is_asked_with_a_secret_that_kedge_never_sees(
+    idle: EcsServer, make: Callable[..., EcsCompute]
+) -> None:
+    secret = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:registry-a1b2c3"
+    compute = make(registry_credentials=secret, execution_role="arn:aws:iam::123456789012:role/pull")
+    await compute.open()
+    await compute.start(request())
+    await compute.close()
+
+    (definition,) = [given for name, given in idle.plane.calls if name == "RegisterTaskDefinition"]
+    (container,) = definition["containerDefinitions"]
+    assert container["repositoryCredentials"] == {"credentialsParameter": secret}
+    with pytest.raises(ValueError, match="set it too"):
+        make(registry_credentials=secret)
+
+
 async def test_code_from_outside_is_refused_without_a_network_of_its_own(
     make: Callable[..., EcsCompute],
 ) -> None:
@@ -252,6 +311,25 @@ def test_no_policy_has_a_wildcard_action(path: Path) -> None:
     actions = [action for statement in policy["Statement"] for action in statement["Action"]]
     assert actions
     assert not [action for action in actions if "*" in action]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"count": 11}, "count"),
+        ({"startedBy": "x" * 129}, "startedBy"),
+        ({"clientToken": "x" * 65}, "clientToken"),
+        ({"overrides": {"containerOverrides": [{"name": "x" * 8200}]}}, "8192"),
+        ({"tags": [{"key": str(number)} for number in range(51)]}, "50 tags"),
+        ({"tags": [{"key": "aws:x"}]}, "no tag"),
+        ({"tags": [{"key": "x", "value": "a\nb"}]}, "no tag"),
+    ],
+)
+def test_a_run_is_held_to_the_limits_that_the_service_model_does_not_tell(
+    given: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(Refused, match=said):
+        check_run(given)
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict, deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from kedge.testing.ecs.faults import Faults
+from kedge.testing.ecs.refused import Refused, check_run
 from kedge.testing.ecs.task import Task
 
 if TYPE_CHECKING:
@@ -16,31 +16,6 @@ if TYPE_CHECKING:
     from kedge.testing.ecs.runner import TaskRunner
 
 PAGE = 100
-
-
-class Refused(Exception):
-    """An error of the service: its code, and what it says."""
-
-    def __init__(self, code: str, message: str, *, status: int = 400, **members: Any) -> None:
-        """`members` are further members of the error."""
-        super().__init__(message)
-        self.code = code
-        self.status = status
-        self.members = members
-
-
-@dataclass(kw_only=True)
-class Faults:
-    """What a test makes go wrong; every list is used up from its start."""
-
-    #: by operation: errors that it answers with
-    errors: defaultdict[str, deque[Refused]] = field(default_factory=lambda: defaultdict(deque))
-    #: reasons of `failures[]` that RunTask answers with
-    failures: deque[str] = field(default_factory=deque)
-    #: tasks stay PENDING until it is set
-    may_run: threading.Event = field(default_factory=threading.Event)
-    #: whether a task that has just been started is in no list
-    lists_lag: bool = False
 
 
 class ControlPlane:
@@ -156,6 +131,7 @@ class ControlPlane:
         if definition["status"] != "ACTIVE":
             raise Refused("ClientException", "TaskDefinition is inactive")
         self._check_network(definition, given)
+        check_run(given)
         if self.faults.failures:
             where = f"{self._prefix}:container-instance/{uuid4()}"
             return {"tasks": [], "failures": [{"arn": where, "reason": self.faults.failures.popleft()}]}
@@ -181,7 +157,7 @@ class ControlPlane:
     def _start(self, definition: dict[str, Any], given: dict[str, Any]) -> Task:
         arn = f"{self._prefix}:task/{self.cluster}/{uuid4().hex}"
         cluster = f"{self._prefix}:cluster/{self.cluster}"
-        task = Task(arn, cluster, definition, given, runner=self.runner, may_run=self.faults.may_run)
+        task = Task(arn, cluster, definition, given, runner=self.runner, faults=self.faults)
         self._tasks[arn] = task
         self._tags[arn] = given.get("tags", [])
         thread = threading.Thread(target=task.live, name=f"ecs-{arn[-8:]}", daemon=True)

@@ -12,10 +12,14 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 LABEL = "kedge.testing.ecs"
+NOT_FOUND = (
+    "CannotPullContainerError: pull image manifest has been retried 7 time(s): failed to resolve ref {0}: "
+    "{0}: not found"
+)
 
 
 class ImageMissing(Exception):
-    """There is no such image."""
+    """There is no such image, or it cannot be pulled: in the words of ECS."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +72,7 @@ class DockerRunner:
                 labels={LABEL: self._name},
             )
         except ImageNotFound as error:
-            raise ImageMissing(definition["image"]) from error
+            raise ImageMissing(NOT_FOUND.format(definition["image"])) from error
         self._containers[task_id] = container
         container.start()
 

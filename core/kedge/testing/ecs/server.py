@@ -8,8 +8,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
-from kedge.testing.ecs.control_plane import Refused
 from kedge.testing.ecs.model import mistakes, service_model
+from kedge.testing.ecs.refused import Refused
 
 if TYPE_CHECKING:
     from kedge.testing.ecs.control_plane import ControlPlane

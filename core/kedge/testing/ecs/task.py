@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kedge.testing.ecs.runner import ImageMissing
 
 if TYPE_CHECKING:
+    from kedge.testing.ecs.faults import Faults
     from kedge.testing.ecs.runner import TaskRunner
 
 STOP_TIMEOUT = 30
@@ -25,7 +26,7 @@ class Task:
         given: dict[str, Any],
         *,
         runner: TaskRunner,
-        may_run: threading.Event,
+        faults: Faults,
     ) -> None:
         """Accepted, not yet alive."""
         self.arn = arn
@@ -35,7 +36,7 @@ class Task:
         self._definition = definition
         self._given = given
         self._runner = runner
-        self._may_run = may_run
+        self._faults = faults
         self._lock = threading.Lock()
         self._status = "PROVISIONING"
         self._created = time.time()
@@ -51,7 +52,7 @@ class Task:
     def live(self) -> None:
         """Run its one container to the end. Blocks."""
         self._status = "PENDING"
-        self._may_run.wait()
+        self._faults.may_run.wait()
         container = self._definition["containerDefinitions"][0]
         overrides = self._given.get("overrides", {}).get("containerOverrides", [{}])[0]
         pairs = [*container.get("environment", []), *overrides.get("environment", [])]
@@ -61,14 +62,19 @@ class Task:
             try:
                 # before its process can tell anyone that it runs
                 self._status = "RUNNING"
+                self._pull()
                 self._runner.start(self.arn, container, {pair["name"]: pair["value"] for pair in pairs})
             except ImageMissing as missing:
-                said = f"CannotPullContainerError: pull image manifest has been retried 7 time(s): {missing}"
+                said = str(missing)
                 self._stop = {"stopCode": "TaskFailedToStart", "stoppedReason": said}
                 self._container = {"reason": said}
                 return self._over()
             self._runs = True
         return self._finish()
+
+    def _pull(self) -> None:
+        if self._faults.pulls:
+            raise ImageMissing(self._faults.pulls.popleft())
 
     def ask_to_stop(self, code: str, reason: str, *, grace: int | None = None) -> None:
         """End it, now or after its container's stop timeout. Only the first reason counts."""
