@@ -337,8 +337,14 @@ class RequestSettings(WithTables):
 
 
 class GatewaySettings(Table):
-    """`[gateway]`: what a request to a worker may take, and whom to believe where it comes from."""
+    """`[gateway]`: what a request may take, and whom to believe where it comes from."""
 
+    head: Annotated[Size, Field(gt=0)] = Field(
+        default=32 * 1024, description="The most that a request's line and headers may have, of any request."
+    )
+    head_within: Positive = Field(
+        default=30.0, description="Time for them to come, from the first byte to the last."
+    )
     first_byte: Positive = Field(default=60.0, description="Time for a worker to begin its answer.")
     idle: Positive = Field(
         default=300.0, description="The longest silence within an answer; a stream says something before."

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import AsyncExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
-
-import uvicorn
+from functools import partial
+from typing import TYPE_CHECKING
 
 from kedge.db.bus import Bus
 from kedge.db.engine import Database, database_url
 from kedge.db.schema import upgrade
+from kedge.http.server import Limits, Server
 from kedge.node import data_dir, listeners
 from kedge.node.config_workers import apply_workers
 from kedge.node.first_start import ensure_admin
@@ -21,11 +21,10 @@ from kedge.observe.log import configure
 from kedge.workers.relay.tunnel import Tunnel
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterator
-    from types import FrameType
 
     from kedge.config import Settings
+    from kedge.node.front import Front
     from kedge.registry import Registry
 
 #: open streams get this long to end when the node stops
@@ -41,12 +40,11 @@ class Node:
         self.registry = registry
         self.url = ""
         self._ready = ready
-        self._server: _Server | None = None
+        self._asked_to_stop = asyncio.Event()
 
     def stop(self) -> None:
         """Ask a running node to stop. For its own event loop."""
-        if self._server is not None:
-            self._server.stop()
+        self._asked_to_stop.set()
 
     async def run(self) -> None:
         """Start everything, serve, and stop everything in reverse. Running builds go on without the node."""
@@ -98,55 +96,27 @@ class Node:
             parts.background.start(apply_workers(settings, local_url))
             self._ready(self.url)
 
-        self._server = _Server(uvicorn.Config(parts.front, **UVICORN), started=started)
-        await self._server.serve(sockets=sockets)
+        server = self._make_server(parts.front)
+        await server.open(sockets)
+        with self._signals():
+            started()
+            await self._asked_to_stop.wait()
+            await server.close(patience=SHUTDOWN_PATIENCE)
 
-
-UVICORN: dict[str, Any] = {
-    "http": "httptools",
-    "ws": Tunnel,
-    "lifespan": "off",
-    "log_config": None,
-    "access_log": False,
-    "server_header": False,
-    "proxy_headers": False,
-    "timeout_keep_alive": 75,
-    "timeout_graceful_shutdown": SHUTDOWN_PATIENCE,
-    "backlog": 1024,
-}
-
-
-class _Server(uvicorn.Server):
-    """Tells when it answers requests, and lets the node end in good order after a signal."""
-
-    def __init__(self, config: uvicorn.Config, *, started: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._started_callback = started
-        self._asked_to_stop = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._started_callback()
-
-    async def main_loop(self) -> None:
-        # uvicorn's own looks ten times a second whether it should stop; an idle node sleeps.
-        await self.on_tick(0)
-        await self._asked_to_stop.wait()
-
-    def stop(self) -> None:
-        self.should_exit = True
-        self._asked_to_stop.set()
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        super().handle_exit(sig, frame)
-        self._asked_to_stop.set()
+    def _make_server(self, front: Front) -> Server:
+        limits = self.settings.gateway
+        return Server(
+            front,
+            Limits(head=limits.head, head_within=limits.head_within),
+            tunnel=partial(Tunnel, front.gateway),
+        )
 
     @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        # uvicorn's own raises the signal again once it has served, before the node could close anything.
+    def _signals(self) -> Iterator[None]:
+        """Stop in good order when told so from outside."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
+            loop.add_signal_handler(number, self.stop)
         try:
             yield
         finally:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
-import uvicorn
 
 from kedge.contracts.host import Principal
 from kedge.db.clock import now_ms
 from kedge.db.tables import Account, Build, RepoConnection, Trigger, Worker
+from kedge.http.server import Limits, Server
 from kedge.testing.fake_host import FakeHost
 from kedge.workers.completion import Completed, Wish
 from kedge.workers.deployments import Deployments
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from kedge.db.engine import Database
 
 URLS = WorkerUrls(public_url="http://127.0.0.1:8787", domain="localhost")
+
+LIMITS = Limits()
 
 
 @dataclass
@@ -238,22 +240,17 @@ class Site:
 
 
 @asynccontextmanager
-async def serve(app: Any) -> AsyncIterator[Site]:
+async def serve(app: Any, *, limits: Limits = LIMITS, shortcut: Any = None) -> AsyncIterator[Site]:
     """Serve an ASGI application on a free port."""
     # Named as TCP, or asyncio does not switch off Nagle's algorithm on what it accepts.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
-    listener.listen()
-    config = uvicorn.Config(
-        app, http="httptools", ws="none", lifespan="off", log_config=None, proxy_headers=False
-    )
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve(sockets=[listener]))
+    server = Server(app, limits, shortcut=shortcut)
+    await server.open([listener])
     try:
         yield Site(listener.getsockname()[1])
     finally:
-        server.should_exit = True
-        await task
+        await server.close(patience=5.0)
         listener.close()
 
 

@@ -199,7 +199,6 @@ async def test_several_ranges_are_sent_whole(site: Any, live: Any) -> None:
     [
         "nobody.localhost",
         "-.localhost",
-        "\xfc.localhost",
         "a.b.c.localhost",
         ".localhost",
         "x" * 300 + ".localhost",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import FIRST_COMPLETED
 from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import httptools
 import structlog
@@ -16,6 +16,7 @@ from kedge.workers.relay.end import HIGH_WATER, End
 from kedge.workers.relay.headers import FORWARDED, OWN
 
 if TYPE_CHECKING:
+    from kedge.http.server import Server
     from kedge.workers.relay.headers import Header
 
 log = structlog.get_logger("gateway")
@@ -98,26 +99,23 @@ class _Program(End):
 
 
 class Tunnel(End):
-    """The visitor's side; uvicorn hands a connection over to it when a request asks for an upgrade.
+    """The visitor's side; a connection is handed over to it when a request asks for a WebSocket.
 
-    Its first bytes are that request. The tunnel is open for as long as both sides are.
+    Its first bytes are that request, and no more. The tunnel is open for as long as both sides are.
     """
 
-    gateway: Opener
-
-    def __init__(self, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> None:
-        """As uvicorn makes it; `config.app` knows the gateway."""
+    def __init__(self, gateway: Opener, server: Server) -> None:
+        """`server` is told of the tunnel as long as it is open."""
         super().__init__()
-        self.gateway = config.app.gateway
-        self._connections = server_state.connections
-        self._tasks = server_state.tasks
+        self.gateway = gateway
+        self._server = server
         self._begun = False
         self._early: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is ours."""
         super().connection_made(transport)
-        self._connections.add(self)
+        self._server.came(self)
 
     def data_received(self, data: bytes) -> None:
         """The request first, then what the visitor says in the tunnel."""
@@ -129,19 +127,22 @@ class Tunnel(End):
                 self.transport.pause_reading()
         else:
             self._begun = True
-            task = asyncio.get_running_loop().create_task(self._run(_Head(data)))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._server.spawn(self._run(_Head(data)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The visitor has gone."""
-        self._connections.discard(self)
+        self._server.went(self)
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
         """The node stops."""
         if self.transport is not None:
             self.transport.close()
+
+    def break_off(self) -> None:
+        """End at once."""
+        if self.transport is not None:
+            self.transport.abort()
 
     async def _run(self, head: _Head) -> None:
         host = head.value(b"host").decode("latin-1")

@@ -1,0 +1,41 @@
+"""Requests that ask for another protocol than HTTP/1.1."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kedge.http.answering import lines
+from kedge.http.rules import Refused
+
+if TYPE_CHECKING:
+    from kedge.http.request import Request
+
+OFFERS = frozenset({b"upgrade", b"http2-settings"})
+
+
+def asks_for_websocket(request: Request) -> bool:
+    """Whether it wants to become a WebSocket. Raises `Refused` for one that has a body."""
+    wanted = [value.strip().lower() for name, value in request.headers if name == b"upgrade"]
+    if wanted != [b"websocket"]:
+        return False
+    if request.method != b"GET" or request.old or request.has_body:
+        raise Refused(400, "a WebSocket begins with a GET of HTTP/1.1 that has no body")
+    return True
+
+
+def without_upgrade(request: Request) -> bytes:
+    """The head of the same request, without the offer to speak something else."""
+    kept = []
+    for name, value in request.headers:
+        if name == b"connection":
+            tokens = [token.strip() for token in value.split(b",")]
+            value = b", ".join(token for token in tokens if token.lower() not in OFFERS)  # noqa: PLW2901
+        if name not in OFFERS and value:
+            kept.append((name, value))
+    return head_of(request, kept)
+
+
+def head_of(request: Request, headers: list[tuple[bytes, bytes]] | None = None) -> bytes:
+    """A request's head as bytes, as it was or with other headers."""
+    first = b"%b %b HTTP/%b\r\n" % (request.method, request.target, request.version.encode())
+    return first + lines(request.headers if headers is None else headers) + b"\r\n"
