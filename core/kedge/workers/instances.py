@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 class Lease:
     """An instance for one request, until the request ends."""
 
+    __slots__ = ("_member", "_pool")
+
     def __init__(self, member: Member, pool: Pool) -> None:
         """It counts as a request in flight already."""
         self._member = member
@@ -46,6 +48,10 @@ class Lease:
         """Whether the instance is about to go: a connection to it is not worth keeping."""
         return self._member.leaving.is_set()
 
+    def end(self) -> None:
+        """The request has ended."""
+        self._pool.give_back(self._member)
+
     def keep(self, seconds: float) -> None:
         """The instance goes on with the request for so long, whenever the answer ends."""
         self._member.take()
@@ -59,19 +65,19 @@ class Lease:
 class _Lending:
     """What `async with` makes of a lease; every request goes through it, and so it is no generator."""
 
-    __slots__ = ("_instances", "_member", "_pool", "_version_id")
+    __slots__ = ("_instances", "_lease", "_version_id")
 
     def __init__(self, instances: Instances, version_id: str) -> None:
         self._instances = instances
         self._version_id = version_id
 
     async def __aenter__(self) -> Lease:
-        self._pool = await self._instances.pool(self._version_id)
-        self._member = await self._pool.take()
-        return Lease(self._member, self._pool)
+        pool = await self._instances.pool(self._version_id)
+        self._lease = Lease(await pool.take(), pool)
+        return self._lease
 
     async def __aexit__(self, *_: object) -> None:
-        self._pool.give_back(self._member)
+        self._lease.end()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +113,12 @@ class Instances:
         none became free in time.
         """
         return _Lending(self, version_id)
+
+    def at_hand(self, version_id: str) -> Lease | None:
+        """A lease that can be had without waiting, if there is one; whoever takes it calls its `end`."""
+        pool = self._pools.get(version_id)
+        member = None if pool is None else pool.take_at_once()
+        return None if pool is None or member is None else Lease(member, pool)
 
     async def pool(self, version_id: str) -> Pool:
         """The pool of a version, made if there is none yet. Raises as `load` does."""

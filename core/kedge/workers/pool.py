@@ -56,20 +56,21 @@ class Member:
         self.leaving = asyncio.Event()
         self.unused = asyncio.Event()
         self.unused.set()
+        self.idle_since = self.born
+        #: looks whether it has been idle for too long
         self.idle: asyncio.TimerHandle | None = None
 
     def take(self) -> None:
         """One more request."""
+        if not self.in_flight:
+            self.unused.clear()
         self.in_flight += 1
-        self.unused.clear()
-        if self.idle is not None:
-            self.idle.cancel()
-            self.idle = None
 
     def give_back(self) -> None:
         """One request less."""
         self.in_flight -= 1
         if not self.in_flight:
+            self.idle_since = time.monotonic()
             self.unused.set()
 
 
@@ -107,9 +108,8 @@ class Pool:
         """The least busy instance, started if need be. Raises `InstanceFailed` or `Overloaded`."""
         if self._closed:
             raise Overloaded("this node is stopping; ask again")
-        member = self._free()
+        member = self.take_at_once()
         if member is not None:
-            member.take()
             return member
         if not self.members and not self._starting and self._back_off() > 0:
             raise self._told_again()
@@ -120,12 +120,20 @@ class Pool:
             )
         return await self._wait()
 
+    def take_at_once(self) -> Member | None:
+        """The least busy instance, if one can take a request now."""
+        member = None if self._closed else self._free()
+        if member is not None:
+            member.take()
+        return member
+
     def give_back(self, member: Member) -> None:
         """A request has ended."""
         member.give_back()
-        self._serve_waiting()
-        if not member.in_flight and not member.leaving.is_set():
-            self._count_idle(member)
+        if self._waiting:
+            self._serve_waiting()
+        if not member.in_flight and member.idle is None and not member.leaving.is_set():
+            self._look_later(member, self._settings.idle_timeout)
 
     def drain(self) -> None:
         """Let every instance go as soon as its requests have ended."""
@@ -145,8 +153,11 @@ class Pool:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _free(self) -> Member | None:
-        free = [member for member in self.members if member.in_flight < self._concurrency]
-        return min(free, key=lambda member: member.in_flight, default=None)
+        best, least = None, self._concurrency
+        for member in self.members:
+            if member.in_flight < least:
+                best, least = member, member.in_flight
+        return best
 
     async def _wait(self) -> Member:
         waiting: asyncio.Future[Member] = asyncio.get_running_loop().create_future()
@@ -203,7 +214,7 @@ class Pool:
         self._spawn(self._watch(member))
         self._serve_waiting()
         if not member.in_flight:
-            self._count_idle(member)
+            self._look_later(member, self._settings.idle_timeout)
 
     def _start_failed(self, error: KedgeError) -> None:
         failed = error if isinstance(error, InstanceFailed) else InstanceFailed(str(error))
@@ -260,10 +271,19 @@ class Pool:
             if not waiting.done():
                 waiting.set_exception(error())
 
-    def _count_idle(self, member: Member) -> None:
-        self._forget_idle(member)
-        loop = asyncio.get_running_loop()
-        member.idle = loop.call_later(self._settings.idle_timeout, self._retire, member)
+    def _look_later(self, member: Member, seconds: float) -> None:
+        member.idle = asyncio.get_running_loop().call_later(seconds, self._look_whether_idle, member)
+
+    def _look_whether_idle(self, member: Member) -> None:
+        """One timer an instance: requests do not move it, they only leave word of when they were there."""
+        member.idle = None
+        if member.in_flight:
+            return
+        left = member.idle_since + self._settings.idle_timeout - time.monotonic()
+        if left > 0:
+            self._look_later(member, left)
+        else:
+            self._retire(member)
 
     def _forget_idle(self, member: Member) -> None:
         if member.idle is not None:

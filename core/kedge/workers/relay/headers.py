@@ -33,7 +33,10 @@ FORWARDED = frozenset(
 DATE = frozenset({b"date"})
 NOT_FOR_INSTANCES = HOP_BY_HOP | FORWARDED | {b"x-request-id"}
 NOT_FOR_VISITORS = HOP_BY_HOP | DATE
-#: what only Kedge may say
+#: values of `Connection` that name no header
+USUAL = frozenset({b"keep-alive", b"close"})
+FRAMING = frozenset({b"content-length", b"host"})
+#: how the names of headers begin that only Kedge may say
 OWN = b"kedge-"
 WAIT_UNTIL = b"kedge-wait-until"
 NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -47,15 +50,17 @@ class Visitor(NamedTuple):
     host: bytes
 
 
-def request_headers(headers: Iterable[Header], visitor: Visitor, request_id: bytes) -> list[Header]:
+def request_headers(headers: Sequence[Header], visitor: Visitor, request_id: bytes) -> list[Header]:
     """What an instance is told: the visitor's headers, less what is not for it, and who he is."""
-    kept = _without(NOT_FOR_INSTANCES, list(headers))
+    kept = _without(NOT_FOR_INSTANCES, headers)
     address = visitor.address.encode()
-    kept.append((b"x-forwarded-for", address))
-    kept.append((b"x-forwarded-proto", visitor.scheme.encode()))
-    kept.append((b"x-forwarded-host", visitor.host))
-    kept.append((b"x-real-ip", address))
-    kept.append((b"x-request-id", request_id))
+    kept += (
+        (b"x-forwarded-for", address),
+        (b"x-forwarded-proto", visitor.scheme.encode()),
+        (b"x-forwarded-host", visitor.host),
+        (b"x-real-ip", address),
+        (b"x-request-id", request_id),
+    )
     return kept
 
 
@@ -73,15 +78,13 @@ def find(headers: Iterable[Header], name: bytes) -> bytes | None:
 
 
 def _without(dropped: frozenset[bytes], headers: Sequence[Header]) -> list[Header]:
-    if named := _named_by_connection(headers):
-        dropped |= named
-    return [header for header in headers if header[0] not in dropped and not header[0].startswith(OWN)]
+    for name, value in headers:
+        if name == b"connection" and value.lower() not in USUAL:
+            dropped |= _named(value)
+    return [header for header in headers if header[0] not in dropped and header[0][:6] != OWN]
 
 
-def _named_by_connection(headers: Sequence[Header]) -> frozenset[bytes]:
-    named = [value for name, value in headers if name == b"connection"]
-    if not named:
-        return frozenset()
+def _named(connection: bytes) -> frozenset[bytes]:
+    """The headers that concern this connection alone, as its own header says."""
     # what frames the message stays, whoever names it: else one side sees another end than the other
-    tokens = {token.strip().lower() for value in named for token in value.split(b",")}
-    return frozenset(tokens - {b"content-length", b"host"})
+    return frozenset(token.strip().lower() for token in connection.split(b",")) - FRAMING

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 
 from kedge.workers.relay.connect import connect
 from kedge.workers.relay.upstream import Upstream
@@ -19,37 +18,43 @@ class Pool:
 
     def __init__(self) -> None:
         """No connection yet."""
-        self._idle: dict[str, OrderedDict[Upstream, float]] = {}
+        #: the one that was used last is the last
+        self._idle: dict[str, list[Upstream]] = {}
+
+    def at_hand(self, address: str) -> Upstream | None:
+        """An open connection to an address, if one is idle."""
+        idle = self._idle.get(address)
+        while idle:
+            upstream = idle.pop()
+            if not upstream.closed and time.monotonic() - upstream.idle_since < IDLE_SECONDS:
+                return upstream
+            upstream.close()
+        return None
 
     async def take(self, address: str, *, fresh: bool = False) -> Upstream:
         """A connection to `HOST:PORT` or `unix:/path`; with `fresh` a new one. Raises `OSError`."""
-        idle = self._idle.get(address)
-        while idle and not fresh:
-            upstream, since = idle.popitem()
-            if not upstream.closed and time.monotonic() - since < IDLE_SECONDS:
-                return upstream
-            upstream.close()
-        return await connect(Upstream, address)
+        at_hand = None if fresh else self.at_hand(address)
+        return at_hand or await connect(Upstream, address)
 
     def give_back(self, address: str, upstream: Upstream) -> None:
         """Keep a connection for the next request, or end it."""
         if upstream.closed or not upstream.reusable:
             upstream.close()
             return
-        idle = self._idle.setdefault(address, OrderedDict())
-        idle[upstream] = time.monotonic()
-        while len(idle) > MOST_IDLE or (idle and self._is_old(next(iter(idle.values())))):
-            idle.popitem(last=False)[0].close()
+        idle = self._idle.get(address)
+        if idle is None:
+            idle = self._idle[address] = []
+        upstream.idle_since = now = time.monotonic()
+        idle.append(upstream)
+        while len(idle) > MOST_IDLE or now - idle[0].idle_since >= IDLE_SECONDS:
+            idle.pop(0).close()
 
     def forget(self, address: str) -> None:
         """Nobody listens there any more."""
-        for upstream in self._idle.pop(address, {}):
+        for upstream in self._idle.pop(address, []):
             upstream.close()
 
     def close(self) -> None:
         """End every idle connection."""
         for address in list(self._idle):
             self.forget(address)
-
-    def _is_old(self, since: float) -> bool:
-        return time.monotonic() - since >= IDLE_SECONDS

@@ -60,7 +60,7 @@ class Relay:
 
     def __init__(self, bounds: Bounds) -> None:
         """No connection yet."""
-        self._bounds = bounds
+        self.bounds = bounds
         self._pool = Pool()
 
     def forget(self, address: str) -> None:
@@ -70,6 +70,14 @@ class Relay:
     def close(self) -> None:
         """End the idle connections."""
         self._pool.close()
+
+    def at_hand(self, address: str) -> Upstream | None:
+        """An idle connection to an address, if there is one: for a passage, which brings it back."""
+        return self._pool.at_hand(address)
+
+    def bring_back(self, address: str, upstream: Upstream) -> None:
+        """Keep a connection after an exchange, if it can be used again."""
+        self._pool.give_back(address, upstream)
 
     async def pass_on(
         self,
@@ -86,7 +94,7 @@ class Relay:
         `answered` sees the answer's head first and returns headers to add to it. Raises `NoAnswer` and
         `BodyTooLarge` while nothing has been sent; an answer that breaks off later does so for the visitor.
         """
-        exchange = _Exchange(self._bounds, scope, receive, send, answered)
+        exchange = _Exchange(self.bounds, scope, receive, send, answered)
         head = _head(scope, headers, chunked=exchange.chunked)
         upstream = await self._open(address, fresh=False)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import httptools
 
@@ -30,16 +30,52 @@ class UpstreamClosed(Exception):
 class Answer:
     """The head of an answer."""
 
-    __slots__ = ("headers", "status")
+    __slots__ = ("headers", "sized", "status")
 
-    def __init__(self, status: int, headers: list[Header]) -> None:
-        """Keep it."""
+    def __init__(self, status: int, headers: list[Header], *, sized: bool) -> None:
+        """`sized`: it says how long its body is."""
         self.status = status
         self.headers = headers
+        self.sized = sized
+
+
+class Taker(Protocol):
+    """Takes an answer as it comes, within the turn of the event loop in which it comes."""
+
+    def answered(self, answer: Answer) -> None:
+        """The head."""
+        ...
+
+    def part(self, data: bytes) -> None:
+        """A part of the body."""
+        ...
+
+    def flush(self) -> None:
+        """That was all for now."""
+        ...
+
+    def ended(self) -> None:
+        """The answer is whole, and the connection free for another exchange if it is `reusable`."""
+        ...
+
+    def failed(self, error: UpstreamClosed) -> None:
+        """The connection ended before the answer did."""
+        ...
+
+    def hold_back(self) -> None:
+        """The other side is slow to read the request's body."""
+        ...
+
+    def go_on(self) -> None:
+        """It has caught up."""
+        ...
 
 
 class Upstream(asyncio.Protocol):
-    """Speaks HTTP/1.1. One exchange at a time: `send_head`, bodies both ways, until `over`."""
+    """Speaks HTTP/1.1. One exchange at a time: `send_head`, bodies both ways, until `over`.
+
+    Without a taker the answer is asked for by `answer` and `next_part`.
+    """
 
     def __init__(self) -> None:
         """Not connected yet."""
@@ -66,11 +102,18 @@ class Upstream(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._answer: Answer | None = None
+        self._taker: Taker | None = None
+        #: when it became idle, for whoever keeps it meanwhile
+        self.idle_since = 0.0
 
     # ---- one exchange
 
-    def send_head(self, data: bytes, *, bodiless: bool) -> None:
-        """Begin an exchange. `bodiless`: the answer has no body whatever its head says, as to HEAD."""
+    def send_head(self, data: bytes, *, bodiless: bool, taker: Taker | None = None) -> None:
+        """Begin an exchange. `bodiless`: the answer has no body whatever its head says, as to HEAD.
+
+        The answer goes to `taker`, if there is one, until it has ended or failed.
+        """
+        self._taker = taker
         self._bodiless = bodiless
         self._over = self._got_head = self._until_close = self.reusable = False
         self._answer = None
@@ -108,9 +151,8 @@ class Upstream(asyncio.Protocol):
             await self._wait()
         part = self._parts.popleft() if len(self._parts) == 1 else self._all_parts()
         self._buffered -= len(part)
-        if self._paused and self._buffered <= LOW_WATER and self.transport is not None and not self.closed:
-            self._paused = False
-            self.transport.resume_reading()
+        if self._buffered <= LOW_WATER:
+            self.hear_on()
         return part
 
     @property
@@ -127,8 +169,21 @@ class Upstream(asyncio.Protocol):
         """End the connection, and tell who waits for its answer why."""
         self._fail(reason)
 
+    def hear_less(self) -> None:
+        """Read no more for now."""
+        if not self._paused and self.transport is not None and not self.closed:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def hear_on(self) -> None:
+        """Read on."""
+        if self._paused and self.transport is not None and not self.closed:
+            self._paused = False
+            self.transport.resume_reading()
+
     def close(self) -> None:
-        """End the connection at once."""
+        """End the connection at once; nobody hears of it any more."""
+        self._taker = None
         self.closed = True
         if self.transport is not None:
             self.transport.abort()
@@ -182,6 +237,16 @@ class Upstream(asyncio.Protocol):
         if self._renew:
             self._renew = False
             self._parser = httptools.HttpResponseParser(self)
+        if self._taker is not None:
+            self._tell(self._taker)
+
+    def _tell(self, taker: Taker) -> None:
+        """All that has come is parsed: only now is it known that nothing follows an answer."""
+        if self._over:
+            self._taker = None
+            taker.ended()
+        else:
+            taker.flush()
 
     def eof_received(self) -> bool:
         """The other side has said everything."""
@@ -195,31 +260,44 @@ class Upstream(asyncio.Protocol):
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
         self._wake()
+        taker, self._taker = self._taker, None
+        if taker is not None and self._over:
+            taker.ended()
+        elif taker is not None:
+            taker.failed(self._failure())
 
     def pause_writing(self) -> None:
         """The other side is slow to read."""
         self._writable = self._loop.create_future()
+        if self._taker is not None:
+            self._taker.hold_back()
 
     def resume_writing(self) -> None:
         """It has caught up."""
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
         self._writable = None
+        if self._taker is not None:
+            self._taker.go_on()
 
     def _fail(self, reason: str) -> None:
         self._error = reason
         self.reusable = False
+        taker = self._taker
         self.close()
         self._wake()
+        if taker is not None:
+            taker.failed(self._failure())
 
     # ---- httptools
 
     def on_message_begin(self) -> None:
         """A message comes: the one that was asked for, or one too many."""
         self._excess = self._over
+        self._headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header of the answer."""
+        """One header of the answer, or one behind its body, which nobody is told."""
         if len(self._headers) < MOST_HEADERS:
             self._headers.append((name.lower(), value))
         else:
@@ -239,24 +317,30 @@ class Upstream(asyncio.Protocol):
             return
         self._got_head = True
         names = [name for name, _ in headers]
-        framed = b"content-length" in names or b"transfer-encoding" in names
+        sized = b"content-length" in names
+        framed = sized or b"transfer-encoding" in names
         self._until_close = not framed and not self._bodiless and status not in {204, 304}
-        self._answer = Answer(status, headers)
+        self._answer = Answer(status, headers, sized=sized)
         if self._bodiless:
             # this parser waits for a body that will not come
             self._renew = True
             self._end(keep=self._parser.should_keep_alive() or _keeps_alive(headers))
-        self._wake()
+        if self._taker is not None:
+            self._taker.answered(self._answer)
+        else:
+            self._wake()
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
         if self._over:
             return
+        if self._taker is not None:
+            self._taker.part(body)
+            return
         self._parts.append(body)
         self._buffered += len(body)
-        if self._buffered > HIGH_WATER and not self._paused and self.transport is not None:
-            self._paused = True
-            self.transport.pause_reading()
+        if self._buffered > HIGH_WATER:
+            self.hear_less()
         self._wake()
 
     def on_message_complete(self) -> None:
