@@ -6,11 +6,9 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-import structlog
-
 from kedge.api.access import READS
 from kedge.workers.places.durations import Series
-from kedge.workers.relay.relay import NoAnswer
+from kedge.workers.places.repeatable import Repeatable
 from kedge.workers.visitors import Visitors
 
 if TYPE_CHECKING:
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
 
     from kedge.api.services import Services
     from kedge.placement.peers import Peer
-
-log = structlog.get_logger("control_plane")
 
 #: bytes for the blob store, which the database sees nothing of
 CONTENTS = re.compile(r".*/versions/uploads/[^/]+/files/[^/]+")
@@ -42,8 +38,10 @@ class NearDatabase:
             return
         placing, began = services.places.placing, time.perf_counter()
         peer = placing.nearer_database(services.control_plane)
-        if peer is not None and not await _done_by(peer, services, scope, receive, send):
-            peer = None
+        if peer is not None:
+            receive = Repeatable(receive)
+            if not await _done_by(peer, services, scope, receive, send):
+                peer = None
         if peer is None:
             await self._app(scope, receive, send)
         location = placing.here if peer is None else peer.location
@@ -58,24 +56,17 @@ def _may_go(services: Services, scope: Scope) -> bool:
     return not CONTENTS.fullmatch(scope["path"]) and services.places.heard(scope) is None
 
 
-async def _done_by(peer: Peer, services: Services, scope: Scope, receive: Receive, send: Send) -> bool:
+async def _done_by(peer: Peer, services: Services, scope: Scope, receive: Repeatable, send: Send) -> bool:
     """Have a peer answer. False if it was not asked; raises `NoAnswer` if nobody knows what it did."""
     assert services.places.forwarding is not None  # noqa: S101  (asked before)
     visitors = Visitors(services.settings.gateway.trusted_proxies)
-    try:
-        await services.places.forwarding.send(
-            peer,
-            scope,
-            receive,
-            send,
-            visitor=visitors.of(scope),
-            request_id=visitors.request_id(scope),
-            answered=lambda _: ((b"cf-placement", b"remote-" + peer.location.encode()),),
-        )
-    except NoAnswer as error:
-        services.places.placing.lost(peer)
-        if error.asked:
-            raise
-        log.warning("done here instead", peer=peer.name, reason=str(error))
-        return False
-    return True
+    return await services.places.forwarding.send(
+        peer,
+        scope,
+        receive,
+        send,
+        visitor=visitors.of(scope),
+        request_id=visitors.request_id(scope),
+        answered=lambda _: ((b"cf-placement", b"remote-" + peer.location.encode()),),
+        again=frozenset(),
+    )

@@ -334,6 +334,9 @@ class RequestSettings(WithTables):
     exchange: Positive = Field(
         default=2.0, description="Time between two exchanges of measurements with another node."
     )
+    silence: Positive = Field(
+        default=3.0, description="A node that does not answer an exchange for so long counts as gone."
+    )
 
 
 class GatewaySettings(Table):

@@ -47,8 +47,8 @@ def make_places(
         cluster_key = host.secret(settings.node.cluster_key)
     if cluster_key is not None:
         key = ClusterKey(cluster_key)
-        exchange = Exchange(here, peers, key, prober, pause=settings.requests.exchange)
-        forwarding = Forwarding(here, key, relay)
+        requests = settings.requests
+        exchange = Exchange(here, peers, key, prober, pause=requests.exchange, silence=requests.silence)
     placing = Placing(
         here,
         region=settings.node.region,
@@ -58,6 +58,8 @@ def make_places(
         prober=prober,
         ledger=ledger,
     )
+    if key is not None and exchange is not None:
+        forwarding = Forwarding(here, key, relay, presence=exchange.presence, lost=placing.lost)
     return Places(
         placing=placing,
         memory=PlacementMemory(db, placing),

@@ -24,7 +24,8 @@ class DelayProxy:
 
     The kernel accepts a connection at once. So that the handshake takes its round trip all the same, what is
     said first is held back for it: a bare connect does not show the delay, its first answer does. `cut` ends
-    every connection and accepts none until `mend`. One event loop.
+    every connection and accepts none until `mend`; `hush` lets nothing arrive, without a sign.
+    One event loop.
     """
 
     def __init__(self, target: str, *, delay: float, jitter: float = 0.0) -> None:
@@ -37,6 +38,8 @@ class DelayProxy:
         self._ends: set[_End] = set()
         self._joining: set[asyncio.Task[None]] = set()
         self._is_cut = False
+        self.passes = asyncio.Event()
+        self.passes.set()
 
     async def start(self, port: int = 0) -> DelayProxy:
         """Listen on `address`."""
@@ -51,9 +54,16 @@ class DelayProxy:
         for end in list(self._ends):
             end.abort()
 
+    def hush(self) -> None:
+        """Let nothing arrive until `mend`, as if packets vanished: then it does, late."""
+        self.passes.clear()
+
     def mend(self) -> None:
-        """Accept connections again."""
+        """Accept connections and let everything pass again."""
         self._is_cut = False
+        self.passes.set()
+        for end in list(self._ends):
+            end.deliver()
 
     async def close(self) -> None:
         """End everything."""
@@ -91,6 +101,7 @@ class DelayProxy:
         task.add_done_callback(self._joining.discard)
 
     async def _join(self, near: _End) -> None:
+        await self.passes.wait()
         if self._is_cut:
             near.abort()
             return
@@ -151,7 +162,7 @@ class _End(asyncio.Protocol):
         self._other = other
         self._open_at = self._born + handshake
         self._way = deque((max(due, self._open_at + self._proxy.delay), data) for due, data in self._way)
-        self._deliver()
+        self.deliver()
 
     def data_received(self, data: bytes) -> None:
         self._send(data)
@@ -202,10 +213,15 @@ class _End(asyncio.Protocol):
             self._paused = True
             self._transport.pause_reading()
         if self._timer is None and self._other is not None:
-            self._timer = self._loop.call_at(self._way[0][0], self._deliver)
+            self._timer = self._loop.call_at(self._way[0][0], self.deliver)
 
-    def _deliver(self) -> None:
-        self._timer = None
+    def deliver(self) -> None:
+        """Say at the other end what is due, and be back for what is not."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._proxy.passes.is_set():
+            return
         now = self._loop.time() + EARLY
         other = self._other
         while self._way and other is not None and self._way[0][0] <= now:
@@ -216,4 +232,4 @@ class _End(asyncio.Protocol):
             self._paused = False
             self._transport.resume_reading()
         if self._way and other is not None:
-            self._timer = self._loop.call_at(self._way[0][0], self._deliver)
+            self._timer = self._loop.call_at(self._way[0][0], self.deliver)

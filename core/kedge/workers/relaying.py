@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import orjson
@@ -14,8 +13,9 @@ import structlog
 from kedge.contracts.request_placement import BackEndCall
 from kedge.errors import InstanceFailed, KedgeError, NotFound, ServingError
 from kedge.workers.egress.ledger import pack, unpack
+from kedge.workers.places.repeatable import Repeatable
 from kedge.workers.relay.headers import WAIT_UNTIL, Visitor, find, request_headers
-from kedge.workers.relay.relay import IDEMPOTENT, BodyTooLarge, NoAnswer
+from kedge.workers.relay.relay import BodyTooLarge, NoAnswer
 from kedge.workers.static import plain
 
 if TYPE_CHECKING:
@@ -60,6 +60,12 @@ class Asked:
         else:
             self.visitor = Visitor(heard.visitor, heard.scheme, self.visitor.host)
             self.request_id = heard.request_id.encode()
+
+    def repeatable(self) -> Repeatable:
+        """What the visitor sends, from now on kept as long as it is little."""
+        if not isinstance(self.receive, Repeatable):
+            self.receive = Repeatable(self.receive)
+        return self.receive
 
 
 class Relaying:
@@ -110,24 +116,21 @@ class Relaying:
         return lease.address
 
     async def _serve_there(self, serving: Serving, asked: Asked, place: Place) -> None:
-        """Where the policy says; here, if that node does not answer and asking twice does no harm."""
-        began = time.perf_counter()
-        calls = None
-        if place.peer is not None:
-            try:
-                calls = await self._by_peer(place.peer, asked, place)
-            except NoAnswer as error:
-                self._places.placing.lost(place.peer)
-                if error.asked and not _may_ask_again(asked.scope):
-                    raise
-                place = replace(place, location=self._places.placing.here, peer=None, placed=False)
-                calls = await self._serve_here(serving, asked, place)
+        """Where the policy says; elsewhere, if that node does not answer and asking twice does no harm."""
+        began, calls = time.perf_counter(), None
+        while place.peer is not None:
+            answered, calls = await self._by_peer(place.peer, asked, place)
+            if answered:
+                break
+            # what a node cost that is gone says nothing of the next
+            began, place = time.perf_counter(), self._places.placing.instead(place)
         else:
             calls = await self._serve_here(serving, asked, place)
         duration = (time.perf_counter() - began) * 1000
         self._places.placing.served(serving.worker_id, place, duration, calls)
 
-    async def _by_peer(self, peer: Peer, asked: Asked, place: Place) -> Calls:
+    async def _by_peer(self, peer: Peer, asked: Asked, place: Place) -> tuple[bool, Calls]:
+        """Whether a peer answered, and what its answer waited for, if that is known."""
         calls: Calls = None
 
         def answered(answer: Answer) -> Sequence[Header]:
@@ -136,16 +139,16 @@ class Relaying:
             return ((b"cf-placement", b"remote-" + place.location.encode()),)
 
         assert self._places.forwarding is not None  # noqa: S101  (there is a peer)
-        await self._places.forwarding.send(
+        done = await self._places.forwarding.send(
             peer,
             asked.scope,
-            asked.receive,
+            asked.repeatable(),
             asked.send,
             visitor=asked.visitor,
             request_id=asked.request_id,
             answered=answered,
         )
-        return calls
+        return done, calls
 
     async def _serve_here(self, serving: Serving, asked: Asked, place: Place | None) -> Calls:
         """Answer from an instance of this node; return what the answer waited for, if that is known."""
@@ -189,11 +192,6 @@ def _calls_in(header: bytes | None) -> Calls:
         return unpack(orjson.loads(header))
     except ValueError:
         return None
-
-
-def _may_ask_again(scope: Scope) -> bool:
-    has_body = find(scope["headers"], b"transfer-encoding") or find(scope["headers"], b"content-length")
-    return scope["method"] in IDEMPOTENT and not has_body
 
 
 def _reply_to(error: KedgeError) -> Reply:

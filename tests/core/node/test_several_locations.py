@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from kedge.testing.delay_proxy import DelayProxy
+
 #: tells where it runs, what it was told of the request, and how long its body was
 PROGRAM = """
 import json, os
@@ -59,17 +61,24 @@ def free_port() -> int:
 class Pair:
     """A node that is near, one that is far, and a worker on both that wants to be far."""
 
-    def __init__(self, folder: Path, keys: tuple[str, str]) -> None:
+    def __init__(
+        self, folder: Path, keys: tuple[str, str], *, program: str = PROGRAM, link: DelayProxy | None = None
+    ) -> None:
+        """`link` is the way by which the near node reaches the far one."""
         self.ports = {name: free_port() for name in ("near", "far")}
         self.nodes: dict[str, RunningNode] = {}
+        self._program = program
+        if link is not None:
+            link.target = f"127.0.0.1:{self.ports['far']}"
         for name, key in zip(self.ports, keys, strict=True):
             other, other_port = next(item for item in self.ports.items() if item[0] != name)
+            way = link.address if link is not None and other == "far" else f"127.0.0.1:{other_port}"
             secret = folder / f"{name}.key"
             secret.write_text(key)
             config = (
                 f'[node]\nname = "{name}"\nlocation = "{name}"\nregion = "test:{name}"\n'
                 f'cluster_key = "file:{secret}"\n[requests]\nexchange = "100 ms"\n'
-                f'[peers.{other}]\nurl = "http://127.0.0.1:{other_port}"\nlocation = "{other}"\n'
+                f'[peers.{other}]\nurl = "http://{way}"\nlocation = "{other}"\n'
                 f'region = "test:{other}"\n'
             )
             (folder / name).mkdir()
@@ -82,7 +91,7 @@ class Pair:
 
     def deploy(self, name: str, folder: Path) -> None:
         folder.mkdir()
-        (folder / "server.py").write_text(PROGRAM)
+        (folder / "server.py").write_text(self._program)
         (folder / "kedge.toml").write_text(TOML)
         server = self.nodes[name].server
         server.post("/workers/workers", {"name": "where"})

@@ -104,3 +104,28 @@ async def test_a_connection_that_both_sides_have_ended_is_gone() -> None:
         await proxy.empty()
         writer.close()
         await writer.wait_closed()
+
+
+async def test_a_hushed_link_gives_no_sign_and_loses_nothing() -> None:
+    async with (
+        echo() as address,
+        DelayProxy(address, delay=0.0) as proxy,
+        talk(proxy.address) as (reader, writer),
+    ):
+        writer.write(b"one")
+        assert await reader.readexactly(3) == b"one"
+        proxy.hush()
+        writer.write(b"two")
+        async with talk(proxy.address) as (late_reader, late_writer):
+            late_writer.write(b"new")
+            done, _ = await asyncio.wait(
+                [
+                    one := asyncio.ensure_future(reader.readexactly(3)),
+                    two := asyncio.ensure_future(late_reader.readexactly(3)),
+                ],
+                timeout=0.1,
+            )
+            assert not done
+            proxy.mend()
+            assert await one == b"two"
+            assert await two == b"new"

@@ -37,7 +37,7 @@ class Node:
 
     def see(self) -> None:
         """All peers answer."""
-        self.exchange.alive.update(self.placing._peers)
+        self.exchange.presence.there.update(self.placing._peers)
         self.placing._alive()
 
     def serve(self, worker: str) -> None:

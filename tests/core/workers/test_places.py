@@ -178,12 +178,12 @@ async def test_nodes_exchange_what_they_measure_and_hints_follow_it() -> None:
                 assert placing.choose("w", {}, "/") is None
 
                 link.cut()
-                await until(lambda: not (exchange.alive))
+                await until(lambda: not (exchange.presence.there))
                 fallback = placing.choose("w", {"mode": "targeted", "region": "aws:eu-central-1"}, "/")
                 assert fallback is not None
                 assert (fallback.location, fallback.placed) == ("sydney", False)
                 link.mend()
-                await until(lambda: bool(exchange.alive))
+                await until(lambda: bool(exchange.presence.there))
             exchange.close()
             await asyncio.sleep(0)
 
@@ -195,6 +195,6 @@ async def test_a_node_with_another_key_is_told_nothing() -> None:
         exchange._key = ClusterKey("another key")
         async with running(placing.run()), asyncio.timeout(20):
             await until(lambda: bool(frankfurt.refused))
-            assert not exchange.alive
+            assert not exchange.presence.there
         exchange.close()
         await asyncio.sleep(0)

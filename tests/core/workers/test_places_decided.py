@@ -137,7 +137,7 @@ async def test_a_location_that_claims_to_be_next_to_everything_is_found_out_by_i
             return found.location
 
         async with asyncio.timeout(40):
-            await until(lambda: bool(exchange.alive))
+            await until(lambda: bool(exchange.presence.there))
             while await round_of_requests() != "frankfurt":
                 pass
             rounds = 1

@@ -13,6 +13,7 @@ import structlog
 from kedge.errors import InvalidInput
 from kedge.placement.peers import FORWARD, Forwarded
 from kedge.workers.egress.ledger import Speech
+from kedge.workers.places.presence import Presence
 from kedge.workers.relay.pool import Pool
 from kedge.workers.relay.upstream import UpstreamClosed
 
@@ -26,7 +27,8 @@ log = structlog.get_logger("peers")
 
 PATH = b"/api/peers/exchange"
 HEAD = b"POST %b HTTP/1.1\r\nhost: %b\r\n%b: %b\r\ncontent-length: %d\r\n\r\n"
-PATIENCE = 5.0
+#: by which a timer may be late before this node itself has slept
+OVERSLEPT = 0.5
 LARGEST_ANSWER = 256 * 1024
 MOST_TARGETS = 256
 #: a peer that did not answer so often is not just starting
@@ -36,15 +38,21 @@ MANY_FAILURES = 3
 class Exchange:
     """Asks each peer now and then; one that does not answer counts as gone until it does."""
 
-    def __init__(self, here: str, peers: Peers, key: ClusterKey, prober: Prober, *, pause: float) -> None:
-        """`here` is this node's location; `pause` the seconds between two exchanges with one peer."""
+    def __init__(
+        self, here: str, peers: Peers, key: ClusterKey, prober: Prober, *, pause: float, silence: float = 3.0
+    ) -> None:
+        """`here` is this node's location; `pause` the seconds between two exchanges with one peer.
+
+        A peer that says nothing for `silence` seconds is gone.
+        """
         self._here = here
         self._peers = peers
         self._key = key
         self._prober = prober
         self._pause = pause
+        self._silence = silence
         self._pool = Pool()
-        self.alive: set[str] = set()
+        self.presence = Presence()
 
     async def run(self, *, measured: Callable[[str, str, float], None], changed: Callable[[], None]) -> None:
         """Ask, for ever. `measured(source, target, milliseconds)`; `changed` when a peer comes or goes."""
@@ -53,19 +61,13 @@ class Exchange:
             while True:
                 for peer in [one for one in asking if self._peers.get(one.name) != one]:
                     asking.pop(peer).cancel()
-                    if self.lost(peer):
+                    if self.presence.gone(peer):
                         log.warning("peer_gone", peer=peer.name)
                         changed()
                 for peer in self._peers.values():
                     if peer not in asking:
                         asking[peer] = group.create_task(self._keep_asking(peer, measured, changed))
                 await self._peers.change()
-
-    def lost(self, peer: Peer) -> bool:
-        """A peer did not answer a request: it counts as gone. Whether it did not before."""
-        known = peer.name in self.alive
-        self.alive.discard(peer.name)
-        return known
 
     def close(self) -> None:
         """End the connections."""
@@ -76,12 +78,15 @@ class Exchange:
     ) -> None:
         failures = 0
         while True:
+            began = time.monotonic()
             try:
-                async with asyncio.timeout(PATIENCE):
-                    answer, taken = await self._ask(peer)
+                async with asyncio.timeout(self._silence):
+                    found, taken = await self._ask(peer)
             except (OSError, UpstreamClosed, ValueError, KeyError, TypeError) as error:
-                if self.lost(peer):
-                    log.warning("peer_lost", peer=peer.name, reason=_reason(error))
+                if time.monotonic() - began > self._silence + OVERSLEPT:
+                    # it was this node that did not listen: the answer may lie there
+                    continue
+                if self._missed(peer, error):
                     changed()
                 failures += 1
                 if failures == MANY_FAILURES:
@@ -90,13 +95,24 @@ class Exchange:
                 failures = 0
                 if peer.location != self._here:
                     measured(self._here, peer.location, taken)
-                for target, milliseconds in answer.items():
+                for target, milliseconds in found.items():
                     measured(peer.location, target, milliseconds)
-                if peer.name not in self.alive:
-                    self.alive.add(peer.name)
+                if self.presence.found(peer):
                     log.info("peer_found", peer=peer.name, location=peer.location, ms=round(taken, 1))
                     changed()
             await asyncio.sleep(self._pause)
+
+    def _missed(self, peer: Peer, error: Exception) -> bool:
+        """A peer did not answer, or not as it should. Whether it was there before."""
+        if isinstance(error, OSError | UpstreamClosed):
+            self._pool.forget(peer.address)
+            before = self.presence.gone(peer)
+        else:
+            # it lives, and may yet answer what it was asked
+            before = self.presence.lost(peer)
+        if before:
+            log.warning("peer_lost", peer=peer.name, reason=_reason(error))
+        return before
 
     async def ask_all(self, path: bytes, question: Any) -> dict[str, Any]:
         """What each peer answers to a question; `None` for one that does not answer in time."""
@@ -107,7 +123,7 @@ class Exchange:
 
     async def _ask_once(self, peer: Peer, path: bytes, body: bytes) -> Any:
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self._silence):
                 data, _ = await self._request(peer, path, body)
             return orjson.loads(data)
         except (OSError, UpstreamClosed, ValueError) as error:

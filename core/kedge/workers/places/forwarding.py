@@ -8,14 +8,19 @@ import structlog
 
 from kedge.errors import Unauthorized
 from kedge.placement.peers import FORWARD, Forwarded
+from kedge.workers.places.held import Held
+from kedge.workers.places.presence import PeerGone
 from kedge.workers.relay.headers import find, request_headers
+from kedge.workers.relay.relay import IDEMPOTENT, NoAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Scope, Send
 
     from kedge.placement.peers import ClusterKey, Peer
+    from kedge.workers.places.presence import Presence
+    from kedge.workers.places.repeatable import Repeatable
     from kedge.workers.relay.headers import Header, Visitor
     from kedge.workers.relay.relay import Relay
     from kedge.workers.relay.upstream import Answer
@@ -26,11 +31,21 @@ log = structlog.get_logger("forwarding")
 class Forwarding:
     """A request is passed on once: the node that gets it runs it, or says why it cannot."""
 
-    def __init__(self, here: str, key: ClusterKey, relay: Relay) -> None:
-        """`here` is this node's location."""
+    def __init__(
+        self,
+        here: str,
+        key: ClusterKey,
+        relay: Relay,
+        *,
+        presence: Presence,
+        lost: Callable[[Peer], None],
+    ) -> None:
+        """`here` is this node's location; `lost` is told of a peer that did not answer."""
         self._here = here
         self._key = key
         self._relay = relay
+        self._presence = presence
+        self._lost = lost
 
     def heard(self, scope: Scope) -> Forwarded | None:
         """What another node says of a request; `None` for a visitor's own, whatever its headers claim."""
@@ -48,14 +63,40 @@ class Forwarding:
         self,
         peer: Peer,
         scope: Scope,
-        receive: Receive,
+        receive: Repeatable,
         send: Send,
         *,
         visitor: Visitor,
         request_id: bytes,
         answered: Callable[[Answer], Sequence[Header]],
-    ) -> None:
-        """Have a peer answer a request. Raises as `Relay.pass_on` does."""
+        again: frozenset[str] = IDEMPOTENT,
+    ) -> bool:
+        """Have a peer answer a request. False if it did not, so that another may be asked from the start.
+
+        Raises `NoAnswer` if nobody knows what the peer did, unless the method is one of `again`; and
+        `BodyTooLarge`. A long answer that breaks off does so for the visitor.
+        """
+        held, headers = Held(send), self._headers(scope, visitor, request_id)
+        try:
+            async with self._presence.waiting_for(peer):
+                await self._relay.pass_on(peer.address, headers, scope, receive, held, answered=answered)
+            failure = NoAnswer("its answer broke off", asked=True)
+        except PeerGone as error:
+            failure = NoAnswer(str(error), asked=True)
+        except NoAnswer as error:
+            failure = error
+        if held.begun:
+            return True
+        if failure.left or (failure.late and failure.asked):
+            raise failure
+        self._lost(peer)
+        if not receive.whole or (failure.asked and scope["method"] not in again):
+            raise failure
+        log.info("asked_elsewhere", peer=peer.name, request=request_id.decode(), reason=str(failure))
+        receive.again()
+        return False
+
+    def _headers(self, scope: Scope, visitor: Visitor, request_id: bytes) -> list[Header]:
         said = Forwarded(
             entry=self._here,
             visitor=visitor.address,
@@ -64,8 +105,7 @@ class Forwarding:
         )
         host = find(scope["headers"], b"host") or b""
         signature = self._key.sign(said, scope["method"], host, _target(scope))
-        headers = [*request_headers(scope["headers"], visitor, request_id), (FORWARD, signature)]
-        await self._relay.pass_on(peer.address, headers, scope, receive, send, answered=answered)
+        return [*request_headers(scope["headers"], visitor, request_id), (FORWARD, signature)]
 
 
 def _target(scope: Scope) -> bytes:

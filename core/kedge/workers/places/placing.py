@@ -139,9 +139,13 @@ class Placing:
 
     def lost(self, peer: Peer) -> None:
         """A peer did not answer: nothing is sent there until it does again."""
-        if self._exchange is not None and self._exchange.lost(peer):
+        if self._exchange is not None and self._exchange.presence.lost(peer):
             log.warning("peer_lost", peer=peer.name)
             self._alive()
+
+    def instead(self, place: Place) -> Place:
+        """Where a request runs whose node was lost: by another of its location, else here."""
+        return self._place(place.location, place.route, placed=place.placed)
 
     def seen(self, worker_id: str, version_id: str) -> None:
         """A version serves a worker alone. If it is another than before, what was learnt may be wrong now."""
@@ -195,8 +199,8 @@ class Placing:
     @property
     def locations(self) -> list[str]:
         """Where requests can run now."""
-        alive = set() if self._exchange is None else self._exchange.alive
-        return sorted({self.here, *(peer.location for name, peer in self._peers.items() if name in alive)})
+        there = (peer.location for name, peer in self._peers.items() if name in self._there)
+        return sorted({self.here, *there})
 
     def explain(self, worker_id: str) -> list[PlacementExplanation]:
         """Why its requests that come in here run where they run."""
@@ -210,19 +214,16 @@ class Placing:
 
     def nearer_database(self, control_plane: ControlPlane) -> Peer | None:
         """The node that does the API's next write; `None` for this one."""
-        alive = set() if self._exchange is None else self._exchange.alive
-        return control_plane.choose(self._peers, self.ways_from_here(), alive)
+        return control_plane.choose(self._peers, self.ways_from_here(), self._there)
 
     def weigh_database(self, control_plane: ControlPlane) -> list[Weighed]:
         """This node and the others that answer, and what a write would take at each."""
-        alive = set() if self._exchange is None else self._exchange.alive
-        return control_plane.weigh(self.ways_from_here(), alive)
+        return control_plane.weigh(self.ways_from_here(), self._there)
 
     @property
     def regions(self) -> dict[str, list[str]]:
         """The locations in each `PROVIDER:REGION` where requests can run now."""
-        alive = set() if self._exchange is None else self._exchange.alive
-        there = {(peer.region, peer.location) for name, peer in self._peers.items() if name in alive}
+        there = {(peer.region, peer.location) for name, peer in self._peers.items() if name in self._there}
         regions: dict[str, list[str]] = {}
         for region, location in sorted({*there, (self._region, self.here)}, key=str):
             if region is not None:
@@ -231,11 +232,16 @@ class Placing:
 
     # ---- inside
 
+    @property
+    def _there(self) -> set[str]:
+        """The names of the peers that answer."""
+        return set() if self._exchange is None else self._exchange.presence.there
+
     def _place(self, location: str, route: str, *, placed: bool) -> Place:
         if location == self.here or self._exchange is None:
             return Place(self.here, None, placed and location == self.here, route)
         for peer in self._peers.values():
-            if peer.location == location and peer.name in self._exchange.alive:
+            if peer.location == location and peer.name in self._there:
                 return Place(location, peer, placed, route)
         return Place(self.here, None, False, route)
 

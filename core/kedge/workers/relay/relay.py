@@ -32,11 +32,15 @@ class NoAnswer(KedgeError):
     code = 12092
     status = 502
 
-    def __init__(self, message: str, *, asked: bool, late: bool = False) -> None:
-        """`asked`: the request may have had an effect; `late`: there was no sign of an end."""
+    def __init__(self, message: str, *, asked: bool, late: bool = False, left: bool = False) -> None:
+        """`asked`: the request may have had an effect.
+
+        `late`: there was no sign of an end; `left`: the visitor has gone, so that nobody waits for one.
+        """
         super().__init__(message)
         self.asked = asked
         self.late = late
+        self.left = left
 
 
 class BodyTooLarge(KedgeError):
@@ -103,8 +107,8 @@ class Relay:
             again = upstream.used and not exchange.has_body and scope["method"] in IDEMPOTENT
             if error.answered:
                 return
-            if not again or exchange.late:
-                raise NoAnswer(str(error), asked=True, late=exchange.late) from None
+            if not again or exchange.late or exchange.left:
+                raise exchange.no_answer(error) from None
             upstream.close()
             upstream = await self._open(address, fresh=True)
             try:
@@ -112,7 +116,7 @@ class Relay:
             except UpstreamClosed as second:
                 if second.answered:
                     return
-                raise NoAnswer(str(second), asked=True, late=exchange.late) from None
+                raise exchange.no_answer(second) from None
         finally:
             if upstream.over and exchange.body_sent:
                 self._pool.give_back(address, upstream)
@@ -141,7 +145,7 @@ class _Exchange:
         self.chunked = find(scope["headers"], b"transfer-encoding") is not None
         self.has_body = self.chunked or (length is not None and length.strip(b"0") != b"")
         self.body_sent = not self.has_body
-        self.late = False
+        self.late = self.left = False
         self._bounds = bounds
         self._method = scope["method"]
         self._receive = receive
@@ -178,6 +182,9 @@ class _Exchange:
                 task.cancel()
             self._side.clear()
 
+    def no_answer(self, error: UpstreamClosed) -> NoAnswer:
+        return NoAnswer(str(error), asked=True, late=self.late, left=self.left)
+
     async def _send_answer(self, upstream: Upstream, answer: Answer) -> None:
         headers = [*response_headers(answer.headers), *self._answered(answer)]
         await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -201,7 +208,7 @@ class _Exchange:
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                upstream.give_up("the visitor has left")
+                self._leave(upstream)
                 return
             body: bytes = message.get("body", b"")
             more = message.get("more_body", False)
@@ -237,7 +244,11 @@ class _Exchange:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         if not upstream.over:
-            upstream.give_up("the visitor has left")
+            self._leave(upstream)
+
+    def _leave(self, upstream: Upstream) -> None:
+        self.left = True
+        upstream.give_up("the visitor has left")
 
     def _run_out(self, upstream: Upstream) -> None:
         self.late = True
