@@ -25,7 +25,7 @@ demo: $(RUNTIME)
 
 test: $(STAMP)
 	@.ci/servers || echo "The tests of what could not be installed are skipped."
-	$(BIN)/python -m pytest -n auto -rs
+	$(BIN)/python -m pytest -n auto -rfEs
 
 check: $(STAMP)
 	$(BIN)/ruff check .

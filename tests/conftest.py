@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from kedge.db.engine import Database
 from kedge.db.schema import upgrade
@@ -29,6 +30,13 @@ NO_SKIPS = "TESTS_NEVER_SKIP"
 POSTGRESQL = os.environ.get("KEDGE_TEST_POSTGRESQL")
 for _name in [name for name in os.environ if name.startswith(("KEDGE_", "GIT_", "WORKERS_CI"))]:
     del os.environ[_name]
+
+# Hypothesis looks for CI itself: there it tries the same examples every time, so that a run fails for what
+# was changed. Elsewhere they are new ones. A slow machine fails neither.
+if "CI" not in os.environ:
+    patient = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("patient", patient)
+    settings.load_profile("patient")
 
 # a suite that a script starts by `&` ignores them, and so would all that it starts
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -53,6 +61,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database_kind" in metafunc.fixturenames:
         asked = metafunc.config.getoption("--database")
         metafunc.parametrize("database_kind", ["sqlite", "postgresql"] if asked == "both" else [asked])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say at the end, where failures are looked for, in which order the tests ran."""
+    terminalreporter.write_line(f"order: -p randomly --randomly-seed={config.getoption('randomly_seed')}")
 
 
 @pytest.fixture(scope="session")
