@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from kedge.api.envelope import failed
 from kedge.errors import InvalidInput, KedgeError, LogGap, NotFound, RateLimited, Unauthorized
+from kedge.placement.cluster_key import MOMENT, WrongMoment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,8 @@ async def kedge_error(_request: Request, error: Exception) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, RateLimited):
         headers["Retry-After"] = "60"
+    if isinstance(error, WrongMoment):
+        headers[MOMENT.decode()] = error.moment.decode()
     result = {"expected": error.expected} if isinstance(error, LogGap) else None
     message = str(error) if error.status < 500 else "Kedge could not do this; its log says why"
     if error.status >= 500:

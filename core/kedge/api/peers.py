@@ -13,7 +13,7 @@ from kedge.api import bodies
 from kedge.api.bodies import services
 from kedge.api.instances import INSTANCES, own_instances
 from kedge.errors import Unauthorized
-from kedge.placement.peers import FORWARD
+from kedge.placement.cluster_key import FORWARD
 from kedge.workers.places.exchange import PATH, answer_exchange, signed_target
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ LARGEST_QUESTION = 256 * 1024
 async def exchange(request: Request) -> Response:
     """Tell a node of this cluster what was measured here, and measure what it wants to know."""
     began = time.perf_counter()
-    body = await _question(request)
-    return JSONResponse(answer_exchange(services(request).places.prober, body, began))
+    return JSONResponse(answer_exchange(services(request).places.prober, await _question(request), began))
 
 
 async def instances(request: Request) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kedge.placement.peers import ClusterKey
+from kedge.placement.cluster_key import ClusterKey
 from kedge.workers.egress.ledger import Ledger
 from kedge.workers.egress.proxy import EgressProxy
 from kedge.workers.egress.targets import Targets
@@ -59,7 +59,9 @@ def make_places(
         ledger=ledger,
     )
     if key is not None and exchange is not None:
-        forwarding = Forwarding(here, key, relay, presence=exchange.presence, lost=placing.lost)
+        forwarding = Forwarding(
+            here, key, relay, presence=exchange.presence, moments=exchange.moments, lost=placing.lost
+        )
     return Places(
         placing=placing,
         memory=PlacementMemory(db, placing),

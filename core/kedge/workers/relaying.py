@@ -12,7 +12,9 @@ import structlog
 
 from kedge.contracts.request_placement import BackEndCall
 from kedge.errors import InstanceFailed, KedgeError, NotFound, ServingError
+from kedge.placement.cluster_key import WrongMoment
 from kedge.workers.egress.ledger import pack, unpack
+from kedge.workers.places.forwarding import refuse
 from kedge.workers.places.repeatable import Repeatable
 from kedge.workers.relay.headers import WAIT_UNTIL, Visitor, find, request_headers
 from kedge.workers.relay.relay import BodyTooLarge, NoAnswer
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from kedge.db.queries.deployments import Serving
-    from kedge.placement.peers import Forwarded, Peer
+    from kedge.placement.cluster_key import Forwarded
+    from kedge.placement.peers import Peer
     from kedge.workers.instances import Instances
     from kedge.workers.places.places import Places
     from kedge.workers.places.placing import Place
@@ -89,7 +92,12 @@ class Relaying:
 
     async def serve(self, site: Site, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request from an instance of a version, or say why that cannot be."""
-        asked = Asked(scope, receive, send, self._visitors, self._places.heard(scope))
+        try:
+            heard = self._places.heard(scope)
+        except WrongMoment as error:
+            await refuse(error, send)
+            return
+        asked = Asked(scope, receive, send, self._visitors, heard)
         place = None
         if asked.heard is None and site.wish:
             if site.serving.percentage == 100:

@@ -15,6 +15,7 @@ import httpx
 import orjson
 import pytest
 
+from kedge.placement.cluster_key import ClusterKey, Forwarded
 from kedge.testing.node import RunningNode
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Handler(BaseHTTPRequestHandler):
         body = json.dumps(told).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("kedge-moment", "a worker says so/1")
         self.end_headers()
         self.wfile.write(body)
     do_POST = do_GET
@@ -68,6 +70,7 @@ class Pair:
         self.ports = {name: free_port() for name in ("near", "far")}
         self.nodes: dict[str, RunningNode] = {}
         self._program = program
+        self.key = keys[0]
         if link is not None:
             link.target = f"127.0.0.1:{self.ports['far']}"
         for name, key in zip(self.ports, keys, strict=True):
@@ -106,9 +109,9 @@ class Pair:
         )
         assert deployed.returncode == 0, deployed.stderr
 
-    def ask(self, method: str = "GET", **more: Any) -> httpx.Response:
+    def ask(self, method: str = "GET", *, node: str = "near", **more: Any) -> httpx.Response:
         headers = {"Host": "where.localhost", **more.pop("headers", {})}
-        url = self.nodes["near"].server.url
+        url = self.nodes[node].server.url
         return httpx.request(method, f"{url}/x?y=1", headers=headers, trust_env=False, timeout=20, **more)
 
     def ask_until(self, placement: str) -> httpx.Response:
@@ -158,7 +161,22 @@ def test_what_a_visitor_claims_to_be_a_node_says_counts_for_nothing(pair: Pair) 
     assert told["headers"]["x-request-id"] != "mine"
 
     exchange = f"{pair.nodes['far'].server.url}/api/peers/exchange"
-    assert httpx.post(exchange, json={"targets": {}}, trust_env=False).status_code == 401
+    refused = httpx.post(exchange, json={"targets": {}}, trust_env=False)
+    assert (refused.status_code, refused.headers.get("kedge-moment")) == (401, None)
+
+    # whoever hears what nodes say to each other cannot say it again
+    key, said = (
+        ClusterKey(pair.key),
+        Forwarded(entry="near", visitor="6.6.6.6", scheme="https", request_id="r"),
+    )
+    signed = key.sign(said, "POST", b"where.localhost", b"/x?y=1", moment=b"")
+    answers = [pair.ask("POST", node="far", headers={"kedge-forward": signed.decode()})]
+    moment = answers[0].headers["kedge-moment"].encode()
+    signed = key.sign(said, "POST", b"where.localhost", b"/x?y=1", moment=moment)
+    answers += [pair.ask("POST", node="far", headers={"kedge-forward": signed.decode()}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [401, 200, 401]
+    assert answers[1].json()["headers"]["x-forwarded-for"] == "6.6.6.6"
+    assert answers[2].content == b""
 
 
 def test_nodes_with_different_keys_pass_nothing_on(tmp_path: Path) -> None:

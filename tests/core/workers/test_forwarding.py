@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kedge.placement.peers import ClusterKey, Peer
+from kedge.placement.cluster_key import ClusterKey, Moments
+from kedge.placement.peers import Peer
 from kedge.workers.places.forwarding import Forwarding
 from kedge.workers.places.presence import Presence
 from kedge.workers.places.repeatable import MOST_KEPT, Repeatable
@@ -68,7 +69,12 @@ class Near:
         self.lost: list[Peer] = []
         self.relay = Relay(Bounds(**bounds))  # type: ignore[arg-type]
         self.forwarding = Forwarding(
-            "near", ClusterKey("key"), self.relay, presence=self.presence, lost=self.lost.append
+            "near",
+            ClusterKey("key"),
+            self.relay,
+            presence=self.presence,
+            moments=Moments(),
+            lost=self.lost.append,
         )
         self.sent: list[Any] = []
         self.leaves = asyncio.Event()

@@ -13,7 +13,8 @@ from kedge.contracts.request_placement import BackEndCall
 from kedge.db.queries.versions import find_worker
 from kedge.db.tables import MeasuredWay
 from kedge.db.tables import PlacementMemory as Row
-from kedge.placement.peers import ClusterKey, Peers
+from kedge.placement.cluster_key import ClusterKey
+from kedge.placement.peers import Peers
 from kedge.workers.egress.ledger import Ledger
 from kedge.workers.egress.targets import Targets
 from kedge.workers.places.exchange import Exchange

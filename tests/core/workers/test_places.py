@@ -12,7 +12,8 @@ import pytest
 
 from kedge.config.settings import PeerSettings
 from kedge.errors import Unauthorized
-from kedge.placement.peers import FORWARD, ClusterKey, Forwarded, Peers
+from kedge.placement.cluster_key import FORWARD, ClusterKey, Forwarded, Moments, WrongMoment
+from kedge.placement.peers import Peers
 from kedge.placement.routes import route_of
 from kedge.testing.delay_proxy import DelayProxy
 from kedge.workers.egress.ledger import Ledger, Speech
@@ -44,29 +45,77 @@ def test_paths_of_one_kind_have_one_pattern(path: str, route: str) -> None:
     assert route_of(path) == route
 
 
-def test_what_a_node_says_is_believed_for_that_request_alone() -> None:
-    said = KEY.sign(SAID, "GET", b"app.localhost", b"/x?y")
-    assert KEY.verify(said, "GET", b"app.localhost", b"/x?y") == SAID
+class Clock:
+    """Seconds, as the test has it."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def two_nodes() -> tuple[ClusterKey, ClusterKey, Clock, Moments]:
+    """Who says something, who hears it, the clock of the latter, and what the former knows of it."""
+    here, there = Clock(), Clock()
+    there.now = 5.0
+    hears = ClusterKey("a key of at least some length", there)
+    moments = Moments(here)
+    moments.learn("there", hears.moment)
+    return ClusterKey("a key of at least some length", here), hears, there, moments
+
+
+def test_what_a_node_says_is_believed_for_that_request_alone_and_once() -> None:
+    says, hears, _, moments = two_nodes()
+    said = says.sign(SAID, "GET", b"app.localhost", b"/x?y", moment=moments.at("there"))
     for method, host, target in (
         ("POST", b"app.localhost", b"/x?y"),
         ("GET", b"other.localhost", b"/x?y"),
         ("GET", b"app.localhost", b"/x?z"),
     ):
         with pytest.raises(Unauthorized):
-            KEY.verify(said, method, host, target)
+            hears.verify(said, method, host, target)
     with pytest.raises(Unauthorized):
         ClusterKey("another").verify(said, "GET", b"app.localhost", b"/x?y")
     for rubbish in (b"", b".", b"x", said[:-1], b"A" + said[1:], b"x" * 5000):
-        with pytest.raises(Unauthorized):
-            KEY.verify(rubbish, "GET", b"app.localhost", b"/x?y")
+        with pytest.raises(Unauthorized) as refused:
+            hears.verify(rubbish, "GET", b"app.localhost", b"/x?y")
+        # whoever has no key is not told what moment it is
+        assert not isinstance(refused.value, WrongMoment)
+    assert hears.verify(said, "GET", b"app.localhost", b"/x?y") == SAID
+    with pytest.raises(WrongMoment):
+        hears.verify(said, "GET", b"app.localhost", b"/x?y")
+    again = says.sign(SAID, "GET", b"app.localhost", b"/x?y", moment=moments.at("there"))
+    assert hears.verify(again, "GET", b"app.localhost", b"/x?y") == SAID
 
 
-def test_what_was_said_long_ago_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = KEY.sign(SAID, "GET", b"h", b"/")
-    now = time.time_ns()
-    monkeypatch.setattr(time, "time_ns", lambda: now + 61 * 10**9)
-    with pytest.raises(Unauthorized, match="clocks"):
-        KEY.verify(said, "GET", b"h", b"/")
+@pytest.mark.parametrize("seconds", [-3.0, 11.0, 3600.0, float("nan")])
+def test_what_was_said_for_another_moment_is_refused(seconds: float) -> None:
+    says, hears, clock, moments = two_nodes()
+    said = says.sign(SAID, "GET", b"h", b"/", moment=moments.at("there"))
+    clock.now += seconds
+    with pytest.raises(WrongMoment) as refused:
+        hears.verify(said, "GET", b"h", b"/")
+    clock.now = 5000.0
+    moments.learn("there", b"nonsense")
+    moments.learn("there", hears.moment)
+    said = says.sign(SAID, "GET", b"h", b"/", moment=moments.at("there"))
+    assert hears.verify(said, "GET", b"h", b"/") == SAID
+    assert refused.value.moment.partition(b"/")[0] == hears.moment.partition(b"/")[0]
+
+
+def test_a_word_is_not_good_after_many_others_or_after_a_restart() -> None:
+    says, hears, clock, moments = two_nodes()
+    words = [says.sign(SAID, "GET", b"h", b"/", moment=moments.at("there")) for _ in range(100)]
+    for word in words:
+        hears.verify(word, "GET", b"h", b"/")
+        clock.now += 0.1
+    for word in words:
+        with pytest.raises(WrongMoment):
+            hears.verify(word, "GET", b"h", b"/")
+    with pytest.raises(WrongMoment):
+        ClusterKey("a key of at least some length", clock).verify(
+            says.sign(SAID, "GET", b"h", b"/", moment=moments.at("there")), "GET", b"h", b"/"
+        )
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -82,6 +131,9 @@ class Node:
         self.prober = Prober(Targets(connect_to=connect_to))
         self.refused = 0
 
+    def answer(self, body: bytes, began: float) -> Any:
+        return answer_exchange(self.prober, body, began)
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
@@ -93,8 +145,11 @@ class Node:
                 fields = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
                 body = await reader.readexactly(int(fields[b"content-length"]))
                 KEY.verify(fields[FORWARD], "POST", fields[b"host"], signed_target(body))
-                answer = orjson.dumps(answer_exchange(self.prober, body, began))
+                answer = orjson.dumps(self.answer(body, began))
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(answer), answer))
+        except WrongMoment as error:
+            head = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nkedge-moment: %b\r\n\r\n"
+            writer.write(head % error.moment)
         except Unauthorized:
             self.refused += 1
             writer.write(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
@@ -196,5 +251,86 @@ async def test_a_node_with_another_key_is_told_nothing() -> None:
         async with running(placing.run()), asyncio.timeout(20):
             await until(lambda: bool(frankfurt.refused))
             assert not exchange.presence.there
+        exchange.close()
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("by", [-3600, 3600, 10**7])
+async def test_a_clock_that_jumps_loses_nobody(monkeypatch: pytest.MonkeyPatch, by: int) -> None:
+    frankfurt, sydney = Node({}), Node({})
+    async with listening(frankfurt) as address, DelayProxy(address, delay=0.0) as link:
+        placing, exchange = placing_of(sydney, link.address)
+        hint = {"mode": "targeted", "region": "aws:eu-central-1"}
+        told = 0
+
+        def count(_: str, __: str, ___: float) -> None:
+            nonlocal told
+            told += 1
+
+        exchanging = exchange.run(measured=count, changed=placing._alive)
+        async with running(exchanging), asyncio.timeout(20):
+            await until(lambda: bool(exchange.presence.there))
+            seconds, nanoseconds = time.time, time.time_ns
+            monkeypatch.setattr(time, "time", lambda: seconds() + by)
+            monkeypatch.setattr(time, "time_ns", lambda: nanoseconds() + by * 10**9)
+            before = told
+            await until(lambda: told > before + 3)
+            place = placing.choose("w", hint, "/")
+            assert place is not None
+            assert place.location == "frankfurt"
+            said = KEY.sign(SAID, "GET", b"h", b"/", moment=exchange.moments.at("f1"))
+            assert KEY.verify(said, "GET", b"h", b"/") == SAID
+        exchange.close()
+        await asyncio.sleep(0)
+
+
+class Babbler(Node):
+    """Answers every question with the same nonsense."""
+
+    def __init__(self, says: Any) -> None:
+        super().__init__({})
+        self.says = says
+        self.asked = 0
+
+    def answer(self, body: bytes, began: float) -> Any:
+        self.asked += 1
+        return self.says
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        None,
+        [],
+        {"rtts": [1, 2], "took_ms": 1},
+        {"rtts": {"wanted.test:80": "soon"}, "took_ms": 1},
+        {"rtts": {}, "took_ms": []},
+        {"rtts": {f"host{number}.test:80": 1 for number in range(20_000)}, "took_ms": 1},
+    ],
+)
+async def test_a_node_that_answers_nonsense_is_not_used_and_harms_no_other(says: Any) -> None:
+    frankfurt, sydney = Babbler(says), Node({})
+    async with listening(frankfurt) as address:
+        placing, exchange = placing_of(sydney, address)
+        sydney.prober.want("wanted.test:80", Speech.HTTP)
+        async with running(placing.run()), asyncio.timeout(20):
+            await until(lambda: frankfurt.asked > 3)
+        assert not exchange.presence.there
+        assert not placing._distances
+        exchange.close()
+        await asyncio.sleep(0)
+
+
+async def test_of_what_a_node_tells_only_what_was_asked_and_can_be_counts() -> None:
+    rtts = {"wanted.test:80": 7.0, "wanted.test:81": -1.0, "wanted.test:82": 1e300, "other.test:80": 1.0}
+    frankfurt, sydney = Babbler({"rtts": rtts, "took_ms": -1e9}), Node({})
+    async with listening(frankfurt) as address:
+        placing, exchange = placing_of(sydney, address)
+        for port in (80, 81, 82):
+            sydney.prober.want(f"wanted.test:{port}", Speech.HTTP)
+        async with running(placing.run()), asyncio.timeout(20):
+            await until(lambda: frankfurt.asked > 3)
+            assert placing._distances["frankfurt"] == {"wanted.test:80": 7.0}
+            assert 0 < placing._distances["sydney"]["frankfurt"] < 10_000
         exchange.close()
         await asyncio.sleep(0)

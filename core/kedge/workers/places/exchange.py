@@ -11,17 +11,20 @@ import orjson
 import structlog
 
 from kedge.errors import InvalidInput
-from kedge.placement.peers import FORWARD, Forwarded
+from kedge.placement.cluster_key import FORWARD, MOMENT, Forwarded, Moments
 from kedge.workers.egress.ledger import Speech
 from kedge.workers.places.presence import Presence
+from kedge.workers.relay.headers import find
 from kedge.workers.relay.pool import Pool
 from kedge.workers.relay.upstream import UpstreamClosed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kedge.placement.peers import ClusterKey, Peer, Peers
+    from kedge.placement.cluster_key import ClusterKey
+    from kedge.placement.peers import Peer, Peers
     from kedge.workers.places.prober import Prober
+    from kedge.workers.relay.upstream import Answer
 
 log = structlog.get_logger("peers")
 
@@ -31,6 +34,8 @@ HEAD = b"POST %b HTTP/1.1\r\nhost: %b\r\n%b: %b\r\ncontent-length: %d\r\n\r\n"
 OVERSLEPT = 0.5
 LARGEST_ANSWER = 256 * 1024
 MOST_TARGETS = 256
+#: round-trip times beyond are none
+LONGEST_MS = 60_000.0
 #: a peer that did not answer so often is not just starting
 MANY_FAILURES = 3
 
@@ -53,6 +58,7 @@ class Exchange:
         self._silence = silence
         self._pool = Pool()
         self.presence = Presence()
+        self.moments = Moments()
 
     async def run(self, *, measured: Callable[[str, str, float], None], changed: Callable[[], None]) -> None:
         """Ask, for ever. `measured(source, target, milliseconds)`; `changed` when a peer comes or goes."""
@@ -131,17 +137,32 @@ class Exchange:
             return None
 
     async def _ask(self, peer: Peer) -> tuple[dict[str, float], float]:
-        body = orjson.dumps({"targets": self._prober.wanted()})
-        data, taken = await self._request(peer, PATH, body)
+        wanted = self._prober.wanted()
+        data, taken = await self._request(peer, PATH, orjson.dumps({"targets": wanted}))
         told = orjson.loads(data)
-        found = {str(target): float(value) for target, value in told["rtts"].items()}
-        return found, max(taken - float(told["took_ms"]), 0.01)
+        # what was not asked for, or cannot be, counts for nothing
+        given = {target: float(value) for target, value in dict(told["rtts"]).items() if target in wanted}
+        found = {target: value for target, value in given.items() if 0 <= value <= LONGEST_MS}
+        return found, max(taken - max(float(told["took_ms"]), 0.0), 0.01)
 
     async def _request(self, peer: Peer, path: bytes, body: bytes) -> tuple[bytes, float]:
-        """A peer's answer, and after how many milliseconds it began."""
+        """A peer's answer, and after how many milliseconds it began.
+
+        A peer that was never asked, or has started anew, first tells for which moment it has to be asked.
+        """
+        answer, data, taken = await self._say(peer, path, body)
+        if answer.status == 401 and (moment := find(answer.headers, MOMENT)) is not None:
+            self.moments.learn(peer.name, moment)
+            answer, data, taken = await self._say(peer, path, body)
+        if answer.status != 200:
+            raise ValueError(f"it answered with status {answer.status}")
+        return data, taken
+
+    async def _say(self, peer: Peer, path: bytes, body: bytes) -> tuple[Answer, bytes, float]:
         host = peer.address.encode()
         said = Forwarded(entry=self._here, visitor="", scheme="exchange", request_id="")
-        signature = self._key.sign(said, "POST", host, signed_target(body, path))
+        moment = self.moments.at(peer.name)
+        signature = self._key.sign(said, "POST", host, signed_target(body, path), moment=moment)
         upstream = await self._pool.take(peer.address)
         began = time.perf_counter()
         try:
@@ -158,9 +179,7 @@ class Exchange:
                 self._pool.give_back(peer.address, upstream)
             else:
                 upstream.close()
-        if answer.status != 200:
-            raise ValueError(f"it answered with status {answer.status}")
-        return data, taken
+        return answer, data, taken
 
 
 def _reason(error: Exception) -> str:

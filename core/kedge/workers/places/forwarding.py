@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from kedge.errors import Unauthorized
-from kedge.placement.peers import FORWARD, Forwarded
+from kedge.placement.cluster_key import FORWARD, MOMENT, Forwarded, WrongMoment
 from kedge.workers.places.held import Held
 from kedge.workers.places.presence import PeerGone
 from kedge.workers.relay.headers import find, request_headers
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from starlette.types import Scope, Send
 
-    from kedge.placement.peers import ClusterKey, Peer
+    from kedge.placement.cluster_key import ClusterKey, Moments
+    from kedge.placement.peers import Peer
     from kedge.workers.places.presence import Presence
     from kedge.workers.places.repeatable import Repeatable
     from kedge.workers.relay.headers import Header, Visitor
@@ -38,6 +39,7 @@ class Forwarding:
         relay: Relay,
         *,
         presence: Presence,
+        moments: Moments,
         lost: Callable[[Peer], None],
     ) -> None:
         """`here` is this node's location; `lost` is told of a peer that did not answer."""
@@ -45,18 +47,24 @@ class Forwarding:
         self._key = key
         self._relay = relay
         self._presence = presence
+        self._moments = moments
         self._lost = lost
 
     def heard(self, scope: Scope) -> Forwarded | None:
-        """What another node says of a request; `None` for a visitor's own, whatever its headers claim."""
+        """What another node says of a request; `None` for a visitor's own, whatever its headers claim.
+
+        Raises `WrongMoment` for what a node said, but not now, or that was heard already.
+        """
         value = find(scope["headers"], FORWARD)
         if value is None:
             return None
         host = find(scope["headers"], b"host") or b""
         try:
             return self._key.verify(value, scope["method"], host, _target(scope))
+        except WrongMoment:
+            raise
         except Unauthorized as error:
-            log.warning("not_forwarded", reason=str(error))
+            log.debug("not_forwarded", reason=str(error))
             return None
 
     async def send(
@@ -76,10 +84,17 @@ class Forwarding:
         Raises `NoAnswer` if nobody knows what the peer did, unless the method is one of `again`; and
         `BodyTooLarge`. A long answer that breaks off does so for the visitor.
         """
-        held, headers = Held(send), self._headers(scope, visitor, request_id)
+        held, headers = Held(send), self._headers(peer, scope, visitor, request_id)
+
+        def heard(answer: Answer) -> Sequence[Header]:
+            if (moment := find(answer.headers, MOMENT)) is not None:
+                self._moments.learn(peer.name, moment)
+                raise NoAnswer("it takes the request for an old one", asked=False)
+            return answered(answer)
+
         try:
             async with self._presence.waiting_for(peer):
-                await self._relay.pass_on(peer.address, headers, scope, receive, held, answered=answered)
+                await self._relay.pass_on(peer.address, headers, scope, receive, held, answered=heard)
             failure = NoAnswer("its answer broke off", asked=True)
         except PeerGone as error:
             failure = NoAnswer(str(error), asked=True)
@@ -96,7 +111,7 @@ class Forwarding:
         receive.again()
         return False
 
-    def _headers(self, scope: Scope, visitor: Visitor, request_id: bytes) -> list[Header]:
+    def _headers(self, peer: Peer, scope: Scope, visitor: Visitor, request_id: bytes) -> list[Header]:
         said = Forwarded(
             entry=self._here,
             visitor=visitor.address,
@@ -104,8 +119,16 @@ class Forwarding:
             request_id=request_id.decode(),
         )
         host = find(scope["headers"], b"host") or b""
-        signature = self._key.sign(said, scope["method"], host, _target(scope))
+        moment = self._moments.at(peer.name)
+        signature = self._key.sign(said, scope["method"], host, _target(scope), moment=moment)
         return [*request_headers(scope["headers"], visitor, request_id), (FORWARD, signature)]
+
+
+async def refuse(error: WrongMoment, send: Send) -> None:
+    """Tell a node for which moment it has to say what it says."""
+    headers = [(b"content-length", b"0"), (MOMENT, error.moment)]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def _target(scope: Scope) -> bytes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from starlette.types import Scope
 
-    from kedge.placement.peers import ClusterKey, Forwarded
+    from kedge.placement.cluster_key import ClusterKey, Forwarded
     from kedge.workers.egress.ledger import Ledger
     from kedge.workers.egress.proxy import EgressProxy
     from kedge.workers.places.exchange import Exchange
@@ -33,7 +33,10 @@ class Places:
     forwarding: Forwarding | None
 
     def heard(self, scope: Scope) -> Forwarded | None:
-        """What another node says of a request that it passed on; `None` for a visitor's own."""
+        """What another node says of a request that it passed on; `None` for a visitor's own.
+
+        Raises `WrongMoment`.
+        """
         return None if self.forwarding is None else self.forwarding.heard(scope)
 
     def environment(self, instance_id: str) -> dict[str, str]:
