@@ -60,13 +60,10 @@ class ContainerCompute(EngineCompute):
         #: ends of containers that nobody knew yet: one may end before its start is over
         self._early: deque[str] = deque(maxlen=REMEMBERED)
 
-    async def open(self) -> None:
-        """Adopt what runs and start what will wait; an engine that does not answer is waited for later.
-
-        Raises `ConfigError` if the engine may not be used or the folder cannot be made.
-        """
+    async def _open(self) -> None:
+        """Start what will wait, too. Raises `ConfigError` also if the folder cannot be made."""
         owner = await asyncio.to_thread(self._prepare_folder)
-        self._containers = Containers(self._engine, self._settings, owner)
+        self._containers = Containers(self._engine, self._images, self._settings, owner)
         self._watch = Watch(self._containers, ended=self._ended, look=self._look)
         shape = shape_of(self._settings, self._door, self._usual())
         self._pool = WarmPool(self._containers, shape, self._settings.warm)
@@ -244,7 +241,8 @@ class ContainerCompute(EngineCompute):
                 break
             await self._insist(attempt, signal)
             with suppress(TimeoutError):
-                await asyncio.wait_for(attempt.ended.wait(), patience)
+                async with asyncio.timeout(patience):
+                    await attempt.ended.wait()
         attempt.stopped = True
 
     async def _insist(self, attempt: Attempt, signal: str) -> None:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import docker.errors
 from docker.errors import APIError, NotFound
 
 from kedge import StartRefused
 from kedge_docker.channel import Channel
 from kedge_docker.container import container_config, own_network
-from kedge_docker.engine import is_conflict, refusal
+from kedge_docker.engine import NoImage, is_conflict, refusal
 from kedge_docker.labels import ATTEMPT, BUILD, OWNER, WARM, name_of
 from kedge_docker.settings import OWN_NETWORK
 
 if TYPE_CHECKING:
+    import docker
+
     from kedge import AttemptName
     from kedge_docker.container import Shape
     from kedge_docker.engine import Engine
+    from kedge_docker.images import Images
     from kedge_docker.settings import DockerSettings
 
 #: lines of a runner's last words
@@ -28,9 +31,10 @@ LAST_WORDS = 20
 class Containers:
     """Those of one Kedge in one engine, told from others' by their label."""
 
-    def __init__(self, engine: Engine, settings: DockerSettings, owner: str) -> None:
+    def __init__(self, engine: Engine, images: Images, settings: DockerSettings, owner: str) -> None:
         """Do nothing yet."""
         self.engine = engine
+        self._images = images
         self._settings = settings
         self._owner = owner
         self._quotas: bool | None = None
@@ -57,7 +61,14 @@ class Containers:
 
         Raises `NameTaken`, `StartRefused` or `CapacityUnavailable`; then nothing is left of it.
         """
-        return await self.engine.run(lambda api: self._create(api, shape, name, labels))
+        work = partial(self._create, shape=shape, name=name, labels=labels)
+        try:
+            return await self.engine.run(work)
+        except NoImage:
+            if self._settings.pull == "never":
+                raise
+        await self._images.pull(shape.image)
+        return await self.engine.run(work)
 
     async def rename(self, container_id: str, name: AttemptName) -> None:
         """Give a container that waits to an attempt. Raises `NameTaken`, or `Gone` if it has ended."""
@@ -106,7 +117,7 @@ class Containers:
                 raise
 
     def _create(
-        self, api: docker.APIClient, shape: Shape, name: AttemptName | None, labels: dict[str, str]
+        self, api: docker.APIClient, *, shape: Shape, name: AttemptName | None, labels: dict[str, str]
     ) -> tuple[str, Channel]:
         marks = {**labels, OWNER: self._owner}
         marks |= {WARM: "1"} if name is None else {BUILD: name.build_uuid, ATTEMPT: str(name.attempt)}
@@ -114,23 +125,12 @@ class Containers:
         config = container_config(self._settings, shape, marks, network=network, quotas=bool(self._quotas))
         config["name"] = f"kedge-warm-{uuid4().hex}" if name is None else name_of(name)
         try:
-            made = self._create_or_pull(api, config)
+            made: str = api.create_container(**config)["Id"]
         except APIError as error:
             if is_conflict(error):
                 raise NameTaken(config["name"]) from error
             raise refusal(error, shape.image) from error
         return made, _start(api, made, shape.image)
-
-    def _create_or_pull(self, api: docker.APIClient, config: dict[str, Any]) -> str:
-        try:
-            made: str = api.create_container(**config)["Id"]
-        except docker.errors.ImageNotFound:
-            if self._settings.pull == "never":
-                raise
-            repository, tag = split_image(config["image"])
-            api.pull(repository, tag=tag)
-            made = api.create_container(**config)["Id"]
-        return made
 
 
 class NameTaken(Exception):
@@ -184,15 +184,6 @@ def _own_networks(api: docker.APIClient, name: str) -> list[str]:
     """The ids of the networks of that name, the one made first in front."""
     found = [network for network in api.networks(names=[name]) if network["Name"] == name]
     return [network["Id"] for network in sorted(found, key=lambda one: (one["Created"], one["Id"]))]
-
-
-def split_image(image: str) -> tuple[str, str | None]:
-    """An image's repository and tag; a digest goes with the tag."""
-    if "@" in image:
-        repository, _, digest = image.partition("@")
-        return repository, digest
-    repository, colon, tag = image.rpartition(":")
-    return (repository, tag) if colon and "/" not in tag else (image, "latest")
 
 
 def _has_quotas(api: docker.APIClient) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from urllib.parse import urlsplit
 
 import docker
@@ -31,6 +33,10 @@ FULL = ("no space left", "cannot allocate memory", "resource temporarily unavail
 
 class EngineGone(CapacityUnavailable):
     """The engine does not answer."""
+
+
+class NoImage(StartRefused):
+    """The engine does not have the image."""
 
 
 class Place(Protocol):
@@ -63,6 +69,27 @@ class Engine:
     async def run(self, work: Callable[[docker.APIClient], T]) -> T:
         """Call `work` with the client, in a thread. Raises as `work` does, or `EngineGone`."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._guarded, work)
+
+    async def run_long(self, work: Callable[[docker.APIClient], T]) -> T:
+        """As `run`, for what may take minutes: in a thread of its own that no end waits for."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+
+        def settle(result: T | None, error: BaseException | None) -> None:
+            if not done.cancelled():
+                done.set_exception(error) if error else done.set_result(cast("T", result))
+
+        def run() -> None:
+            result, failed = None, None
+            try:
+                result = self._guarded(work)
+            except BaseException as error:  # noqa: BLE001  (whoever waits gets it)
+                failed = error
+            with suppress(RuntimeError):  # nobody is there any more
+                loop.call_soon_threadsafe(settle, result, failed)
+
+        threading.Thread(target=run, name="kedge-docker-long", daemon=True).start()
+        return await done
 
     def _guarded(self, work: Callable[[docker.APIClient], T]) -> T:
         try:
@@ -151,7 +178,7 @@ def refusal(error: APIError, image: str) -> ComputeError:
     """What a failed start means: whether another try may help, and what to do."""
     said = str(error.explanation or error).strip()
     if isinstance(error, ImageNotFound) or (is_missing(error) and "image" in said.lower()):
-        return StartRefused(
+        return NoImage(
             f"the Docker engine has no image {image}; build it as configs/build-image/Dockerfile tells, "
             'pull it, or set compute.docker.pull = "missing"'
         )

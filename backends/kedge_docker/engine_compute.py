@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from kedge import AttemptName, Attempts, Scope
 from kedge_docker.engine import Engine
+from kedge_docker.images import Images
+from kedge_docker.registries import Registries
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,13 +29,23 @@ class EngineCompute(ABC):
         self._settings = settings
         self._host = host
         self._engine = Engine(settings)
+        self._registries = Registries(settings.registries, host)
+        self._images = Images(self._engine, self._registries)
         self._attempts: Attempts[Attempt] = Attempts()
         #: whether the engine has been seen since this node started
         self._looked = False
 
-    @abstractmethod
     async def open(self) -> None:
-        """As the contract says."""
+        """Adopt what runs; an engine that does not answer is waited for later.
+
+        Raises `ConfigError` if it may not be used like this.
+        """
+        await asyncio.to_thread(self._registries.check)
+        await self._open()
+
+    @abstractmethod
+    async def _open(self) -> None:
+        """The same for containers, or for services."""
 
     @abstractmethod
     async def forget(self, compute_id: str) -> None:
@@ -80,6 +93,7 @@ class EngineCompute(ABC):
 
     async def close(self) -> None:
         """Let go of everything; running attempts go on."""
+        self._images.close()
         self._attempts.cancel(starts=True)
         await self._attempts.close()
         await self._engine.close()

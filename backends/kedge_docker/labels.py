@@ -10,6 +10,8 @@ from kedge import AttemptName
 OWNER = "kedge.owner"
 #: the Kedge whose service it is in a swarm, which all its nodes are
 CLUSTER = "kedge.cluster"
+#: a service that nobody needs any more, and that goes once its task has gone
+RETIRED = "kedge.retired"
 BUILD = "kedge.build"
 ATTEMPT = "kedge.attempt"
 #: it was started before there was a job for it; labels cannot be changed, so its name tells the attempt

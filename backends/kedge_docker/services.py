@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from docker.errors import APIError
@@ -19,9 +20,11 @@ from docker.types import (
     TaskTemplate,
 )
 
+from kedge import CapacityUnavailable
 from kedge_docker.container import ENTRYPOINT, WORKSPACE
-from kedge_docker.engine import is_conflict, is_missing
-from kedge_docker.labels import ATTEMPT, BUILD, CLUSTER, name_of
+from kedge_docker.engine import TIMEOUT, is_conflict, is_missing
+from kedge_docker.images import raise_for_status
+from kedge_docker.labels import ATTEMPT, BUILD, CLUSTER, RETIRED, name_of
 from kedge_docker.settings import OWN_NETWORK
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
     from kedge import AttemptName, ComputeRequest
     from kedge_docker.engine import Engine
+    from kedge_docker.registries import Registries
     from kedge_docker.settings import DockerSettings
 
 #: where a runner finds its assignment
@@ -42,10 +46,11 @@ NANOS = 1_000_000_000
 class Services:
     """Those of one Kedge, told from others' by the label of its cluster."""
 
-    def __init__(self, engine: Engine, settings: DockerSettings) -> None:
+    def __init__(self, engine: Engine, settings: DockerSettings, registries: Registries) -> None:
         """Do nothing yet."""
         self._engine = engine
         self._settings = settings
+        self._registries = registries
 
     @property
     def filter(self) -> dict[str, str]:
@@ -77,29 +82,43 @@ class Services:
 
     async def end(self, service_id: str) -> None:
         """Have its task ended; one that is gone is no error."""
-        await self._engine.run(lambda api: _scale_to_nothing(api, service_id))
+        await self._engine.run(partial(_scale_to_nothing, service_id, {}))
 
-    async def remove(self, service_id: str, name: AttemptName) -> None:
-        """Remove it with its secret. Safe twice."""
-        await self._engine.run(lambda api: _remove(api, service_id, name_of(name)))
+    async def retire(self, service_id: str) -> None:
+        """The same, and have it removed by whoever sees that its task has gone.
+
+        The dispatcher of swarmkit 20.10 can break for good if a service goes before its task.
+        """
+        await self._engine.run(partial(_scale_to_nothing, service_id, {RETIRED: "1"}))
+
+    async def remove(self, service_id: str, name: str) -> None:
+        """Remove one whose task has gone, with its secret. Safe twice."""
+        await self._engine.run(partial(_remove, service_id, name))
 
     def _create(self, api: Any, name: AttemptName, request: ComputeRequest, assignment: bytes) -> str:
         labels = {**request.labels, CLUSTER: self._settings.cluster}
         labels |= {BUILD: name.build_uuid, ATTEMPT: str(name.attempt)}
         secret = self._make_secret(api, name_of(name), assignment, labels)
         try:
-            made = api.create_service(
-                self._task(request, secret),
-                name=name_of(name),
-                labels=labels,
-                mode=ServiceMode("replicated", 1),
+            made = _post(
+                api,
+                "services/create",
+                {
+                    "Name": name_of(name),
+                    "Labels": labels,
+                    "TaskTemplate": self._task(request, secret),
+                    "Mode": ServiceMode("replicated", 1),
+                },
+                headers=self._registries.headers(request.image or self._settings.image),
             )
         except APIError as error:
             found = _find(api, name_of(name), self.filter) if is_conflict(error) else None
             if found is None:
                 api.remove_secret(secret["SecretID"])
                 raise
-            return found
+            if is_retired(found):
+                raise CapacityUnavailable("an earlier try at the attempt is still being removed") from error
+            return str(found["ID"])
         return str(made["ID"])
 
     def _make_secret(
@@ -166,20 +185,24 @@ def _workspace(settings: DockerSettings, request: ComputeRequest) -> Mount:
     return Mount(WORKSPACE, None, type="volume", driver_config=DriverConfig("local", options))
 
 
-def _find(api: Any, name: str, mine: dict[str, str]) -> str | None:
-    """The id of the service of this Kedge that has just this name."""
-    for service in api.services(filters=mine):
-        if service["Spec"]["Name"] == name:
-            return str(service["ID"])
-    return None
+def is_retired(service: dict[str, Any]) -> bool:
+    """Whether nobody needs it any more."""
+    return RETIRED in service["Spec"]["Labels"]
 
 
-def _scale_to_nothing(api: Any, service_id: str) -> None:
+def _find(api: Any, name: str, mine: dict[str, str]) -> dict[str, Any] | None:
+    """The service of this Kedge that has just this name."""
+    services: list[dict[str, Any]] = api.services(filters=mine)
+    return next((one for one in services if one["Spec"]["Name"] == name), None)
+
+
+def _scale_to_nothing(service_id: str, labels: dict[str, str], api: Any) -> None:
     while True:
         try:
-            version = api.inspect_service(service_id)["Version"]["Index"]
-            nothing = ServiceMode("replicated", 0)
-            api.update_service(service_id, version, mode=nothing, fetch_current_spec=True)
+            found = api.inspect_service(service_id)
+            nothing = {"Mode": ServiceMode("replicated", 0), "Labels": found["Spec"]["Labels"] | labels}
+            version = {"version": found["Version"]["Index"]}
+            _post(api, f"services/{service_id}/update", found["Spec"] | nothing, params=version)
         except APIError as error:
             if is_missing(error):
                 return
@@ -189,7 +212,15 @@ def _scale_to_nothing(api: Any, service_id: str) -> None:
             return
 
 
-def _remove(api: Any, service_id: str, name: str) -> None:
+def _post(api: Any, path: str, content: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Call the engine. The SDK's own calls would send what `docker login` left, and nothing else, along."""
+    response = api.post(f"{api.base_url}/v{api.api_version}/{path}", json=content, timeout=TIMEOUT, **more)
+    raise_for_status(response)
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def _remove(service_id: str, name: str, api: Any) -> None:
     for remove, what in ((api.remove_service, service_id), (api.remove_secret, name)):
         try:
             remove(what)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from kedge import Duration, Size
+from kedge import Duration, SecretRef, Size
 from kedge_docker.address import is_loopback
 
 MIB = 1024**2
@@ -27,6 +28,15 @@ def engine_address(text: str) -> str:
     raise ValueError('must be "unix:///path/to/docker.sock" or "tcp://host:port"')
 
 
+def registry_host(text: str) -> str:
+    """`text`, if images can begin with it. Raises `ValueError`."""
+    if text != "localhost" and not re.fullmatch(r"[a-z0-9.-]+(\.[a-z0-9-]+|:[0-9]+)", text):
+        raise ValueError(
+            'must be the host of a registry as images name it, such as "registry.example.com:5000"'
+        )
+    return text
+
+
 class TlsSettings(BaseModel):
     """`[compute.docker.tls]`: how an engine at `tcp://` is known, and how Kedge is known to it."""
 
@@ -35,6 +45,15 @@ class TlsSettings(BaseModel):
     ca: Path = Field(description="The certificate that signed the engine's.")
     cert: Path = Field(description="The certificate of Kedge.")
     key: Path = Field(description="Its key.")
+
+
+class RegistrySettings(BaseModel):
+    """`[compute.docker.registries."HOST"]`: who Kedge is to a registry."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    username: str = Field(min_length=1, description="Its user.")
+    password: SecretRef = Field(description='"env:NAME" or "file:PATH"; a file is read anew for each pull.')
 
 
 class DockerSettings(BaseModel):
@@ -53,6 +72,9 @@ class DockerSettings(BaseModel):
     image: str = Field(default="kedge/build-image", min_length=1, description="The image that builds run in.")
     pull: Literal["never", "missing"] = Field(
         default="never", description="Whether an image that the engine does not have is pulled."
+    )
+    registries: dict[Annotated[str, AfterValidator(registry_host)], RegistrySettings] = Field(
+        default_factory=dict, description="Credentials for pulls, by the registry's host."
     )
     warm: int = Field(
         default=1, ge=0, le=64, description="Single-use containers that wait for a job; 0 for none."

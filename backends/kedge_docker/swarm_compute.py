@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from docker.errors import APIError
 
-from kedge import CapacityUnavailable, ConfigError, Scope, StartRefused
+from kedge import CapacityUnavailable, ComputeError, ConfigError, Ending, ExitCause, Scope, StartRefused
 from kedge_docker.address import is_loopback
 from kedge_docker.attempt import Attempt
 from kedge_docker.channel import assignment_of
 from kedge_docker.engine import EngineGone, refusal
 from kedge_docker.engine_compute import EngineCompute
-from kedge_docker.labels import attempt_in
-from kedge_docker.services import Services
+from kedge_docker.labels import attempt_in, name_of
+from kedge_docker.registries import has_registry
+from kedge_docker.services import Services, is_retired
 
 if TYPE_CHECKING:
     from kedge import AttemptName, ComputeRequest, Host
@@ -46,14 +47,15 @@ class SwarmCompute(EngineCompute):
     def __init__(self, settings: DockerSettings, host: Host) -> None:
         """Keep `settings`."""
         super().__init__(settings, host)
-        self._services = Services(self._engine, settings)
+        self._services = Services(self._engine, settings, self._registries)
         self._wake = asyncio.Event()
+        #: names by the ids of services that go once their tasks have gone
+        self._retired: dict[str, str] = {}
+        #: attempts of which it is being asked why they have no image
+        self._asked: set[str] = set()
 
-    async def open(self) -> None:
-        """Adopt what runs; a manager that does not answer is waited for later.
-
-        Raises `ConfigError` if the engine is no manager of a swarm.
-        """
+    async def _open(self) -> None:
+        """Raises `ConfigError` also if the engine is no manager of a swarm."""
         with suppress(EngineGone):
             if not await self._services.is_manager():
                 raise ConfigError([NO_MANAGER])
@@ -67,7 +69,7 @@ class SwarmCompute(EngineCompute):
             return
         self._attempts.drop(attempt)
         try:
-            await self._services.remove(compute_id, attempt.name)
+            await self._retire(compute_id, attempt.name)
         except EngineGone as error:
             log.warning("service_not_removed", service=compute_id, reason=str(error))
 
@@ -92,20 +94,38 @@ class SwarmCompute(EngineCompute):
             await self._begun(service_id)
         except EngineGone:
             pass  # it was accepted: what becomes of it is seen when the manager is back
+        except _NoImage as error:
+            await self._retire(service_id, name)
+            raise await self._why_no_image(error.image, str(error)) from error
         except BaseException:
-            await self._services.remove(service_id, name)
+            await self._retire(service_id, name)
             raise
         self._attempts.keep(Attempt(compute_id=service_id, name=name))
         self._wake.set()
         return service_id
+
+    async def _retire(self, service_id: str, name: AttemptName) -> None:
+        await self._services.retire(service_id)
+        self._retired[service_id] = name_of(name)
+        self._wake.set()
+
+    async def _why_no_image(self, image: str, said: str) -> ComputeError:
+        """A node only says that it has none: whether it may get it later is asked of the manager's engine."""
+        if not has_registry(image):
+            return StartRefused(f"a node of the swarm has no image {image}, and cannot pull it: {said}")
+        try:
+            await self._images.look_up(image)
+        except ComputeError as why:
+            return why
+        return CapacityUnavailable(f"a node of the swarm cannot pull {image}, which its registry has")
 
     async def _begun(self, service_id: str) -> None:
         """Return once a node has taken the task. Raises `StartRefused` or `CapacityUnavailable`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 while True:
-                    status = (await self._services.tasks()).get(service_id, {}).get("Status", {})
-                    if _has_begun(status, self._settings.image):
+                    task = (await self._services.tasks()).get(service_id)
+                    if task is not None and _has_begun(task):
                         return
                     await asyncio.sleep(POLL / 5)
 
@@ -121,6 +141,9 @@ class SwarmCompute(EngineCompute):
     async def _look(self) -> None:
         services = {service["ID"]: service for service in await self._services.list()}
         for service_id, service in services.items():
+            if is_retired(service):
+                self._retired[service_id] = service["Spec"]["Name"]
+                continue
             name = attempt_in(service["Spec"]["Name"])
             if name is None or service_id in self._attempts or self._attempts.is_starting(name):
                 continue
@@ -134,8 +157,10 @@ class SwarmCompute(EngineCompute):
         """Ask for the tasks as long as some have not ended."""
         gone = False
         while True:
+            # not `wait_for`, which may take a cancellation for the wake-up that comes with it
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), POLL if self._attempts.live or gone else IDLE_POLL)
+                async with asyncio.timeout(self._pause(gone=gone)):
+                    await self._wake.wait()
             self._wake.clear()
             try:
                 await (self._settle_all() if self._looked and not gone else self._look())
@@ -146,12 +171,18 @@ class SwarmCompute(EngineCompute):
             else:
                 gone = False
 
+    def _pause(self, *, gone: bool) -> float:
+        return POLL if self._attempts.live or self._retired or gone else IDLE_POLL
+
     async def _settle_all(self) -> None:
-        """See which attempts have ended."""
+        """See which attempts have ended, and which services may go."""
         live = self._attempts.live
-        if not live:
+        if not live and not self._retired:
             return
         tasks = await self._services.tasks()
+        for service_id in self._retired.keys() - tasks.keys():
+            name = self._retired.pop(service_id)
+            await self._services.remove(service_id, name)
         nodes = await self._services.nodes() if any(map(_is_abandoned, tasks.values())) else {}
         for attempt in live:
             task = tasks.get(attempt.compute_id)
@@ -160,9 +191,24 @@ class SwarmCompute(EngineCompute):
                 if attempt.stopping:
                     self._finish(attempt, {"ExitCode": 0})
             elif task["Status"]["State"] in OVER:
-                self._finish(attempt, _state(task["Status"]))
+                self._settle(attempt, task)
             elif _is_abandoned(task) and nodes.get(task.get("NodeID", "")) == "down":
                 self._finish(attempt, {"ExitCode": 0, "Error": "its node is down"})
+
+    def _settle(self, attempt: Attempt, task: dict[str, Any]) -> None:
+        image = _image_that_is_missing(task)
+        if image is None or attempt.stopping:
+            self._finish(attempt, _state(task["Status"]))
+        elif attempt.compute_id not in self._asked:
+            self._asked.add(attempt.compute_id)
+            self._attempts.spawn(self._explain(attempt, image, str(task["Status"]["Err"])))
+
+    async def _explain(self, attempt: Attempt, image: str, said: str) -> None:
+        """End an attempt whose image took longer than its start not to be found."""
+        why = await self._why_no_image(image, said)
+        cause = ExitCause.REFUSED if isinstance(why, StartRefused) else ExitCause.UNAVAILABLE
+        self._asked.discard(attempt.compute_id)
+        self._attempts.tell(attempt.finish(Ending(cause=cause, detail=str(why))))
 
     def _finish(self, attempt: Attempt, state: dict[str, Any] | None) -> None:
         self._attempts.tell(attempt.finish(attempt.ending(state)))
@@ -180,15 +226,30 @@ class SwarmCompute(EngineCompute):
         attempt.stopped = True
 
 
-def _has_begun(status: dict[str, Any], image: str) -> bool:
-    said = status.get("Err") or ""
-    if status.get("State") == "rejected":
-        if "No such image" in said:
-            raise StartRefused(f"a node of the swarm has no image {image}, and cannot pull it: {said}")
+class _NoImage(Exception):
+    """A node has no such image."""
+
+    def __init__(self, image: str, said: str) -> None:
+        super().__init__(said)
+        self.image = image
+
+
+def _has_begun(task: dict[str, Any]) -> bool:
+    state, said = task["Status"]["State"], task["Status"].get("Err") or ""
+    image = _image_that_is_missing(task)
+    if image is not None:
+        raise _NoImage(image, said)
+    if state == "rejected":
         raise CapacityUnavailable(f"a node of the swarm refused the build: {said}")
-    if status.get("State") == "pending" and said:
+    if state == "pending" and said:
         raise CapacityUnavailable(f"the swarm has no room for the build: {said}")
-    return status.get("State") in BEGUN
+    return state in BEGUN
+
+
+def _image_that_is_missing(task: dict[str, Any]) -> str | None:
+    if task["Status"]["State"] != "rejected" or "No such image" not in (task["Status"].get("Err") or ""):
+        return None
+    return str(task["Spec"]["ContainerSpec"]["Image"])
 
 
 def _is_abandoned(task: dict[str, Any]) -> bool:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from tests.conftest import skip
+from tests.docker_registry import Registry, registry_is_missing
 
 from kedge import ComputeRequest
 from kedge.testing.fake_host import FakeHost
@@ -16,7 +18,7 @@ from kedge_docker.container_compute import ContainerCompute
 from kedge_docker.settings import DockerSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from docker.models.containers import Container
@@ -97,6 +99,15 @@ class Lab:
         found = [one for one in self.containers() if str(one.name).startswith("kedge-warm-")]
         ready = [one for one in found if one.status == "running"]
         return ready if len(ready) == count else []
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry that wants to know who asks."""
+    if (reason := registry_is_missing()) is not None:
+        skip(reason)
+    with Registry(tmp_path_factory.mktemp("registry")) as registry:
+        yield registry
 
 
 @pytest.fixture

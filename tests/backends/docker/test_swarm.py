@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
+from tests.conftest import skip
+from tests.docker_registry import PASSWORD, USER, Registry, forget, registry_is_missing
 from tests.docker_swarm import Swarm, swarm_of_two
 
 from kedge import CapacityUnavailable, ComputeRequest, ConfigError, ExitCause, Limits, StartRefused
 from kedge.testing.compute import ComputeSuite
 from kedge.testing.fake_host import FakeHost
-from kedge.testing.orders import Exits, Orders
+from kedge.testing.orders import PATIENCE, Exits, Orders
 from kedge_docker.compute import DockerCompute
 from kedge_docker.settings import DockerSettings
 
@@ -66,11 +69,30 @@ def make(swarm: Swarm, engine: Engine, tmp_path: Path) -> Iterator[Callable[...,
 
     yield make
     client = swarm.manager.client()
-    services: Any = client.services
-    for service in services.list():
-        service.remove()
+    remove_services(client)
     for secret in client.secrets.list():
         secret.remove()
+    client.close()
+
+
+def remove_services(client: Any) -> None:
+    """Remove all, each after its task, as a manager needs it."""
+    left = client.services.list()
+    for service in left:
+        service.scale(0)
+    started = time.monotonic()
+    while client.api.tasks() and time.monotonic() < started + PATIENCE:
+        time.sleep(0.05)
+    for service in left:
+        service.remove()
+
+
+async def nothing_left(swarm: Swarm) -> None:
+    """Return once there is neither service nor secret: services go after their tasks."""
+    client = swarm.manager.client()
+    async with asyncio.timeout(PATIENCE):
+        while client.services.list() or client.secrets.list():
+            await asyncio.to_thread(client.info)
     client.close()
 
 
@@ -144,10 +166,7 @@ async def test_what_is_forgotten_leaves_neither_service_nor_secret(
 
     await compute.forget(service_id)
 
-    client = swarm.manager.client()
-    assert client.services.list() == []
-    assert client.secrets.list() == []
-    client.close()
+    await nothing_left(swarm)
     await exits.close()
 
 
@@ -188,10 +207,7 @@ async def test_a_swarm_without_room_makes_builds_wait_and_tells_why(
     with pytest.raises(CapacityUnavailable, match=word):
         await compute.start(request_of(**fields))
 
-    client = swarm.manager.client()
-    assert client.services.list() == []
-    assert client.secrets.list() == []
-    client.close()
+    await nothing_left(swarm)
     await compute.close()
 
 
@@ -200,10 +216,84 @@ async def test_a_missing_image_is_refused_for_good(make: Callable[..., DockerCom
     await compute.open()
 
     with pytest.raises(StartRefused, match="no image kedge-testing/no-such-image:1"):
-        await compute.start(request_of())
+        await ends_unpulled(compute, "b-1")
 
-    assert await compute.list() == []
     await compute.close()
+
+
+@pytest.fixture(scope="module")
+def registry(swarm: Swarm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """One that the manager alone reaches."""
+    if (reason := registry_is_missing()) is not None:
+        skip(reason)
+    with Registry(tmp_path_factory.mktemp("registry"), port=5000, inside=swarm.manager.inside) as registry:
+        yield registry
+
+
+@pytest.fixture
+def private_image(registry: Registry, swarm: Swarm, engine: Engine) -> Iterator[str]:
+    """An image of that registry, which no node has."""
+    client = swarm.manager.client()
+    name = registry.push(client, engine.stand_in, "kedge/stand-in:1")
+    yield name
+    forget(client, name)
+    client.close()
+
+
+async def test_nodes_get_the_credentials_of_a_registry_and_show_them_to_nobody(
+    make: Callable[..., DockerCompute],
+    orders: Orders,
+    swarm: Swarm,
+    private_image: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REGISTRY_PASSWORD", PASSWORD)
+    host = private_image.partition("/")[0]
+    compute = make(
+        image=private_image,
+        constraints=["node.role==manager"],
+        registries={host: {"username": USER, "password": "env:REGISTRY_PASSWORD"}},
+    )
+    await compute.open()
+    request = request_of()
+
+    service_id = await compute.start(request)
+
+    (await orders.caller(request)).order(["wait"])
+    client = swarm.manager.client()
+    (container,) = client.containers.list()
+    assert container.attrs["Config"]["Image"].startswith(private_image)
+    api: Any = client.api
+    described = json.dumps([api.inspect_service(service_id), api.tasks(), container.attrs])
+    client.close()
+    assert PASSWORD not in described
+    await compute.close()
+
+
+async def test_an_image_that_a_node_may_not_pull_is_refused_and_one_that_it_cannot_pull_now_is_not(
+    make: Callable[..., DockerCompute], registry: Registry, swarm: Swarm, private_image: str
+) -> None:
+    compute = make(image=private_image, constraints=["node.role==manager"])
+    await compute.open()
+    with pytest.raises(StartRefused, match=r"no basic auth credentials.*compute\.docker\.registries"):
+        await ends_unpulled(compute, "b-1")
+    registry.stop()
+    with pytest.raises(CapacityUnavailable, match=r"cannot be pulled now .*connection refused"):
+        await ends_unpulled(compute, "b-2")
+    registry.start()
+
+    await compute.close()
+
+
+async def ends_unpulled(compute: DockerCompute, build_uuid: str) -> None:
+    """Start an attempt without an image; what is told of it at its start or at its end is raised."""
+    exits = Exits(compute)
+    try:
+        ended = await exits.of(await compute.start(request_of(build_uuid=build_uuid)))
+    finally:
+        await exits.close()
+    kinds = {ExitCause.REFUSED: StartRefused, ExitCause.UNAVAILABLE: CapacityUnavailable}
+    raise kinds[ended.cause or ExitCause.SELF](ended.detail)
 
 
 async def test_an_address_that_nodes_cannot_reach_is_refused(compute: DockerCompute) -> None:
