@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import time
 
 from kedge_runner import processes
 from kedge_runner.errors import Cancelled, TimedOut
+from kedge_runner.pipes import PIPE_BYTES, enlarge
 from kedge_runner.processes import MARKER, SIGKILL, SIGTERM
 
 TYPE_CHECKING = False
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
     from kedge_runner.watch import Watch
 
-PIPE_BYTES = 1024 * 1024
 READ_BYTES = 256 * 1024
-F_SETPIPE_SZ = 1031
 #: once the command has ended, its children's output is waited for while there is no longer silence than this
 LINGER = 0.2
 #: and no longer than this in all, room or not: what the command itself printed is in the pipe by then
@@ -44,7 +42,7 @@ class Command:
         try:
             os.set_blocking(write, True)
             file = None if given is None else _file_of(given)
-            self._pid = processes.start(argv, cwd=cwd, env=env, output=_enlarge(write), given=file)
+            self._pid = processes.start(argv, cwd=cwd, env=env, output=enlarge(write), given=file)
         except BaseException:
             os.close(self._output)
             raise
@@ -165,11 +163,3 @@ def _file_of(data: bytes) -> int:
     os.write(file, data)
     os.lseek(file, 0, os.SEEK_SET)
     return file
-
-
-def _enlarge(pipe: int) -> int:
-    try:
-        fcntl.fcntl(pipe, F_SETPIPE_SZ, PIPE_BYTES)
-    except OSError:
-        pass  # an unprivileged user may be out of pipe memory; the usual size works too
-    return pipe

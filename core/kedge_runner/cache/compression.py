@@ -8,6 +8,7 @@ import sys
 from typing import IO, Self, cast
 
 from kedge_runner.cache.errors import CacheFailed
+from kedge_runner.pipes import enlarge
 from kedge_runner.processes import find_program
 
 ZSTD, GZIP = "zstd", "gzip"
@@ -49,6 +50,8 @@ class Process:
         )
         self._input: IO[bytes] = cast("IO[bytes]", self._process.stdin)
         self._output: IO[bytes] = cast("IO[bytes]", self._process.stdout)
+        enlarge(self.input)
+        enlarge(self.output)
 
     @property
     def input(self) -> int:

@@ -6,6 +6,8 @@ import os
 import sys
 import zlib
 
+from kedge_runner.pipes import write_all
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,9 +22,7 @@ EXPANDED_BYTES = 1024 * 1024
 def main() -> None:
     """`compress` or `expand`, by the first argument; ends with an error for what is no gzip."""
     for data in _compress() if sys.argv[1] == "compress" else _expand():
-        view = memoryview(data)
-        while view:
-            view = view[os.write(1, view) :]
+        write_all(1, data)
 
 
 def _blocks() -> Iterator[bytes]:
