@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from bench import blobs, docker, gateway, logs, placement, start, throughput
+from bench import blobs, cache, docker, gateway, logs, placement, start, throughput
 from bench.figures import as_table, save
 
 MEASUREMENTS = {
@@ -16,6 +16,7 @@ MEASUREMENTS = {
     "placement": placement.measure,
     "gateway": gateway.measure,
     "blobs": blobs.measure,
+    "cache": cache.measure,
     "docker": docker.measure,
 }
 

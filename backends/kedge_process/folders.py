@@ -55,7 +55,7 @@ class Folders:
     def open(self) -> list[Tenant]:
         """Make the root ready, clear what a killed Kedge left half done, return who has a folder."""
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _spread(self.root)
+        spread(self.root)
         tenants = []
         for entry in sorted(self.root.iterdir()):
             if entry.name.startswith((NEW, OLD)):
@@ -94,7 +94,7 @@ class Folders:
                 remove_tree(aside)
 
 
-def _spread(root: Path) -> None:
+def spread(root: Path) -> None:
     """Have ext4 put each new folder in `root` elsewhere on the disk; other file systems say no.
 
     For minutes after a file was removed ext4 steps over its inode whenever it needs one nearby. Workspaces

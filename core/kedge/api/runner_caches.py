@@ -91,6 +91,9 @@ async def look_up(request: Request) -> Response:
         "branch": found.entry.branch,
         "size": archive.size,
         "sha256": archive.sha256,
+        "fingerprint": archive.fingerprint,
+        "tree_bytes": archive.tree_bytes,
+        "file_count": archive.file_count,
         "get": _presigned(get),
     }
     return ok(LookupShape(hit=described))

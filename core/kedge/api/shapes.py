@@ -149,6 +149,9 @@ class HitShape(TypedDict):
     branch: str
     size: int
     sha256: str
+    fingerprint: str
+    tree_bytes: int
+    file_count: int
     get: TransferShape | None
 
 

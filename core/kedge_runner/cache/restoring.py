@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 import threading
@@ -13,10 +12,12 @@ from kedge_runner.cache.compression import decompress
 from kedge_runner.cache.errors import CacheFailed, NotNow
 from kedge_runner.cache.limits import Budget
 from kedge_runner.cache.placing import put_in_place
+from kedge_runner.cache.restored import moment_of, note
 from kedge_runner.cache.transfer import download
 from kedge_runner.cache.unpack import Unpacker
 from kedge_runner.cache.way import Way
 from kedge_runner.errors import Refused
+from kedge_runner.pipes import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Fetch:
             digest.update(data)
             try:
                 if not broken:
-                    _write(target, data)
+                    write_all(target, data)
             except BrokenPipeError:
                 broken = True  # what follows is read all the same: a wrong digest is the better reason
         if size != self._size:
@@ -105,14 +106,16 @@ def _once(get: Request, unit: Unit, hit: dict[str, Any], workspace: str) -> str:
     fetch = Fetch(get, size=hit["size"], sha256=hit["sha256"])
     stage = tempfile.mkdtemp(prefix=".restore-", dir=workspace)
     try:
-        files = _unpack(fetch, stage, unit, hit["size"])
+        unpacker = _unpack(fetch, stage, unit, hit["size"])
         kept = put_in_place(stage, workspace, unit.paths)
+        if not kept:
+            note(workspace, unit, hit, unpacker.folders, moment_of(stage))
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-    return f"{files} files" + (f", {kept} kept as they were" if kept else "")
+    return f"{unpacker.files} files" + (f", {kept} kept as they were" if kept else "")
 
 
-def _unpack(fetch: Fetch, stage: str, unit: Unit, size: int) -> int:
+def _unpack(fetch: Fetch, stage: str, unit: Unit, size: int) -> Unpacker:
     unpacker = Unpacker(stage, unit.paths, Budget(size))
     error: Exception | None = None
     try:
@@ -133,10 +136,4 @@ def _unpack(fetch: Fetch, stage: str, unit: Unit, size: int) -> int:
         unpacker.close()
     if error is not None:
         raise error
-    return unpacker.files
-
-
-def _write(target: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(target, view) :]
+    return unpacker

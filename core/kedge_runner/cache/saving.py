@@ -10,16 +10,22 @@ import time
 from functools import partial
 
 from kedge_runner.cache.compression import available, compress
+from kedge_runner.cache.contents import fingerprint
 from kedge_runner.cache.pack import Packer
+from kedge_runner.cache.restored import recall
 from kedge_runner.cache.transfer import upload
 from kedge_runner.cache.tree import Tree
 from kedge_runner.cache.way import Way
+from kedge_runner.pipes import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any, BinaryIO
 
     from kedge_runner.cache.kedge import Kedge
+    from kedge_runner.cache.restored import Restored
+    from kedge_runner.cache.tree import Entry
     from kedge_runner.cache.unit import Unit
 
 READ_BYTES = 1024 * 1024
@@ -37,13 +43,14 @@ class Archive:
         self.md5 = hashlib.md5(usedforsecurity=False)
         self._error: Exception | None = None
 
-    def fill(self, tree: Tree) -> None:
-        """Pack and compress. Raises `OSError` or `CacheFailed`."""
+    def fill(self, workspace: bytes, entries: Iterable[Entry]) -> str:
+        """Pack and compress; return the fingerprint of what was packed. Raises `OSError` or `CacheFailed`."""
+        found = ""
         with compress() as process:
             reader = threading.Thread(target=self._take, args=(process.output,), daemon=True)
             reader.start()
             try:
-                Packer(process.input).write(tree)
+                found = Packer(process.input).write(workspace, entries)
                 process.end_input()
             except BrokenPipeError:
                 process.end_input()  # why it broke is told by what the other side found
@@ -55,6 +62,7 @@ class Archive:
             if self._error is not None:
                 raise self._error
             process.finish()
+        return found
 
     def _take(self, source: int) -> None:
         try:
@@ -62,9 +70,7 @@ class Archive:
                 self.sha256.update(data)
                 self.md5.update(data)
                 self.size += len(data)
-                view = memoryview(data)
-                while view:
-                    view = view[self.file.write(view) :]
+                write_all(self.file.fileno(), data)
         except Exception as error:  # noqa: BLE001  (raised in the thread that waits for this one)
             self._error = error
             while os.read(source, READ_BYTES):
@@ -75,30 +81,48 @@ def save(kedge: Kedge, unit: Unit, workspace: str) -> str:
     """Save a unit; return what to tell. Raises `CacheFailed`, `OSError` or `Refused`."""
     began = time.monotonic()
     tree = Tree(workspace, unit)
-    if not tree.files:
-        return "not saved, for there is nothing in its folders"
-    fact: dict[str, Any] = {
-        "name": unit.name,
-        "key": unit.key,
-        "version": unit.version(available()),
-        "fingerprint": tree.fingerprint(),
-    }
-    if kedge.call("POST", "/caches/known", fact)["known"]:
-        return f"not saved, for nothing has changed since it was saved as {unit.key}"
+    entries: Iterable[Entry] = tree.walk()
+    wanted = {"name": unit.name, "key": unit.key, "version": unit.version(available())}
+    if (restored := recall(workspace, unit)) is not None:
+        entries = list(entries)
+        if _is_kept(kedge, wanted, _guess(tree, entries, restored)):
+            return f"not saved, for nothing has changed since it was saved as {unit.key}"
     archive = Archive(workspace)
     with archive.file:
-        archive.fill(tree)
-        fact |= {
-            "size": archive.size,
-            "sha256": archive.sha256.hexdigest(),
-            "md5": archive.md5.hexdigest(),
-            "tree_bytes": tree.size,
-            "file_count": tree.files,
-        }
-        answer = kedge.call("POST", "/caches", fact)
-        path = f"/caches/{answer['id']}"
-        Way(kedge, answer["put"], path).travel(partial(upload, archive.file, archive.size))
-    kedge.call("POST", f"{path}/complete")
+        found = archive.fill(tree.workspace, entries)
+        if not tree.files:
+            return "not saved, for there is nothing in its folders"
+        if _is_kept(kedge, wanted, found):
+            return f"not saved, for the same is kept as {unit.key}"
+        _send(kedge, archive, wanted | {"fingerprint": found}, tree)
     took = time.monotonic() - began
     left_out = f"; {tree.left_out} links that lead out, and the like, left out" if tree.left_out else ""
     return f"saved {archive.size} bytes ({tree.files} files) in {took:.1f} s as {unit.key}{left_out}"
+
+
+def _guess(tree: Tree, entries: Iterable[Entry], restored: Restored) -> str | None:
+    """The fingerprint, if it is what was restored or may well be."""
+    if restored.untouched(tree):
+        return restored.fingerprint
+    return fingerprint(tree.workspace, entries) if restored.alike(tree) else None
+
+
+def _is_kept(kedge: Kedge, wanted: dict[str, Any], found: str | None) -> bool:
+    if found is None:
+        return False
+    known: bool = kedge.call("POST", "/caches/known", wanted | {"fingerprint": found})["known"]
+    return known
+
+
+def _send(kedge: Kedge, archive: Archive, fact: dict[str, Any], tree: Tree) -> None:
+    fact |= {
+        "size": archive.size,
+        "sha256": archive.sha256.hexdigest(),
+        "md5": archive.md5.hexdigest(),
+        "tree_bytes": tree.size,
+        "file_count": tree.files,
+    }
+    answer = kedge.call("POST", "/caches", fact)
+    path = f"/caches/{answer['id']}"
+    Way(kedge, answer["put"], path).travel(partial(upload, archive.file, archive.size))
+    kedge.call("POST", f"{path}/complete")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 
 from kedge_runner.cache.limits import MOST_DEPTH, Budget
 from kedge_runner.cache.names import link_stays
+from kedge_runner.cache.restored import FolderIdentity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 #: so large a tree would fill any store; the archive's own size is checked when it is known
 UNKNOWN_SIZE = 1 << 60
-RIGHTS = 0o777
-#: whoever restores a folder may look into it, whatever it was like
-OWNER = 0o700
 
 
 class Entry:
@@ -37,40 +34,38 @@ class Entry:
 
 
 class Tree:
-    """The members of a unit, folders before what is in them, and a cheap fingerprint of them all.
-
-    No link is followed. Left out are sockets, devices and links that lead out; `left_out` counts them.
-    """
+    """The members of a unit, and what they come to, as far as they were looked at."""
 
     def __init__(self, workspace: str, unit: Unit) -> None:
-        """Look at everything once. Raises `OSError`, or `CacheFailed` for too much."""
+        """Look at nothing yet."""
         self.workspace = os.fsencode(workspace)
+        #: sockets, devices and links that lead out
         self.left_out = 0
+        #: how many files and links there are, and when the last of them was changed: ns, by the file system
+        self.files = 0
+        self.newest = 0
+        self._identity = FolderIdentity()
+        self._paths = [os.fsencode(path) for path in unit.paths]
         self._excludes = {os.fsencode(path) for path in unit.excludes}
         self._budget = Budget(UNKNOWN_SIZE)
-        self.entries = [entry for path in unit.paths for entry in self._start(os.fsencode(path))]
 
-    @property
-    def files(self) -> int:
-        """How many files and links there are."""
-        return sum(not stat.S_ISDIR(entry.mode) for entry in self.entries)
+    def walk(self) -> Iterator[Entry]:
+        """Look at every member, folders before what is in them; no link is followed. Do it once.
+
+        Raises `OSError`, or `CacheFailed` for too much.
+        """
+        for path in self._paths:
+            yield from self._start(path)
 
     @property
     def size(self) -> int:
         """How many bytes the files hold."""
         return self._budget.bytes
 
-    def fingerprint(self) -> str:
-        """The same for the same names, rights, sizes, times and links; a folder's time does not count.
-
-        Times count in whole seconds, which is what archives keep: a restored tree has the same one.
-        """
-        digest = hashlib.blake2b(digest_size=32)
-        for entry in self.entries:
-            time = 0 if stat.S_ISDIR(entry.mode) else entry.mtime
-            line = b"%s\0%o %d %d %s\n" % (entry.name, _kept(entry.mode), entry.size, time, entry.link)
-            digest.update(line)
-        return digest.hexdigest()
+    @property
+    def folders(self) -> str:
+        """Which folders these are, as `FolderIdentity` tells."""
+        return self._identity.value()
 
     def _start(self, name: bytes) -> Iterator[Entry]:
         """A declared path, with the folders above it, none of which may be a link."""
@@ -119,16 +114,17 @@ class Tree:
         if entry is None:
             self.left_out += 1
         else:
-            self._budget.take(entry.size)
+            self._count(entry, found)
         return entry
+
+    def _count(self, entry: Entry, found: os.stat_result) -> None:
+        self._budget.take(entry.size)
+        if stat.S_ISDIR(found.st_mode):
+            self._identity.add(entry.name, found)
+        else:
+            self.files += 1
+            self.newest = max(self.newest, found.st_ctime_ns)
 
 
 def _name(entry: os.DirEntry[bytes]) -> bytes:
     return entry.name
-
-
-def _kept(mode: int) -> int:
-    """Of a mode, what an archive keeps: the kind and plain rights."""
-    if stat.S_ISLNK(mode):
-        return stat.S_IFMT(mode) | RIGHTS
-    return stat.S_IFMT(mode) | mode & RIGHTS | (OWNER if stat.S_ISDIR(mode) else 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from kedge_runner.cache.errors import CacheFailed
+from kedge_runner.cache.folders import Folders
 from kedge_runner.cache.limits import LONGEST_NAME, MOST_PADDING
 from kedge_runner.cache.names import check_name, link_stays
 from kedge_runner.cache.tar import BLOCK, FILE, FOLDER, LINK, LONG_LINK, LONG_NAME, Header
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 READ_BYTES = 1024 * 1024
 EMPTY = bytes(BLOCK)
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-#: owners may always look into their folders, or they could not be filled or removed
-OWNER = 0o700
 
 
 class Stream:
@@ -75,11 +73,13 @@ class Unpacker:
         """`within` are the declared paths."""
         self._within = [os.fsencode(path) for path in within]
         self._budget = budget
-        self._root = os.open(root, FOLDER_FLAGS)
-        self._folder = -1
-        self._folder_name: bytes | None = None
-        self._made: set[bytes] = {b""}
+        self._folders = Folders(root, self._within)
         self.files = 0
+
+    @property
+    def folders(self) -> str:
+        """Which folders were made, as `FolderIdentity` tells."""
+        return self._folders.identity.value()
 
     def run(self, source: int) -> None:
         """Read to the end."""
@@ -105,10 +105,7 @@ class Unpacker:
 
     def close(self) -> None:
         """Let go of the folders."""
-        for descriptor in (self._root, self._folder):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._root = self._folder = -1
+        self._folders.close()
 
     def _long(self, stream: Stream, size: int) -> bytes:
         if not 1 <= size <= LONGEST_NAME + 1:
@@ -125,12 +122,11 @@ class Unpacker:
         if header.kind == FILE:
             self._file(stream, above, last, header)
         elif header.kind == FOLDER:
-            os.mkdir(last, header.mode | OWNER, dir_fd=self._enter(above))
-            self._made.add(name)
+            self._folders.make(name, header.mode)
         elif header.kind == LINK:
             if not link_stays(name, header.link):
                 raise CacheFailed(f"a link leads out: {name[:80]!r}")
-            folder = self._enter(above)
+            folder = self._folders.enter(above)
             os.symlink(header.link, last, dir_fd=folder)
             os.utime(last, (header.mtime, header.mtime), dir_fd=folder, follow_symlinks=False)
             self.files += 1
@@ -138,7 +134,7 @@ class Unpacker:
             raise CacheFailed(f"a member is neither file, folder nor link: {name[:80]!r}")
 
     def _file(self, stream: Stream, above: bytes, last: bytes, header: Header) -> None:
-        file = os.open(last, CREATE, header.mode, dir_fd=self._enter(above))
+        file = os.open(last, CREATE, header.mode, dir_fd=self._folders.enter(above))
         try:
             stream.copy(file, header.size)
             os.utime(file, (header.mtime, header.mtime))
@@ -147,33 +143,3 @@ class Unpacker:
         if padding := -header.size % BLOCK:
             stream.read(padding)
         self.files += 1
-
-    def _enter(self, name: bytes) -> int:
-        """A folder of the archive, opened part by part so that no link is followed."""
-        if name == self._folder_name:
-            return self._folder
-        if name not in self._made:
-            self._make_above(name)
-        opened = os.dup(self._root)
-        try:
-            for part in name.split(b"/"):
-                below = os.open(part, FOLDER_FLAGS, dir_fd=opened)
-                os.close(opened)
-                opened = below
-        except BaseException:
-            os.close(opened)
-            raise
-        if self._folder >= 0:
-            os.close(self._folder)
-        self._folder, self._folder_name = opened, name
-        return opened
-
-    def _make_above(self, name: bytes) -> None:
-        """The folders above a declared path are not in the archive; any other must be."""
-        if not any(one.startswith(name + b"/") for one in self._within):
-            raise CacheFailed(f"a member comes before its folder: {name[:80]!r}")
-        above, _, last = name.rpartition(b"/")
-        if above not in self._made:
-            self._make_above(above)
-        os.mkdir(last, OWNER, dir_fd=self._enter(above) if above else self._root)
-        self._made.add(name)

@@ -112,8 +112,9 @@ async def test_what_a_build_saves_the_next_one_finds(world: World, project: Proj
     hit = await second.look_up("npm-1")
 
     digest = sha256(CONTENT).hexdigest()
-    wanted = {"id": archive_id, "key": "npm-1", "branch": "main", "size": len(CONTENT), "sha256": digest}
-    assert hit == {**wanted, "get": None}
+    where = {"id": archive_id, "key": "npm-1", "branch": "main", "get": None}
+    what = {"size": len(CONTENT), "sha256": digest, "fingerprint": digest}
+    assert hit == {**where, **what, "tree_bytes": len(CONTENT), "file_count": 1}
     assert (await second.call("GET", f"/{archive_id}")).content == CONTENT
 
 

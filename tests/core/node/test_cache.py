@@ -100,6 +100,23 @@ def test_the_first_build_saves_and_the_next_ones_find(cached: Callable[..., str]
     assert "Cache out: miss" in cached()
 
 
+def test_other_content_of_the_same_size_and_time_is_saved_again(
+    node: RunningNode, repository: Repository
+) -> None:
+    """Some tools set a fixed time on all they make; others make the same again, at another time."""
+    make_worker(node, "mkdir -p out; cat out/x || true; cp what out/x; touch -d @1000000000 out/x; sh after")
+    repository.commit({"kedge.toml": DECLARED, "lock": "1"})
+
+    def push(what: str, after: str = "") -> str:
+        repository.commit({"what": what, "after": after})
+        return build(node, repository)
+
+    assert "Cache out: saved" in push("one\n")
+    assert "Cache out: saved" in push("two\n")
+    assert "not saved, for nothing has changed" in push("two\n", "touch out/x")
+    assert "\ntwo\n" in push("two\n")
+
+
 def test_the_command_line_lists_and_purges(cached: Callable[..., str], node: RunningNode) -> None:
     assert "No caches yet" in kedge(node, "cache", "list")
     cached()

@@ -38,6 +38,11 @@ def archive(members: Iterable[tuple[tarfile.TarInfo, bytes]], form: int = tarfil
 
 def unpack(data: bytes, folder: Path, *, within: Iterable[str] = WITHIN, size: int | None = None) -> int:
     """Unpack through a pipe, as a restore does; return the number of files."""
+    return unpack_into(data, folder, within, size=size).files
+
+
+def unpack_into(data: bytes, folder: Path, within: Iterable[str], *, size: int | None = None) -> Unpacker:
+    """The same; return who did it."""
     source, target = os.pipe()
 
     def feed() -> None:
@@ -49,7 +54,7 @@ def unpack(data: bytes, folder: Path, *, within: Iterable[str] = WITHIN, size: i
     unpacker = Unpacker(str(folder), list(within), Budget(len(data) if size is None else size))
     try:
         unpacker.run(source)
-        return unpacker.files
+        return unpacker
     finally:
         unpacker.close()
         os.close(source)

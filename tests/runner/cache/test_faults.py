@@ -159,6 +159,6 @@ def test_a_full_disk_is_called_by_its_name(tmp_path: Path) -> None:
     with Path("/dev/full").open("wb", buffering=0) as full:
         archive.file = full
         with pytest.raises(OSError) as raised:  # noqa: PT011  (the number is looked at below)
-            archive.fill(tree)
+            archive.fill(tree.workspace, tree.walk())
 
     assert reason_of(raised.value) == "the disk is full where builds run"
