@@ -290,4 +290,4 @@ def _client(gateway: Gateway) -> S3Client:
 
 def _check(*processes: subprocess.Popen[bytes]) -> None:
     for process in processes:
-        assert process.wait() == 0, f"{process.args} failed"
+        assert process.wait() == 0, f"{process.args!r} failed"
