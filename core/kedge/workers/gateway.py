@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from kedge.contracts.blobs import BlobStore
     from kedge.db.engine import Database
+    from kedge.workers.relay.tunnel import Handshake, Program
     from kedge.workers.relaying import Relaying
     from kedge.workers.sites import Site
     from kedge.workers.static import Reply
@@ -66,17 +67,18 @@ class Gateway:
         """What serves the workers of a name has changed: the very next request sees it."""
         self._sites.forget(worker)
 
-    async def open_tunnel(self, host: str, stack: AsyncExitStack) -> str:
-        """Where an instance of a host's worker listens, lent until `stack` ends.
+    async def open_tunnel(self, scope: Scope, stack: AsyncExitStack, shake: Handshake) -> Program:
+        """The other end of a WebSocket, kept up until `stack` ends.
 
-        Raises `NotFound` for a host at which nothing runs, and as `Instances.lease` does.
+        Raises `NotFound` for a host at which nothing runs, and as `Relaying.open_tunnel` does.
         """
-        name = _bare(host).removesuffix(self._suffix)
+        headers = _headers(scope)
+        name = _bare(headers.get(b"host", b"").decode("latin-1")).removesuffix(self._suffix)
         split = self._sites.at_hand(name) or await self._sites.find(name)
-        site = None if split is None else split.pick({})
+        site = None if split is None else split.pick(headers)
         if site is None or site.manifest is not None or self._relaying is None:
             raise NotFound(f"nothing runs at {name[:80]} that could talk")
-        return await self._relaying.lease(site.serving, stack)
+        return await self._relaying.open_tunnel(site, scope, stack, shake)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

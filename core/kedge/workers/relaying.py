@@ -18,12 +18,13 @@ from kedge.workers.places.forwarding import refuse
 from kedge.workers.places.repeatable import Repeatable
 from kedge.workers.relay.headers import WAIT_UNTIL, Visitor, find, request_headers
 from kedge.workers.relay.relay import BodyTooLarge, NoAnswer
+from kedge.workers.relay.tunnel import Way
 from kedge.workers.static import plain
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
 
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
     from kedge.db.queries.deployments import Serving
     from kedge.placement.cluster_key import Forwarded
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from kedge.workers.places.placing import Place
     from kedge.workers.relay.headers import Header
     from kedge.workers.relay.relay import Relay
+    from kedge.workers.relay.tunnel import Handshake, Program
     from kedge.workers.relay.upstream import Answer
     from kedge.workers.sites import Site
     from kedge.workers.static import Reply
@@ -118,10 +120,26 @@ class Relaying:
             )
             await _say(_reply_to(error), asked)
 
-    async def lease(self, serving: Serving, stack: AsyncExitStack) -> str:
-        """Where an instance of a version listens, lent until `stack` ends."""
-        lease = await stack.enter_async_context(self._instances.lease(serving.version_id))
-        return lease.address
+    async def open_tunnel(self, site: Site, scope: Scope, stack: AsyncExitStack, shake: Handshake) -> Program:
+        """The other end of a WebSocket: where the policy says, and if nobody answers there, elsewhere.
+
+        Kept up until `stack` ends. Raises `OSError` if nobody answers at all, and as `Instances.lease` does.
+        """
+        asked = Asked(scope, _nothing, _nowhere, self._visitors, self._places.heard(scope))
+        place = None
+        if asked.heard is None and site.wish:
+            place = self._places.placing.choose(site.serving.worker_id, site.wish, scope["path"])
+        if place is not None and self._places.forwarding is not None:
+            while place.peer is not None:
+                told = self._places.forwarding.headers(place.peer, scope, asked.visitor, asked.request_id)
+                way = Way(place.peer.address, told, _remote(place))
+                program = await self._places.forwarding.shake(place.peer, way, stack, shake)
+                if program is not None:
+                    return program
+                place = self._places.placing.instead(place)
+        lease = await stack.enter_async_context(self._instances.lease(site.serving.version_id))
+        told = request_headers(scope["headers"], asked.visitor, asked.request_id)
+        return await shake(Way(lease.address, told, _added(asked, place, None)))
 
     async def _serve_there(self, serving: Serving, asked: Asked, place: Place) -> None:
         """Where the policy says; elsewhere, if that node does not answer and asking twice does no harm."""
@@ -144,7 +162,7 @@ class Relaying:
         def answered(answer: Answer) -> Sequence[Header]:
             nonlocal calls
             calls = _calls_in(find(answer.headers, CALLS))
-            return ((b"cf-placement", b"remote-" + place.location.encode()),)
+            return _remote(place)
 
         assert self._places.forwarding is not None  # noqa: S101  (there is a peer)
         done = await self._places.forwarding.send(
@@ -183,6 +201,10 @@ class Relaying:
         return calls
 
 
+def _remote(place: Place) -> Sequence[Header]:
+    return ((b"cf-placement", b"remote-" + place.location.encode()),)
+
+
 def _added(asked: Asked, place: Place | None, calls: Calls) -> Sequence[Header]:
     """What is said beside an answer: to the node that passed the request on, or to the visitor."""
     said = [(b"x-request-id", asked.request_id)]
@@ -219,6 +241,14 @@ def _reply_to(error: KedgeError) -> Reply:
     if isinstance(error, NotFound):
         return plain(404, "This worker is not there any more.\n")
     return plain(503, "This worker cannot be served just now. Try again soon.\n", (b"retry-after", b"1"))
+
+
+async def _nothing() -> Message:
+    return {"type": "websocket.connect"}
+
+
+async def _nowhere(_: Message) -> None:
+    raise RuntimeError("what is said in a WebSocket goes another way")
 
 
 async def _say(reply: Reply, asked: Asked) -> None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from tests.core.node.test_several_locations import Pair
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from kedge.testing.delay_proxy import DelayProxy
 
@@ -20,14 +22,18 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
+    from websockets.asyncio.client import ClientConnection
+
 VISITORS = 8
 #: notes what it did for a POST, and can begin an answer that it does not end
 PROGRAM = """
-import os, threading, time
+import base64, hashlib, os, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
+        if self.headers["Upgrade"]:
+            return self.talk()
         time.sleep(0.01)
         body, begun = os.environ["KEDGE_LOCATION"].encode(), self.path == "/begun"
         self.send_response(200)
@@ -36,6 +42,21 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
         if begun:
             threading.Event().wait()
+    def talk(self):
+        self.close_connection = True
+        magic = self.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        self.send_response(101)
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Upgrade", "websocket")
+        accept = base64.b64encode(hashlib.sha1(magic.encode()).digest()).decode()
+        self.send_header("Sec-WebSocket-Accept", accept)
+        self.end_headers()
+        told = os.environ["KEDGE_LOCATION"] + " " + self.headers["X-Forwarded-For"]
+        while head := self.rfile.read(6):
+            heard = self.rfile.read(head[1] & 127)
+            heard = bytes(byte ^ head[2 + place % 4] for place, byte in enumerate(heard))
+            said = told.encode() + b" " + heard
+            self.wfile.write(bytes((head[0], len(said))) + said)
     def do_POST(self):
         note = self.rfile.read(int(self.headers["Content-Length"]))
         done = os.open({done!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -129,6 +150,18 @@ async def begun_answer(url: str) -> AsyncIterator[None]:
             await answer.aread()
 
 
+@asynccontextmanager
+async def talking(url: str, where: str) -> AsyncIterator[ClientConnection]:
+    """A WebSocket that is answered at a location."""
+    port = int(url.rpartition(":")[2])
+    async with connect("ws://where.localhost/", host="127.0.0.1", port=port, proxy=None) as socket:
+        assert socket.response is not None
+        assert socket.response.headers["cf-placement"] == where
+        await socket.send("hello")
+        assert await socket.recv() == f"{where.partition('-')[2]} 127.0.0.1 hello"
+        yield socket
+
+
 @pytest.mark.timeout(300)
 async def test_a_location_that_is_lost_under_load_fails_only_what_it_may_have_done(tmp_path: Path) -> None:
     done = tmp_path / "done"
@@ -156,6 +189,9 @@ async def test_a_location_that_is_lost_under_load_fails_only_what_it_may_have_do
 
         async def hush() -> None:
             link.hush()
+            # nobody knows it yet: what is asked there has to come back
+            async with talking(load.url, "local-near"):
+                pass
 
         async def mend() -> None:
             link.mend()
@@ -163,8 +199,10 @@ async def test_a_location_that_is_lost_under_load_fails_only_what_it_may_have_do
         try:
             async with visited(pair, done) as load:
                 losses = {"killed": await strike(load, kill, start)}
-                async with begun_answer(load.url):
+                async with begun_answer(load.url), talking(load.url, "remote-far") as socket:
                     losses["frozen"] = await strike(load, freeze, thaw)
+                    with pytest.raises(ConnectionClosed):
+                        await socket.recv()
                 losses["cut"] = await strike(load, cut, mend)
                 losses["hushed"] = await strike(load, hush, mend)
         finally:

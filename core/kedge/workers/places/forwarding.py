@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import structlog
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from kedge.workers.places.repeatable import Repeatable
     from kedge.workers.relay.headers import Header, Visitor
     from kedge.workers.relay.relay import Relay
+    from kedge.workers.relay.tunnel import Handshake, Program, Way
     from kedge.workers.relay.upstream import Answer
 
 log = structlog.get_logger("forwarding")
@@ -84,7 +86,7 @@ class Forwarding:
         Raises `NoAnswer` if nobody knows what the peer did, unless the method is one of `again`; and
         `BodyTooLarge`. A long answer that breaks off does so for the visitor.
         """
-        held, headers = Held(send), self._headers(peer, scope, visitor, request_id)
+        held, headers = Held(send), self.headers(peer, scope, visitor, request_id)
 
         def heard(answer: Answer) -> Sequence[Header]:
             if (moment := find(answer.headers, MOMENT)) is not None:
@@ -111,7 +113,24 @@ class Forwarding:
         receive.again()
         return False
 
-    def _headers(self, peer: Peer, scope: Scope, visitor: Visitor, request_id: bytes) -> list[Header]:
+    async def shake(self, peer: Peer, way: Way, stack: AsyncExitStack, shake: Handshake) -> Program | None:
+        """Open a WebSocket at a peer, for as long as it is there; `None` if it does not answer.
+
+        When it is gone later, `PeerGone` is raised out of `stack`.
+        """
+        try:
+            async with AsyncExitStack() as own:
+                await own.enter_async_context(self._presence.waiting_for(peer))
+                program = await shake(way)
+                stack.push_async_exit(own.pop_all())
+                return program
+        except (OSError, PeerGone) as error:
+            log.info("asked_elsewhere", peer=peer.name, reason=str(error) or "no connection in time")
+            self._lost(peer)
+            return None
+
+    def headers(self, peer: Peer, scope: Scope, visitor: Visitor, request_id: bytes) -> list[Header]:
+        """What a peer is told of a request, signed for this moment."""
         said = Forwarded(
             entry=self._here,
             visitor=visitor.address,

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import FIRST_COMPLETED
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+from urllib.parse import unquote
 
 import httptools
 import structlog
 
 from kedge.errors import KedgeError
+from kedge.http.answering import lines
+from kedge.placement.cluster_key import WrongMoment
 from kedge.workers.relay.connect import connect
 from kedge.workers.relay.end import HIGH_WATER, End
-from kedge.workers.relay.headers import FORWARDED, OWN
+from kedge.workers.relay.headers import Header, find
 
 if TYPE_CHECKING:
+    from starlette.types import Scope
+
     from kedge.http.server import Server
-    from kedge.workers.relay.headers import Header
 
 log = structlog.get_logger("gateway")
 
-#: how an answer begins that says yes
-AGREED = b"HTTP/1.1 101"
+#: the status that says yes
 SWITCHING = 101
+UPGRADE = ((b"connection", b"Upgrade"), (b"upgrade", b"websocket"))
 #: time for that answer
 PATIENCE = 60.0
 REFUSAL = b"HTTP/1.1 %d %b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -36,6 +42,14 @@ REASONS = {
 }
 
 
+class Way(NamedTuple):
+    """How whoever answers a WebSocket is reached, what he is told, and what is said beside his agreement."""
+
+    address: str
+    headers: Sequence[Header]
+    added: Sequence[Header] = ()
+
+
 class Opener(Protocol):
     """What knows where a host's program listens."""
 
@@ -43,8 +57,11 @@ class Opener(Protocol):
         """Whether a request with this `Host` header may be for a program at all."""
         ...
 
-    async def open_tunnel(self, host: str, stack: AsyncExitStack) -> str:
-        """Where the program of a host listens, kept up until `stack` ends. Raises `KedgeError`."""
+    async def open_tunnel(self, scope: Scope, stack: AsyncExitStack, shake: Handshake) -> Program:
+        """The other end of a WebSocket, kept up until `stack` ends; `shake` is tried on each way there.
+
+        Raises `KedgeError`, of which `PeerGone` may come later, out of `stack`.
+        """
         ...
 
 
@@ -65,37 +82,58 @@ class _Head:
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name.lower(), value))
 
-    def value(self, name: bytes) -> bytes:
-        return next((value for key, value in self.headers if key == name), b"")
+    def scope(self, client: tuple[str, int] | None) -> Scope:
+        """What it asks, as ASGI has it."""
+        path, _, query = self.url.partition(b"?")
+        return {
+            "type": "websocket",
+            "method": self.method.decode(),
+            "scheme": "ws",
+            "client": client,
+            "path": unquote(path.decode("latin-1")),
+            "raw_path": path,
+            "query_string": query,
+            "headers": self.headers,
+        }
 
 
-class _Program(End):
+class Program(End):
     """The program's side. Only its agreement opens the tunnel: without it a visitor has no line to it."""
 
     def __init__(self) -> None:
+        """Nothing was heard yet."""
         super().__init__()
+        self.added: Sequence[Header] = ()
         self._first = b""
-        #: whether it agreed
-        self.agreed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        #: the status that it answers with; 0 if it goes without an answer
+        self.answered: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def data_received(self, data: bytes) -> None:
+        """Its answer first, then what it says in the tunnel."""
         if self.other is not None:
             super().data_received(data)
             return
         self._first += data
-        if len(self._first) >= len(AGREED) and not self.agreed.done():
+        if b"\r\n" in self._first and not self.answered.done():
             status = self._first[9:12]
-            self.agreed.set_result(int(status) if status.isdigit() else 502)
+            self.answered.set_result(int(status) if status.isdigit() else 502)
+        elif len(self._first) > HIGH_WATER and self.transport is not None:
+            self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self.agreed.done():
-            self.agreed.set_result(502)
+        """It has gone."""
+        if not self.answered.done():
+            self.answered.set_result(0)
         super().connection_lost(exc)
 
     def join(self, other: End) -> None:
         """From now on both sides hear each other."""
-        self.other, first = other, self._first
-        super().data_received(first)
+        self.other = other
+        status, _, rest = self._first.partition(b"\r\n")
+        super().data_received(status + b"\r\n" + lines(self.added) + rest)
+
+
+Handshake = Callable[[Way], Awaitable[Program]]
 
 
 class Tunnel(End):
@@ -145,30 +183,47 @@ class Tunnel(End):
             self.transport.abort()
 
     async def _run(self, head: _Head) -> None:
-        host = head.value(b"host").decode("latin-1")
+        peer = self.transport.get_extra_info("peername") if self.transport else None
+        client = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None
+        scope = head.scope(client)
+        host = (find(head.headers, b"host") or b"").decode("latin-1")
         if not self.gateway.serves(host):
             self._refuse(426)
             return
-        async with AsyncExitStack() as stack:
-            try:
-                address = await self.gateway.open_tunnel(host, stack)
-                program = await connect(_Program, address)
-            except KedgeError as error:
-                log.warning("tunnel_not_opened", host=host, reason=str(error))
-                self._refuse(error.status if error.status in REASONS else 502)
-                return
-            except OSError as error:
-                log.warning("tunnel_not_opened", host=host, reason=error.strerror)
-                self._refuse(502)
-                return
-            await self._go_on(program, head)
+        try:
+            async with AsyncExitStack() as stack:
+                program = await self.gateway.open_tunnel(scope, stack, partial(self._shake, head))
+                await self._go_on(program)
+        except WrongMoment:
+            # the node that asks knows what silence means
+            self.break_off()
+        except KedgeError as error:
+            log.warning("tunnel_not_opened", host=host, reason=str(error))
+            self._end(error.status)
+        except OSError as error:
+            log.warning("tunnel_not_opened", host=host, reason=error.strerror or str(error))
+            self._refuse(502)
 
-    async def _go_on(self, program: _Program, head: _Head) -> None:
+    async def _shake(self, head: _Head, way: Way) -> Program:
+        """Ask for the WebSocket there. Raises `OSError` if nobody answers."""
+        program = await connect(Program, way.address)
+        assert program.transport is not None  # noqa: S101  (connected)
+        program.added = way.added
+        first = b"%b %b HTTP/1.1\r\n" % (head.method, head.url)
+        program.transport.write(first + lines([*way.headers, *UPGRADE]) + b"\r\n")
+        try:
+            await asyncio.wait((program.answered, self.gone), timeout=PATIENCE, return_when=FIRST_COMPLETED)
+        except BaseException:
+            program.transport.abort()
+            raise
+        if program.answered.done() and not program.answered.result():
+            raise ConnectionResetError("the connection was closed")
+        return program
+
+    async def _go_on(self, program: Program) -> None:
         assert program.transport is not None  # noqa: S101  (connected)
         try:
-            program.transport.write(self._request(head))
-            await asyncio.wait((program.agreed, self.gone), timeout=PATIENCE, return_when=FIRST_COMPLETED)
-            status = program.agreed.result() if program.agreed.done() else 504
+            status = program.answered.result() if program.answered.done() else 504
             if status != SWITCHING:
                 self._refuse(status)
                 return
@@ -183,17 +238,12 @@ class Tunnel(End):
         finally:
             program.transport.close()
 
-    def _request(self, head: _Head) -> bytes:
-        peer = self.transport.get_extra_info("peername") if self.transport else None
-        lines = [b"%b %b HTTP/1.1" % (head.method, head.url)]
-        for name, value in head.headers:
-            if name not in FORWARDED and not name.startswith(OWN):
-                lines.append(b"%b: %b" % (name, value))
-        lines.append(
-            b"x-forwarded-for: %b" % (str(peer[0]).encode() if isinstance(peer, tuple) and peer else b"")
-        )
-        lines.append(b"x-forwarded-proto: ws")
-        return b"\r\n".join(lines) + b"\r\n\r\n"
+    def _end(self, status: int) -> None:
+        """Refuse, or break off what was agreed."""
+        if self.other is None:
+            self._refuse(status if status in REASONS else 502)
+        else:
+            self.break_off()
 
     def _refuse(self, status: int) -> None:
         if self.transport is not None:
