@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SOURCE = Path(kedge_runner.__file__).parent.parent
-BOOT = (
-    f"import sys; sys.path.insert(0, {str(SOURCE)!r}); from kedge_runner.main import main; sys.exit(main())"
-)
+PATHS = f"import sys; sys.path.insert(0, {str(SOURCE)!r});"
+BOOT = "from kedge_runner.main import main; sys.exit(main())"
 TOKEN = "kdr_the-attempts-own-token"
 
 
@@ -107,7 +106,7 @@ class FakeKedge:
         with self.changed:
             self.server = None
 
-    def until(self, condition: Callable[[], object], seconds: float = 20) -> None:
+    def until(self, condition: Callable[[], object], seconds: float = 60) -> None:
         """Wait until something has come."""
         with self.changed:
             assert self.changed.wait_for(condition, seconds), self.log
@@ -228,12 +227,14 @@ class Runners:
         self.workspace = workspace
         self.started: list[subprocess.Popen[bytes]] = []
         self.endpoint = ""
+        #: Python that is run before the runner, such as what makes a pause short
+        self.tuning = ""
 
     def start(self, **environment: str) -> subprocess.Popen[bytes]:
         """Start one; it works on by itself."""
         self.workspace.mkdir(exist_ok=True)
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", BOOT],
+            [sys.executable, "-I", "-S", "-c", PATHS + self.tuning + BOOT],
             stdin=subprocess.PIPE,
             env={"PATH": os.environ["PATH"], **environment},
             cwd=self.workspace,
@@ -254,7 +255,7 @@ class Runners:
     def run(self, **job: Any) -> dict[str, Any]:
         """Run one to its end with this job; return what it reported."""
         self.kedge.job |= job
-        assert self.start().wait(40) == 0, self.kedge.log
+        assert self.start().wait(120) == 0, self.kedge.log
         return self.kedge.verdict
 
 

@@ -33,7 +33,7 @@ def test_no_line_is_lost_or_doubled_while_kedge_is_away(runners: Runners, kedge:
     time.sleep(0.5)  # it is the time away that is tried
     kedge.start()
 
-    assert runner.wait(20) == 0
+    assert runner.wait(60) == 0
     assert lines(kedge) == expected(100)
     assert kedge.verdict["outcome"] == "success"
 
@@ -89,7 +89,7 @@ def test_a_gap_that_cannot_be_filled_ends_the_attempt(runners: Runners, kedge: F
 
     kedge.fault = lose_all
 
-    assert runners.start().wait(20) == 3
+    assert runners.start().wait(60) == 3
 
 
 @pytest.mark.parametrize("answer", ["stale", 401, 403, 404])
@@ -105,7 +105,7 @@ def test_an_attempt_that_is_over_for_kedge_ends_its_commands_at_once(
         kedge.fault = lambda call: answer
     kedge.stale = True
 
-    assert runner.wait(5) == 3
+    assert runner.wait(60) == 3
     assert not (tmp_path / f"/proc/{pid.read_text().strip()}").exists()
     assert all(status["status"] != "stopped" for status in kedge.statuses)
 
@@ -113,17 +113,18 @@ def test_an_attempt_that_is_over_for_kedge_ends_its_commands_at_once(
 def test_a_stale_token_from_the_start_runs_nothing(runners: Runners, kedge: FakeKedge) -> None:
     kedge.stale = True
 
-    assert runners.start().wait(10) == 3
+    assert runners.start().wait(60) == 3
 
 
 def test_a_silent_build_shows_that_it_lives(runners: Runners, kedge: FakeKedge) -> None:
     kedge.job["build_command"] = "echo begun; sleep 300"
+    runners.tuning = "from kedge_runner import sender; sender.HEARTBEAT_SECONDS = 0.5;"
     runner = runners.start()
 
-    kedge.until(lambda: any(call.path.endswith("/heartbeat") for call in kedge.calls), seconds=15)
+    kedge.until(lambda: any(call.path.endswith("/heartbeat") for call in kedge.calls))
 
     runner.send_signal(signal.SIGTERM)
-    assert runner.wait(10) == 0
+    assert runner.wait(60) == 0
 
 
 def test_a_build_that_prints_much_while_kedge_is_away_waits_and_loses_nothing(
@@ -136,7 +137,7 @@ def test_a_build_that_prints_much_while_kedge_is_away_waits_and_loses_nothing(
     kedge.until(lambda: kedge.statuses)
     kedge.stop()
     spool = runners.workspace / "log.spool"
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not spool.exists() or spool.stat().st_size < 64 * 1024 * 1024:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -144,7 +145,7 @@ def test_a_build_that_prints_much_while_kedge_is_away_waits_and_loses_nothing(
     assert runner.poll() is None
     kedge.start()
 
-    assert runner.wait(40) == 0
+    assert runner.wait(60) == 0
     assert f"\n{text}all\n" in kedge.log
 
 
@@ -152,18 +153,18 @@ def test_a_build_can_be_ended_while_kedge_is_away_and_its_log_is_full(
     runners: Runners, kedge: FakeKedge, tmp_path: Path
 ) -> None:
     pid = tmp_path / "pid"
-    kedge.job |= {"build_command": f"echo $$ > {pid}; exec yes", "timeout": 2.0}
+    kedge.job |= {"build_command": f"echo $$ > {pid}; exec yes", "timeout": 5.0}
     runner = runners.start()
     kedge.until(lambda: kedge.statuses)
     kedge.stop()
 
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not pid.exists() or (tmp_path / f"/proc/{pid.read_text().strip()}").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
     kedge.start()
 
-    assert runner.wait(30) == 0
+    assert runner.wait(60) == 0
     assert kedge.verdict["failure"] == "timeout"
 
 
@@ -197,12 +198,12 @@ def test_a_chunk_tells_when_it_was_printed(runners: Runners, kedge: FakeKedge) -
     assert kedge.times[-1] - kedge.times[0] >= 1000
 
 
-def test_chunks_end_with_lines_where_there_are_any(runners: Runners, kedge: FakeKedge) -> None:
+def test_many_lines_come_whole_in_chunks_of_a_bounded_size(runners: Runners, kedge: FakeKedge) -> None:
     runners.run(build_command="seq 1 1000000")
 
+    assert "\n1\n" + "".join(f"{number}\n" for number in range(2, 1_000_001)) in kedge.log
     assert len(kedge.chunks) > 5
     assert max(map(len, kedge.chunks)) <= 1024 * 1024
-    assert all(chunk.endswith(b"\n") for chunk in kedge.chunks)
 
 
 def test_no_chunk_ends_within_a_character(runners: Runners, kedge: FakeKedge) -> None:

@@ -95,7 +95,7 @@ def test_a_command_sees_what_ci_sets_and_nothing_of_the_node(
 ) -> None:
     kedge.job |= {"variables": {"MINE": "yes", "LANG": "de_DE"}, "build_command": "env", "branch": "feat/x"}
 
-    assert runners.start(SECRET_OF_THE_NODE="x").wait(30) == 0
+    assert runners.start(SECRET_OF_THE_NODE="x").wait(60) == 0
 
     seen = dict(line.split("=", 1) for line in kedge.log.splitlines() if "=" in line)
     assert {name: seen[name] for name in ("CI", "WORKERS_CI", "KEDGE_CI", "MINE", "LANG")} == {

@@ -316,7 +316,7 @@ def test_without_git_the_failure_says_how_to_get_it(
     (tmp_path / "bin").mkdir()
     kedge.job["build_command"] = "true"
 
-    assert runners.start(PATH=str(tmp_path / "bin")).wait(20) == 0
+    assert runners.start(PATH=str(tmp_path / "bin")).wait(60) == 0
     assert kedge.verdict["failure"] == "clone"
     assert "apt-get install git" in kedge.verdict["message"]
 

@@ -93,7 +93,7 @@ def test_the_versions_shown_are_those_that_run(
     tools("node", "echo v22.16.0")
     path = tools("pnpm", 'case "$1" in --version) echo 10.11.1;; *) echo installed with "$@";; esac')
 
-    assert runners.start(PATH=path).wait(20) == 0
+    assert runners.start(PATH=path).wait(60) == 0
 
     assert "Detected the following tools from environment: pnpm@10.11.1, node@22.16.0\n" in kedge.log
     assert (
@@ -113,7 +113,7 @@ def test_a_missing_tool_is_named_with_how_to_get_it(
 ) -> None:
     kedge.job["commit_hash"] = with_file(source, commit_all, "bun.lock")
 
-    assert runners.start(PATH="/usr/bin:/bin").wait(20) == 0
+    assert runners.start(PATH="/usr/bin:/bin").wait(60) == 0
 
     assert (kedge.verdict["outcome"], kedge.verdict["failure"]) == ("fail", "dependency")
     assert "bun is missing" in kedge.verdict["message"]
@@ -133,7 +133,7 @@ def test_an_install_that_fails_is_a_dependency_failure(
     }
     path = tools("uv", 'echo uv 0.5.0 "(abc)"; test "$1" = --version || exit 2')
 
-    assert runners.start(PATH=path).wait(20) == 0
+    assert runners.start(PATH=path).wait(60) == 0
 
     assert (kedge.verdict["failure"], kedge.verdict["exit_code"]) == ("dependency", 2)
     assert "uv@0.5.0" in kedge.log
