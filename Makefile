@@ -25,7 +25,7 @@ demo: $(RUNTIME)
 
 test: $(STAMP)
 	@.ci/servers || echo "The tests of what could not be installed are skipped."
-	$(BIN)/python -m pytest -n auto -rfEs
+	$(BIN)/python -m pytest -n auto --dist worksteal -rfEs
 
 check: $(STAMP)
 	$(BIN)/ruff check .

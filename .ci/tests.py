@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 
 PYTEST = (sys.executable, "-m", "pytest", "-rfEs")
+TOGETHER = ("-n", "auto", "--dist", "worksteal")
+ALONE = ("-n", "0", "-p", "no:randomly", "--last-failed", "--last-failed-no-failures=none")
 FAILED = Path(".pytest_cache/v/cache/lastfailed")
 SOME_FAILED = 1
 #: more than this is no accident, and would take too long
@@ -29,13 +31,12 @@ def failed_tests() -> list[str]:
 def main() -> int:
     """The exit code of pytest; 0 if everything passed, together or alone."""
     FAILED.unlink(missing_ok=True)
-    code = subprocess.run([*PYTEST, "-n", "auto", *sys.argv[1:]], check=False).returncode
+    code = subprocess.run([*PYTEST, *TOGETHER, *sys.argv[1:]], check=False).returncode
     failed = failed_tests()
     if code != SOME_FAILED or not 0 < len(failed) <= MOST:
         return code
     print(f"\n== {len(failed)} failed; once more, alone:", *failed, sep="\n   ", flush=True)
-    alone = (*PYTEST, "-n", "0", "-p", "no:randomly", "--last-failed", "--last-failed-no-failures=none")
-    code = subprocess.run([*alone, *sys.argv[1:]], check=False).returncode
+    code = subprocess.run([*PYTEST, *ALONE, *sys.argv[1:]], check=False).returncode
     again = failed_tests()
     for name in failed:
         print("FAILED TWICE:" if name in again else "FAILED UNDER LOAD, PASSED ALONE:", name)

@@ -63,6 +63,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("database_kind", ["sqlite", "postgresql"] if asked == "both" else [asked])
 
 
+def pytest_xdist_auto_num_workers() -> int | None:
+    """More workers than processors: tests wait for nodes, engines and databases longer than they compute."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return len(os.sched_getaffinity(0)) + 2
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say at the end, where failures are looked for, in which order the tests ran."""
     terminalreporter.write_line(f"order: -p randomly --randomly-seed={config.getoption('randomly_seed')}")

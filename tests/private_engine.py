@@ -74,7 +74,7 @@ class PrivateEngine:
         if self._process is None:
             return
         self._process.send_signal(number)
-        self._process.wait(30)
+        self._process.wait(60)
         self._process = None
         if number == signal.SIGKILL:
             self._kill_containerd()
@@ -112,7 +112,7 @@ class PrivateEngine:
 
     def client(self) -> docker.DockerClient:
         """A fresh connection. Raises `DockerException`."""
-        return docker.DockerClient(base_url=self.url, timeout=30, version="auto")
+        return docker.DockerClient(base_url=self.url, timeout=60, version="auto")
 
     def copy(self, image: str) -> str:
         """Bring an image of the machine's engine here."""

@@ -9,8 +9,6 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 TOOLS = PROJECT["tool"]
@@ -58,7 +56,6 @@ def test_gitignore_does_not_hide_the_core_from_the_wheel() -> None:
     assert not lines & {"core", "plugins", "backends", "configs"}
 
 
-@pytest.mark.timeout(300)
 def test_the_wheel_holds_the_packages_whole_and_nothing_else(tmp_path: Path) -> None:
     run(sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(ROOT))
     (wheel,) = tmp_path.glob("*.whl")

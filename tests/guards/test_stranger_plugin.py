@@ -24,7 +24,6 @@ use = "hello"
 [compute.hello]
 max_attempts = 3
 """
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("stranger")]
 
 
 def run(*argv: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
@@ -108,7 +107,7 @@ def node(python: Path, config: Path, tmp_path: Path) -> Iterator[dict[str, str]]
         token = (tmp_path / "data/admin.token").read_text().strip()
         yield {"KEDGE_URL": json.loads(line)["url"], "KEDGE_TOKEN": token, "LOG": str(log)}
         up.terminate()
-        assert up.wait(30) == 0, log.read_text()
+        assert up.wait(60) == 0, log.read_text()
 
 
 def test_a_push_is_built_on_it(python: Path, node: dict[str, str], tmp_path: Path) -> None:

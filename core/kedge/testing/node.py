@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
     from kedge.client import Server
 
-READY_SECONDS = 30
-STOP_SECONDS = 20
-PUSH_SECONDS = 60
+STOP_SECONDS = 60
+PUSH_SECONDS = 120
 
 
 class RunningNode:

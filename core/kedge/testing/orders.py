@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 #: a folder with a package `kedge_runner` that does what a test tells it
 STAND_IN = Path(__file__).parent / "stand_in"
 #: seconds that a test waits for something before it fails
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @dataclass(kw_only=True, eq=False)

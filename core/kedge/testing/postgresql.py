@@ -90,6 +90,6 @@ def server(url: str | None) -> Iterator[PostgreSQL]:
 
             def restart() -> None:
                 arguments = ("-D", str(data), "-m", "fast", "-w", "restart")
-                pgexec("pg_ctl", arguments, bin_path=running.bin_path, user=running.system_user, timeout=30)
+                pgexec("pg_ctl", arguments, bin_path=running.bin_path, user=running.system_user, timeout=60)
 
             yield PostgreSQL(running.get_uri(), restart)

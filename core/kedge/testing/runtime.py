@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: the folder that instances of the suite are given
 STAND_IN = Path(__file__).parent / "stand_in_worker"
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 async def ask(instance: Instance, order: str, **query: str) -> Any:

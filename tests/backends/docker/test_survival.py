@@ -47,7 +47,7 @@ async def fragile(private: PrivateEngine, engine: Engine, tmp_path: Path) -> Asy
 
 async def start_when_it_answers(lab: Lab, request: ComputeRequest) -> str:
     """What the scheduler does with a build that waits."""
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         while True:
             with suppress(CapacityUnavailable):
                 return await lab.compute.start(request)
@@ -85,7 +85,7 @@ async def test_a_stop_outlasts_an_engine_that_is_gone(fragile: Lab, private: Pri
     assert not stop.done()
     await asyncio.to_thread(private.start)
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await stop
     assert (await fragile.exits.of(compute_id)).cause is ExitCause.STOPPED
 

@@ -334,7 +334,7 @@ async def _kill_its_node(engine: Engine, swarm: Swarm, orders: Orders, folder: P
 
     await asyncio.to_thread(swarm.worker.kill)
 
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(60):
         status = await asyncio.shield(exits._expected(service_id))
     assert status.cause is ExitCause.INFRASTRUCTURE
     assert "node" in status.detail

@@ -66,7 +66,7 @@ def page(node: RunningNode, path: str = "/") -> httpx.Response:
 
 def wait_for_keys(place: Any, count: int, suffix: str) -> list[str]:
     """What goes to the store in its own time has no event that a stranger could wait for."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while len(found := fnmatch.filter(place.keys(), f"*{suffix}")) < count:
         assert time.monotonic() < end, found
         time.sleep(0.05)

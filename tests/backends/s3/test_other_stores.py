@@ -49,7 +49,7 @@ def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not _answers(port):
         assert server.poll() is None
         assert time.monotonic() < end

@@ -42,7 +42,7 @@ async def run(world: World, uuid: str, **end: Any) -> None:
 
 
 async def told(world: World, uuid: str, status: str) -> list[tuple[str, str | None]]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         return [(one.status, one.outcome) for one in await world.forge.reported(uuid, status)]
 
 
@@ -123,7 +123,7 @@ async def test_tries_are_bounded_and_the_next_report_is_made_all_the_same(
     given_up = asyncio.Event()
     monkeypatch.setattr(reports.log, "warning", lambda *_, **__: given_up.set(), raising=False)
     uuid = await world.build(me, project)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await given_up.wait()
     await me.result("PUT", f"/builds/builds/{uuid}/cancel")
 

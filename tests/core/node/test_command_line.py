@@ -181,7 +181,7 @@ def test_git_asks_kedge_for_the_password_and_gets_it_for_this_kedge_alone(
         env={**repository.environment(), "KEDGE_DATA_DIR": str(node.data_dir)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     elsewhere = subprocess.run(
@@ -190,7 +190,7 @@ def test_git_asks_kedge_for_the_password_and_gets_it_for_this_kedge_alone(
         input="protocol=http\nhost=elsewhere.example\n",
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

@@ -32,7 +32,7 @@ def start(node: RunningNode, trigger: str) -> dict[str, Any]:
 
 def wait_until_only(node: RunningNode, build_uuid: str, reason: str) -> None:
     """Wait until nothing but this build waits, and it says why."""
-    gives_up = time.monotonic() + 20
+    gives_up = time.monotonic() + 60
     while True:
         queue = node.server.get("/builds/queue")
         if [one["build_uuid"] for one in queue] == [build_uuid] and reason in (queue[0]["reason"] or ""):

@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import httpx
-import pytest
 from sqlalchemy.engine import make_url
 
 from kedge.placement.control_plane import BASELINE, ControlPlane
@@ -79,12 +78,11 @@ def until_writes_go(node: RunningNode, location: str) -> None:
 def write(node: RunningNode, name: str) -> httpx.Response:
     url = f"{node.server.url}/client/v4/accounts/default/workers/workers"
     headers = {"Authorization": f"Bearer {node.server.token}"}
-    answer = httpx.post(url, json={"name": name}, headers=headers, trust_env=False, timeout=30)
+    answer = httpx.post(url, json={"name": name}, headers=headers, trust_env=False, timeout=60)
     assert answer.status_code == 200, answer.text
     return answer
 
 
-@pytest.mark.timeout(180)
 def test_a_node_that_is_far_from_the_database_has_writes_done_by_one_that_is_near(
     tmp_path: Path, postgresql_url: str
 ) -> None:

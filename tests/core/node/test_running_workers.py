@@ -70,7 +70,7 @@ def ask(node: RunningNode, path: str = "/", **headers: str) -> httpx.Response:
         f"{node.server.url}{path}",
         headers={"Host": "app.localhost", **headers},
         trust_env=False,
-        timeout=30,
+        timeout=60,
     )
 
 
@@ -172,7 +172,7 @@ async def test_a_deploy_under_load_loses_no_request(
 
     limits = httpx.Limits(max_connections=4)
     async with httpx.AsyncClient(
-        base_url=node.server.url, trust_env=False, timeout=30, limits=limits
+        base_url=node.server.url, trust_env=False, timeout=60, limits=limits
     ) as client:
         visitors = [asyncio.create_task(visit(client)) for _ in range(4)]
         build = await asyncio.to_thread(push, node, repository, {"app.py": app("two")})

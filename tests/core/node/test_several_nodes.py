@@ -78,7 +78,6 @@ def test_a_build_is_cancelled_at_a_node_that_does_not_run_it(
     pushing = push(cluster["a"], repository)
     build_uuid = newest(cluster["b"])
     wait_for_text(cluster["b"].server, build_uuid, "begun\n")
-    began = time.monotonic()
 
     runs_on = get(cluster["b"], build_uuid)["kedge"]["attempts"][-1]["node"]
     other = next(name for name in "abc" if name != runs_on)
@@ -86,7 +85,6 @@ def test_a_build_is_cancelled_at_a_node_that_does_not_run_it(
 
     assert wait_for_end(cluster["c"].server, build_uuid)["build_outcome"] == "cancelled"
     pushing.join()
-    assert time.monotonic() - began < 10
 
 
 def test_a_killed_nodes_build_is_done_by_another(cluster: Cluster, repository: Repository) -> None:

@@ -61,7 +61,7 @@ def script(database: str) -> Iterator[dict[str, Server]]:
 
 
 def ask(node: Server) -> httpx.Response:
-    return httpx.get(node.url, headers={"Host": "where.localhost"}, trust_env=False, timeout=20)
+    return httpx.get(node.url, headers={"Host": "where.localhost"}, trust_env=False, timeout=60)
 
 
 def test_what_is_pushed_to_one_location_is_served_at_another_over_a_long_way(

@@ -66,7 +66,7 @@ def deploy(node: RunningNode, folder: Path, *, version: str = "one", wish: str =
 
 def ask(node: RunningNode, path: str = "/") -> httpx.Response:
     headers = {"Host": "where.localhost"}
-    return httpx.get(node.server.url + path, headers=headers, trust_env=False, timeout=20)
+    return httpx.get(node.server.url + path, headers=headers, trust_env=False, timeout=60)
 
 
 def test_what_is_deployed_at_one_node_is_served_by_instances_of_every_node(
@@ -77,7 +77,7 @@ def test_what_is_deployed_at_one_node_is_served_by_instances_of_every_node(
 
     deploy(cluster["b"], tmp_path / "worker", version="two")
     answers = {name: ask(cluster[name]).text for name in "abc"}
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while set(answers.values()) != {f"two at {name}" for name in "abc"} and time.monotonic() < end:
         answers = {name: ask(cluster[name]).text for name in "abc"}
     assert answers == {name: f"two at {name}" for name in "abc"}
@@ -122,7 +122,7 @@ def test_any_node_shows_what_runs_and_what_is_printed_on_all_of_them(
     follow(cluster["c"], {"asked for /second"}, cursor=page["cursor"])
 
     cluster["b"].server.delete(path)
-    gone = time.monotonic() + 10
+    gone = time.monotonic() + 60
     while any(ask(cluster[name]).status_code != 404 for name in "abc"):
         assert time.monotonic() < gone
 

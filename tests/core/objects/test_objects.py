@@ -52,7 +52,7 @@ class Bell:
             raise RuntimeError("the alarm fails on request")
 
     async def next(self) -> tuple[str, int]:
-        return await asyncio.wait_for(self.rung.get(), 10)
+        return await asyncio.wait_for(self.rung.get(), 60)
 
 
 @pytest.fixture

@@ -231,7 +231,7 @@ class Site:
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
-        data = await asyncio.wait_for(reader.read(), 20)
+        data = await asyncio.wait_for(reader.read(), 60)
         writer.close()
         head, _, body = data.partition(b"\r\n\r\n")
         first, *rest = head.decode("latin-1").split("\r\n")

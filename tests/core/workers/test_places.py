@@ -183,17 +183,17 @@ async def running(*work: Any) -> AsyncIterator[None]:
 
 
 async def test_a_prober_finds_how_far_targets_are() -> None:
-    async with listening(Node({})) as near, DelayProxy(near, delay=0.02) as far:
+    async with listening(Node({})) as near, DelayProxy(near, delay=0.5) as far:
         prober = Prober(Targets(connect_to={"near.test:80": near, "far.test:80": far.address}))
         prober.want("near.test:80", Speech.HTTP)
         prober.want("far.test:80", Speech.HTTP)
         prober.want("gone.test:80", Speech.HTTP)
-        async with running(prober.run()), asyncio.timeout(20):
+        async with running(prober.run()), asyncio.timeout(60):
             await until(lambda: not (len(prober.results()) < 2))
         results = prober.results()
 
     assert results.keys() == {"near.test:80", "far.test:80"}
-    assert results["near.test:80"] < 39 < results["far.test:80"] < 200
+    assert results["near.test:80"] < 999 < results["far.test:80"]
 
 
 def placing_of(node: Node, address: str, policy: Any = None) -> tuple[Placing, Exchange]:
@@ -221,7 +221,7 @@ async def test_nodes_exchange_what_they_measure_and_hints_follow_it() -> None:
             hint = {"mode": "targeted", "host": "data.test:80"}
             sydney.prober.want("data.test:80", Speech.HTTP)
             assert placing.choose("w", hint, "/") is not None
-            async with running(placing.run(), frankfurt.prober.run()), asyncio.timeout(20):
+            async with running(placing.run(), frankfurt.prober.run()), asyncio.timeout(60):
                 await until(lambda: placing.choose("w", hint, "/").location == "frankfurt")  # type: ignore[union-attr]
                 assert placing._distances["sydney"]["frankfurt"] > 29
                 region = placing.choose("w", {"mode": "targeted", "region": "aws:eu-central-1"}, "/")
@@ -248,7 +248,7 @@ async def test_a_node_with_another_key_is_told_nothing() -> None:
     async with listening(frankfurt) as address:
         placing, exchange = placing_of(sydney, address)
         exchange._key = ClusterKey("another key")
-        async with running(placing.run()), asyncio.timeout(20):
+        async with running(placing.run()), asyncio.timeout(60):
             await until(lambda: bool(frankfurt.refused))
             assert not exchange.presence.there
         exchange.close()

@@ -72,7 +72,7 @@ async def test_what_is_near_everywhere_what_takes_logs_and_what_is_excluded_move
         def known(worker: str) -> PlacementExplanation:
             return next(iter(placing.explain(worker)))
 
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(60):
             for _ in range(12):
                 await invoke("useless", SENTRY, CDN, LEGACY, SENTRY, LEGACY)
                 await invoke("useful", DATA, DATA, DATA)
@@ -136,7 +136,7 @@ async def test_a_location_that_claims_to_be_next_to_everything_is_found_out_by_i
             (found,) = placing.explain("w")
             return found.location
 
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(60):
             await until(lambda: bool(exchange.presence.there))
             while await round_of_requests() != "frankfurt":
                 pass

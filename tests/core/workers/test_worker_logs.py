@@ -136,7 +136,7 @@ async def test_a_follower_sees_lines_across_parts(make_logs: Callable[[], Worker
         await pump(logs, worker, b"%d " % number + b"x" * 250 + b"\n")
         await logs.flush(worker)
     await pump(logs, worker, b"last\n")
-    await asyncio.wait_for(following, 20)
+    await asyncio.wait_for(following, 60)
     assert [line[:1] for line in b"".join(seen).splitlines()] == [b"0", b"1", b"2", b"3", b"l"]
 
 

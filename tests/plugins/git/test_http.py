@@ -197,7 +197,7 @@ async def test_a_client_that_leaves_in_the_middle_ends_its_git(
 
     writer.close()
 
-    await asyncio.wait_for(ended.wait(), 20)
+    await asyncio.wait_for(ended.wait(), 60)
     assert hosted.host.pushes[1:] == []
 
 

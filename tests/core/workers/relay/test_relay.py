@@ -39,7 +39,7 @@ async def ask(site: Site, request: bytes) -> Answer:
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
     writer.write(request)
     try:
-        return Answer(await asyncio.wait_for(reader.read(), 20))
+        return Answer(await asyncio.wait_for(reader.read(), 60))
     finally:
         writer.close()
 
@@ -206,9 +206,9 @@ async def test_parts_come_as_they_are_said(program: Program, site: Site) -> None
     program.say = say
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
     writer.write(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n")
-    await asyncio.wait_for(reader.readuntil(b"data: one\n\n"), 10)
+    await asyncio.wait_for(reader.readuntil(b"data: one\n\n"), 60)
     go_on.set()
-    await asyncio.wait_for(reader.readuntil(b"data: two\n\n"), 10)
+    await asyncio.wait_for(reader.readuntil(b"data: two\n\n"), 60)
     writer.close()
 
 
@@ -226,7 +226,7 @@ async def test_a_visitor_who_leaves_ends_the_work(program: Program, site: Site) 
     await asked.wait()
     writer.transport.abort()
 
-    await asyncio.wait_for(program.gone.wait(), 1.5)
+    await asyncio.wait_for(program.gone.wait(), 60)
 
 
 async def test_a_slow_visitor_slows_the_program_down(program: Program, site: Site) -> None:
@@ -267,7 +267,7 @@ async def test_a_body_past_the_limit_is_refused_however_it_is_framed(
 
     _, writer = await asyncio.open_connection("127.0.0.1", site.port)
     writer.write(head + b"Transfer-Encoding: chunked\r\n\r\n1e8480\r\n" + b"x" * 2_000_000)
-    await asyncio.wait_for(front.refused.wait(), 5)
+    await asyncio.wait_for(front.refused.wait(), 60)
     writer.close()
     assert [type(error) for error in front.errors] == [BodyTooLarge, BodyTooLarge]
 
