@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from tests.private_engine import PrivateEngine, run
+from tests.private_engine import PrivateEngine, relay, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.docker_engine import Engine
 
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 ADDRESSES = ("10.213.0.1", "10.213.0.2")
 #: the same in each namespace: its engine's own docker0
 DOOR = ("172.17.0.1", 8787)
-RELAY = Path(__file__).parent / "relay.py"
 
 
 class Swarm:
@@ -38,11 +35,7 @@ class Swarm:
         """Let containers reach `socket`."""
         with ExitStack() as stack:
             for engine in (self.manager, self.worker):
-                command = engine.inside(sys.executable, str(RELAY), DOOR[0], str(DOOR[1]), str(socket))
-                relay = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
-                stack.callback(relay.kill)
-                assert relay.stdout is not None
-                assert relay.stdout.readline() == b"ready\n"
+                stack.enter_context(relay(f"{DOOR[0]}:{DOOR[1]}", str(socket), inside=engine.namespace))
             yield
 
 

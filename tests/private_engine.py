@@ -7,9 +7,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from uuid import uuid4
@@ -17,6 +18,8 @@ from uuid import uuid4
 import docker
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.docker_engine import Engine
 
 #: tenths of a second for an engine to start
@@ -26,8 +29,9 @@ START_TRIES = 300
 class PrivateEngine:
     """An engine of a test's own, in its own network namespace: it may be killed and started again."""
 
-    def __init__(self, source: Engine) -> None:
-        """Nothing runs yet. Images are copied from `source`."""
+    def __init__(self, source: Engine, *options: str) -> None:
+        """Nothing runs yet. Images are copied from `source`; `options` are further ones of `dockerd`."""
+        self._options = options
         # the paths of its sockets have to be short
         self._folder = Path(tempfile.mkdtemp(prefix="kedge-engine-"))
         self._source = source
@@ -123,7 +127,7 @@ class PrivateEngine:
 
     def inside(self, *argv: str) -> list[str]:
         """A command, to be run in the namespace: `ip netns exec` would hide the cgroups."""
-        return ["nsenter", f"--net=/var/run/netns/{self.namespace}", *argv]
+        return in_namespace(self.namespace, *argv)
 
     def _command(self) -> list[str]:
         folder = self._folder
@@ -131,7 +135,27 @@ class PrivateEngine:
             *self.inside("/usr/sbin/dockerd", "--host", self.url),
             *("--data-root", str(folder / "data"), "--exec-root", str(folder / "exec")),
             *("--pidfile", str(folder / "pid"), "--live-restore=false"),
+            *self._options,
         ]
+
+
+def in_namespace(namespace: str, *argv: str) -> list[str]:
+    """A command, to be run in a network namespace."""
+    return ["nsenter", f"--net=/var/run/netns/{namespace}", *argv]
+
+
+@contextmanager
+def relay(listen: str, target: str, *, inside: str | None = None) -> Iterator[None]:
+    """Pass connections on, from within a network namespace if one is named."""
+    command = [sys.executable, str(Path(__file__).parent / "relay.py"), listen, target]
+    command = command if inside is None else in_namespace(inside, *command)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            yield
+        finally:
+            process.kill()
 
 
 def run(*argv: str) -> None:

@@ -130,6 +130,10 @@ def own_network(name: str, of: str) -> dict[str, Any]:
         "name": name,
         "driver": "bridge",
         "check_duplicate": True,
-        "options": {"com.docker.network.bridge.enable_icc": "false"},
+        "options": {
+            "com.docker.network.bridge.enable_icc": "false",
+            # which firewalls know it by
+            "com.docker.network.bridge.name": name,
+        },
         "labels": {"kedge.network": of},
     }

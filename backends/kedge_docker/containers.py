@@ -172,7 +172,8 @@ def own_network_id(api: docker.APIClient, name: str, of: str) -> str:
         if not _own_networks(api, name):
             made = api.create_network(**own_network(name, of))["Id"]
     except APIError as error:
-        if not is_conflict(error):
+        # another Kedge may just have made it
+        if not _own_networks(api, name):
             raise StartRefused(f"cannot make the network {name}: {error.explanation}") from error
     first = _own_networks(api, name)[0]
     if made is not None and made != first:

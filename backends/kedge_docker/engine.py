@@ -53,6 +53,14 @@ class Place(Protocol):
         ...
 
 
+class _Client(docker.APIClient):
+    """Goes by what it was given: the environment's proxies and authorities are not for an engine."""
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        """What requests would take from the environment, before what the client was given."""
+        return {"proxies": {}, "stream": stream, "verify": self.verify, "cert": self.cert}
+
+
 class Engine:
     """A connection to one engine. Its methods may be called from the event loop alone."""
 
@@ -118,7 +126,7 @@ class Engine:
                 config = tls and docker.TLSConfig(
                     client_cert=(str(tls.cert), str(tls.key)), ca_cert=str(tls.ca), verify=True
                 )
-                self._api = docker.APIClient(
+                self._api = _Client(
                     base_url=self._settings.engine,
                     tls=config or False,
                     timeout=TIMEOUT,
@@ -143,7 +151,7 @@ def _call(method: str, *args: Any, **kwargs: Any) -> Any:
 
 def _cannot_connect(engine: str, error: DockerException) -> Exception:
     text = str(error)
-    if "TLS" in text or "certificate" in text:
+    if any(word in text for word in ("TLS", "SSL", "certificate", "HTTPS server")):
         return ConfigError([f"compute.docker.tls: {text}"])
     return EngineGone(f"the Docker engine at {engine} does not answer")
 

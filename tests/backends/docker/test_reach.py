@@ -1,0 +1,93 @@
+"""What a build in a container reaches of its machine and of the cloud that this may be in."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.backends.docker.conftest import Lab, output
+from tests.private_engine import PrivateEngine, relay, run
+
+from kedge.testing.orders import Orders
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from docker.models.containers import Container
+    from tests.docker_engine import Engine
+
+FIREWALL = Path(__file__).parents[3] / "configs" / "firewall.sh"
+METADATA = "169.254.169.254"
+OPEN, CLOSED, CLOUD = 7001, 7002, 80
+#: prints what becomes of a call
+CALL = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5); print('reached')"
+
+
+@pytest.fixture
+def machine(engine: Engine, tmp_path: Path) -> Iterator[PrivateEngine]:
+    """A machine with two listeners, in a cloud that has a third: all of them namespaces of the test."""
+    with PrivateEngine(engine) as machine, ExitStack() as stack:
+        machine.copy(engine.stand_in)
+        cloud = stack.enter_context(_cloud_of(machine))
+        for namespace, port in ((machine.namespace, OPEN), (machine.namespace, CLOSED), (cloud, CLOUD)):
+            stack.enter_context(relay(f"0.0.0.0:{port}", str(tmp_path / "nobody"), inside=namespace))
+        yield machine
+
+
+@contextmanager
+def _cloud_of(machine: PrivateEngine) -> Iterator[str]:
+    """A namespace that is reached from the machine, at the address where clouds tell credentials."""
+    cloud = f"{machine.namespace}-c"
+    end, other = f"{machine.namespace[-8:]}-m", f"{machine.namespace[-8:]}-c"
+    run("ip", "netns", "add", cloud)
+    try:
+        run("ip", "link", "add", end, "type", "veth", "peer", "name", other)
+        for namespace, device, address in (
+            (machine.namespace, end, "169.254.0.1"),
+            (cloud, other, METADATA),
+        ):
+            run("ip", "link", "set", device, "netns", namespace)
+            run("ip", "-n", namespace, "address", "add", f"{address}/16", "dev", device)
+            run("ip", "-n", namespace, "link", "set", device, "up")
+        yield cloud
+    finally:
+        run("ip", "netns", "delete", cloud)
+
+
+@pytest.fixture
+async def walled(machine: PrivateEngine, engine: Engine, tmp_path: Path) -> AsyncIterator[Lab]:
+    async with Orders(f"unix:{tmp_path}/kedge.sock") as orders:
+        lab = Lab(tmp_path, orders, engine)
+        await lab.open(engine=machine.url)
+        yield lab
+        await lab.close()
+
+
+def reaches(container: Container, address: str, port: int) -> bool:
+    return output(container, "python3", "-c", CALL, address, str(port)).strip() == "reached"
+
+
+async def test_a_firewall_keeps_trusted_builds_from_the_machine_and_its_cloud_and_others_need_none(
+    walled: Lab, machine: PrivateEngine
+) -> None:
+    trusted, _ = await walled.start(["wait"], trusted=True)
+    untrusted, _ = await walled.start(["wait"])
+    client = machine.client()
+    inside, outside = client.containers.get(trusted), client.containers.get(untrusted)
+    (network,) = inside.attrs["NetworkSettings"]["Networks"].values()
+    places = [(network["Gateway"], OPEN), (network["Gateway"], CLOSED), (METADATA, CLOUD)]
+
+    # else the rest would prove nothing
+    assert [reaches(inside, *place) for place in places] == [True, True, True]
+    assert [reaches(outside, *place) for place in places] == [False, False, False]
+    assert len(output(outside, "cat", "/proc/net/route").splitlines()) == 1
+    for _ in range(2):
+        run(*machine.inside(str(FIREWALL), str(OPEN)))
+
+    assert [reaches(inside, *place) for place in places] == [True, False, False]
+    another, runner = await walled.start(["exit", 0], trusted=True)
+    assert runner.hello["endpoint"].startswith("unix:")
+    assert (await walled.exits.of(another)).exit_code == 0
+    client.close()
