@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kedge.builds.intake import Intake
     from kedge.builds.logs import BuildLogs
     from kedge.builds.runners import Runners
+    from kedge.cleaning.cleaner import Cleaner
     from kedge.config import Settings
     from kedge.contracts.blobs import BlobStore
     from kedge.contracts.forge import Forge
@@ -46,6 +47,7 @@ class Services:
     control: Control
     logs: BuildLogs
     caches: Caches
+    cleaner: Cleaner
     runners: Runners
     versions: Versions
     deployments: Deployments

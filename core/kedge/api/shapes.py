@@ -134,6 +134,31 @@ class CacheShape(TypedDict):
     read_on: str | None
 
 
+class UnneededVersionShape(TypedDict):
+    """A version that no rule keeps."""
+
+    id: str
+    worker: str
+    number: int
+    created_on: str | None
+
+
+class UnneededBlobsShape(TypedDict):
+    """What nothing needs of one kind. `trouble` tells why no more is known of it."""
+
+    kind: str
+    count: int
+    size: int
+    trouble: str | None
+
+
+class CleanupShape(TypedDict):
+    """What is cleared away."""
+
+    versions: list[UnneededVersionShape]
+    blobs: list[UnneededBlobsShape]
+
+
 class TransferShape(TypedDict):
     """A request that a store has signed: the URL is a secret, and every header is sent as it stands."""
 

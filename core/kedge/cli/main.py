@@ -9,6 +9,7 @@ import typer
 
 from kedge.cli import builds, caches, config, deployments, hooks, placement, secrets, workers
 from kedge.cli.apply import apply, export
+from kedge.cli.clean import clean
 from kedge.cli.demo import demo
 from kedge.cli.deployments import deploy, rollback
 from kedge.cli.doctor import doctor
@@ -53,6 +54,7 @@ app.add_typer(builds.app, name="builds")
 app.add_typer(caches.app, name="cache")
 app.add_typer(hooks.app, name="hooks")
 app.command()(queue)
+app.command()(clean)
 app.command()(apply)
 app.command()(export)
 app.command()(deploy)

@@ -339,6 +339,18 @@ class RequestSettings(WithTables):
     )
 
 
+class RetentionSettings(Table):
+    """`[retention]`: which versions are kept. What serves, or has an alias, always is."""
+
+    versions: int = Field(default=100, ge=1, description="Newest versions of each worker that are kept.")
+    versions_for: Annotated[Duration, Field(ge=0)] = Field(
+        default=30 * 24 * 3600.0, description="Every version is kept for so long."
+    )
+    deployments: int = Field(
+        default=10, ge=1, description="Latest deployments of each worker whose versions are kept."
+    )
+
+
 class GatewaySettings(Table):
     """`[gateway]`: what a request may take, and whom to believe where it comes from."""
 
@@ -393,6 +405,7 @@ class Settings(Table):
     placement: PlacementSettings = Field(default_factory=PlacementSettings)
     requests: RequestSettings = Field(default_factory=RequestSettings)
     gateway: GatewaySettings = Field(default_factory=GatewaySettings)
+    retention: RetentionSettings = Field(default_factory=RetentionSettings)
     egress: EgressSettings = Field(default_factory=EgressSettings)
     peers: dict[Annotated[str, AfterValidator(_name)], PeerSettings] = Field(
         default_factory=dict, description="Other nodes, by name; those of one PostgreSQL need not be named."

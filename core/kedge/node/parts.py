@@ -28,6 +28,7 @@ from kedge.builds.runners import Runners
 from kedge.builds.scheduler import Scheduler
 from kedge.builds.services import BuildServices
 from kedge.builds.wakeup import Wakeup
+from kedge.cleaning.cleaner import Cleaner
 from kedge.node.data_dir import runner_socket
 from kedge.node.front import Front
 from kedge.node.host import NodeHost
@@ -40,6 +41,7 @@ from kedge.placement.control_plane import ControlPlane
 from kedge.placement.peers import Peers
 from kedge.placement.strategies import STRATEGIES
 from kedge.workers.deployments import Deployments
+from kedge.workers.doomed import DoomedBlobs
 from kedge.workers.gateway import Gateway
 from kedge.workers.instances import Instances
 from kedge.workers.loading import Runnables
@@ -153,7 +155,11 @@ class Parts:
         builds = self.builds
         deployments = Deployments(builds.db, deployed=self.registry.worker_deployed)
         self.caches = Caches(builds.db, self.blobs, builds.settings.builds)
-        self.versions = Versions(builds.db, self.blobs, deployments)
+        doomed = DoomedBlobs(builds.db, self.blobs, builds.settings.node.name)
+        self.versions = Versions(builds.db, self.blobs, deployments, doomed)
+        self.cleaner = Cleaner(
+            builds.db, self.blobs, doomed, builds.settings.retention, changed=deployments.tell
+        )
         self.worker_logs = WorkerLogs(
             self.log_store,
             builds.db,
@@ -197,6 +203,7 @@ class Parts:
             control=Control(builds, self.objects),
             logs=builds.logs,
             caches=self.caches,
+            cleaner=self.cleaner,
             runners=Runners(builds, self.objects),
             versions=self.versions,
             deployments=deployments,
@@ -271,6 +278,7 @@ class Parts:
         self._keep_running(stack, self.objects.clock.run)
         self._keep_running(stack, self._hear_exits)
         self._keep_running(stack, self._sweep)
+        self._keep_running(stack, self.cleaner.keep_cleaning)
         self._keep_running(stack, self.builds.logs.seal_the_rest)
         self._keep_running(stack, self.places.run)
         await self.objects.get(Scheduler, Scheduler.ID).rearm()

@@ -164,7 +164,7 @@ class Deployments:
         if change.alias is not None:
             version_queries.set_alias(session, version, change.alias, keep=MOST_ALIASES, now=now)
         name = worker.name
-        after_commit(session, lambda: self._tell(name))
+        after_commit(session, lambda: self.tell(name))
         account = version_queries.account(session, worker.account_id)
         return Published(
             version=version,
@@ -207,7 +207,7 @@ class Deployments:
         worker = version_queries.find_worker(session, deployment.account_id, deployment.worker_id)
         account = version_queries.account(session, worker.account_id)
         name = worker.name
-        after_commit(session, lambda: self._tell(name))
+        after_commit(session, lambda: self.tell(name))
         return Published(
             version=version,
             worker=name,
@@ -216,7 +216,8 @@ class Deployments:
             deployment=deployment,
         )
 
-    def _tell(self, worker: str) -> None:
+    def tell(self, worker: str) -> None:
+        """Tell those who have subscribed that a worker's versions have changed."""
         for changed in self._subscribers:
             changed(worker)
 

@@ -27,7 +27,7 @@ REMEMBERED_FILES = 50_000
 class OpenUpload:
     """Remembered so that a file costs no look at the database.
 
-    Contents are never deleted from the blob store: what was `present` once still is.
+    What was `present` once still is: nothing that an upload needs is cleared away while it is open.
     """
 
     account_id: str

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import structlog
 
 from kedge.db.clock import now_ms
+from kedge.db.queries import doomed
 from kedge.db.queries import versions as queries
 from kedge.db.tables import Upload
 from kedge.errors import BlobNotFound, Conflict, InvalidInput
@@ -18,7 +20,7 @@ from kedge.workers.manifest import check, file_key, manifest_key
 from kedge.workers.uploads import OpenUpload, OpenUploads
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Iterable
+    from collections.abc import AsyncIterable, Callable, Collection, Iterable
 
     from sqlmodel import Session
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from kedge.db.tables import Version, Worker
     from kedge.workers.completion import Completed, Wish
     from kedge.workers.deployments import Deployments
+    from kedge.workers.doomed import DoomedBlobs
     from kedge.workers.manifest import Manifest
 
 log = structlog.get_logger("versions")
@@ -58,10 +61,11 @@ class Begun:
 class Versions:
     """Uploads and versions. Any step may be repeated; nothing serves before the last one."""
 
-    def __init__(self, db: Database, blobs: BlobStore, deployments: Deployments) -> None:
+    def __init__(self, db: Database, blobs: BlobStore, deployments: Deployments, doomed: DoomedBlobs) -> None:
         """Keep the parts."""
         self._db = db
         self._blobs = blobs
+        self._doomed = doomed
         self._deployments = deployments
         self._uploads = OpenUploads(db, blobs)
 
@@ -69,14 +73,21 @@ class Versions:
         """Take in a manifest and tell which contents are missing.
 
         Raises `InvalidInput` or `TooLarge` for a manifest that cannot be, `NotFound` for an unknown
-        worker, `Forbidden` for another worker than the one that a build may deploy.
+        worker, `Forbidden` for another worker than the one that a build may deploy, `StoreUnavailable` if
+        something that it needs is being cleared away and does not go.
         """
         manifest = new.manifest
         data = await asyncio.to_thread(_checked_json, manifest)
         found = await self._db.read(_own_worker, principal, worker)
-        await self._blobs.put(manifest_key(principal.account_id, manifest.digest), data)
+        key = manifest_key(principal.account_id, manifest.digest)
+        await self._blobs.put(key, data)
         upload_id = str(uuid4())
-        await self._db.write(_add_upload, principal, found.id, upload_id, new)
+        upload_row = partial(_upload, principal, found.id, upload_id, new)
+        needed = {key, *(file_key(principal.account_id, digest) for digest in manifest.sizes)}
+        # From here on nothing of it is doomed any more; what was before goes first.
+        if await self._db.write(self._add_upload, upload_row, needed):
+            await self._doomed.wait(needed)
+            await self._blobs.put(key, data)
         missing = await self._missing(principal.account_id, manifest.sizes)
         upload = OpenUpload(
             account_id=principal.account_id,
@@ -139,6 +150,11 @@ class Versions:
             self._uploads.forget(upload_id)
         return len(gone)
 
+    def _add_upload(self, session: Session, make: Callable[[], Upload], needed: Collection[str]) -> bool:
+        """Whether something that it needs is doomed."""
+        session.add(make())
+        return bool(doomed.among(session, self._doomed.store, needed))
+
     async def _missing(self, account_id: str, digests: Iterable[str]) -> list[str]:
         waiting = iter(digests)
         missing: list[str] = []
@@ -167,9 +183,7 @@ def _own_worker(session: Session, principal: Principal, worker: str) -> Worker:
     return found
 
 
-def _add_upload(
-    session: Session, principal: Principal, worker_id: str, upload_id: str, new: NewVersion
-) -> None:
+def _upload(principal: Principal, worker_id: str, upload_id: str, new: NewVersion) -> Upload:
     request = {
         "kind": new.manifest.kind,
         "digest": new.manifest.digest,
@@ -179,15 +193,13 @@ def _add_upload(
         "branch": new.branch,
         "message": new.message,
     }
-    session.add(
-        Upload(
-            id=upload_id,
-            account_id=principal.account_id,
-            worker_id=worker_id,
-            build_uuid=principal.build_uuid,
-            request=request,
-            created_on=now_ms(),
-        )
+    return Upload(
+        id=upload_id,
+        account_id=principal.account_id,
+        worker_id=worker_id,
+        build_uuid=principal.build_uuid,
+        request=request,
+        created_on=now_ms(),
     )
 
 

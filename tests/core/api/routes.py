@@ -45,6 +45,7 @@ NEW_TRIGGER = {
 DEPLOYMENT = {"strategy": "percentage", "versions": [{"version_id": "{version_id}", "percentage": 100}]}
 #: a good body for each route that takes one; `{…}` stands for an object
 BODIES: dict[tuple[str, str], Any] = {
+    ("POST", "/cleanup"): None,
     ("POST", "/workers/workers"): {"name": "another"},
     ("PATCH", "/workers/workers/{worker}"): {"name": "renamed"},
     ("POST", "/workers/workers/{worker}/versions/uploads"): MANIFEST,

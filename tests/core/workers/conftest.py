@@ -19,6 +19,7 @@ from kedge.http.server import Limits, Server
 from kedge.testing.fake_host import FakeHost
 from kedge.workers.completion import Completed, Wish
 from kedge.workers.deployments import Deployments
+from kedge.workers.doomed import DoomedBlobs
 from kedge.workers.gateway import Gateway
 from kedge.workers.manifest import File, Manifest
 from kedge.workers.urls import WorkerUrls
@@ -64,7 +65,8 @@ class Platform:
         self.events: list[Deployed] = []
         self.ears = Ears()
         self.deployments = Deployments(db, deployed=self._deployed)
-        self.versions = Versions(db, blobs, self.deployments)
+        self.doomed = DoomedBlobs(db, blobs, "node")
+        self.versions = Versions(db, blobs, self.deployments, self.doomed)
         self.gateway = Gateway(db, blobs, "localhost", registry=self.ears)
         self.deployments.subscribe(self.gateway.forget)
         self.principal = Principal(account_id="a" * 32, account_name="default", token_name="admin")

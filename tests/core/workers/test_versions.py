@@ -138,7 +138,7 @@ async def test_an_upload_goes_on_after_a_restart_of_the_node(platform: Any) -> N
     await platform.versions.put_file(
         platform.principal, "hello", begun.upload_id, digest_of(first), pieces(first)
     )
-    restarted = Versions(platform.db, platform.blobs, platform.deployments)
+    restarted = Versions(platform.db, platform.blobs, platform.deployments, platform.doomed)
     await restarted.put_file(platform.principal, "hello", begun.upload_id, digest_of(second), pieces(second))
     wish = Wish(deploy=True, alias=None, urls=platform.urls)
 

@@ -106,7 +106,7 @@ def get(session: Session, worker_id: str, version_id: str) -> Version:
     query = select(Version).where(Version.id == version_id, Version.worker_id == worker_id)
     version = session.exec(query).one_or_none()
     if version is None:
-        raise NotFound(f"the worker has no version {version_id[:80]!r}")
+        raise NotFound(f"the worker has no version {version_id[:80]!r}; old ones are cleared away")
     return version
 
 

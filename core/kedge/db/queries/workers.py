@@ -28,6 +28,8 @@ from kedge.db.tables import (
 from kedge.errors import Conflict
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlmodel import Session
 
 #: in an order in which they can be removed
@@ -47,6 +49,11 @@ def list_workers(session: Session, account_id: str) -> list[Worker]:
     """Every worker of the account, by name."""
     query = select(Worker).where(Worker.account_id == account_id).order_by(Worker.name)
     return list(session.exec(query))
+
+
+def names(session: Session, ids: Collection[str]) -> dict[str, str]:
+    """What workers are called, by their ids."""
+    return dict(session.exec(select(Worker.id, Worker.name).where(col(Worker.id).in_(ids))).all())
 
 
 def add_worker(session: Session, worker: Worker) -> None:

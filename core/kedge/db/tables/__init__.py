@@ -1,6 +1,7 @@
 """Every table. The account is the shard key of each; times are whole milliseconds since 1970, in UTC."""
 
 from kedge.db.tables.accounts import Account, ApiToken
+from kedge.db.tables.blobs import Cleaning, DoomedBlob
 from kedge.db.tables.builds import Attempt, Build, Delivery
 from kedge.db.tables.caches import CacheArchive, CacheEntry
 from kedge.db.tables.hooks import DeployHook
@@ -27,9 +28,11 @@ __all__ = [
     "BuildToken",
     "CacheArchive",
     "CacheEntry",
+    "Cleaning",
     "Delivery",
     "DeployHook",
     "Deployment",
+    "DoomedBlob",
     "HotChunk",
     "HotLog",
     "MeasuredWay",

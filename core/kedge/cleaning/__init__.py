@@ -1,0 +1,1 @@
+"""What nothing needs any more: found, shown, and cleared away."""
