@@ -96,7 +96,7 @@ def migrated_url(database_kind: str, tmp_path: Path, request: pytest.FixtureRequ
         yield f"sqlite:///{tmp_path / 'kedge.db'}"
         return
     server: PostgreSQL = request.getfixturevalue("postgresql_server")
-    with server.database(migrated=True) as url:
+    with server.migrated() as url:
         yield url
 
 

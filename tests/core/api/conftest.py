@@ -221,8 +221,11 @@ async def world(db: Database, tmp_path: Path) -> AsyncIterator[World]:
             "builds": {"stop_grace": 0.1},
         }
     )
-    parts = Parts(settings, _registry(), db, Bus(db, "test"), URL)
+    bus = Bus(db, "test")
+    parts = Parts(settings, _registry(), db, bus, URL)
     async with AsyncExitStack() as stack:
+        await bus.open()
+        stack.push_async_callback(bus.close)
         await parts.open(stack)
         transport = httpx.ASGITransport(parts.front, raise_app_exceptions=False)
         client = await stack.enter_async_context(
