@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
 from kedge.db import postgresql
-from kedge.errors import StoreUnavailable
+from kedge.errors import InvalidInput, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,6 +130,8 @@ def _run_until_done(
             return _run(engine, transaction, args, kwargs, write)
         except DBAPIError as error:
             met += 1
+            if postgresql.has_nul(error):
+                raise InvalidInput("a text holds the character NUL, which cannot be kept") from error
             if postgresql.is_away(error):
                 if time.monotonic() > give_up:
                     raise StoreUnavailable("PostgreSQL does not answer: see that it runs") from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.dialects.postgresql.base import PGDDLCompiler
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, OperationalError
 
 from kedge.errors import KedgeError
 
@@ -109,6 +109,11 @@ def unlock_migrations(connection: Connection) -> None:
     connection.execute(text("SELECT pg_advisory_unlock(:n)"), {"n": MIGRATION_LOCK})
     connection.execute(text(f"SET statement_timeout = {STATEMENT_MS}"))
     connection.commit()
+
+
+def has_nul(error: DBAPIError) -> bool:
+    """Whether a text was given that holds the one character which PostgreSQL does not keep."""
+    return isinstance(error, DataError) and "NUL" in str(error.orig)
 
 
 def may_try_again(error: DBAPIError) -> bool:

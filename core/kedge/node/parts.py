@@ -48,6 +48,7 @@ from kedge.workers.loading import Runnables
 from kedge.workers.placed import PlacementSettings
 from kedge.workers.relay.relay import Bounds, Relay
 from kedge.workers.relaying import Relaying
+from kedge.workers.retirement import Retirement
 from kedge.workers.rollouts import Rollouts
 from kedge.workers.running import Running
 from kedge.workers.starter import InstanceStarter
@@ -153,7 +154,9 @@ class Parts:
 
     def _front(self) -> Front:
         builds = self.builds
-        deployments = Deployments(builds.db, deployed=self.registry.worker_deployed)
+        deployments = Deployments(
+            builds.db, deployed=self.registry.worker_deployed, node=builds.settings.node.name
+        )
         self.caches = Caches(builds.db, self.blobs, builds.settings.builds)
         doomed = DoomedBlobs(builds.db, self.blobs, builds.settings.node.name)
         self.versions = Versions(builds.db, self.blobs, deployments, doomed)
@@ -188,7 +191,7 @@ class Parts:
         )
         deployments.subscribe(gateway.forget)
         deployments.subscribe(partial(self.bus.tell, "worker"))
-        self.bus.subscribe("worker", gateway.forget)
+        self.bus.subscribe("worker", partial(self._worker_changed, gateway))
         intake = Intake(builds)
         services = Services(
             settings=builds.settings,
@@ -219,6 +222,12 @@ class Parts:
         self.host.logs = services.logs
         return Front(gateway, create_app(services, extra_routes=self.registry.routes(self.host)))
 
+    def _worker_changed(self, gateway: Gateway, name: str) -> None:
+        """Another node has changed what serves a worker."""
+        gateway.forget(name)
+        if self.running is not None:
+            self.running.retirement.look()
+
     def _running(self, deployments: Deployments) -> Running:
         """What runs deployed workers."""
         assert self.runtime is not None  # noqa: S101  (asked before)
@@ -239,7 +248,8 @@ class Parts:
         return Running(
             kinds=self.runtime.kinds,
             instances=instances,
-            rollouts=Rollouts(builds.db, deployments, instances),
+            rollouts=Rollouts(builds.db, deployments, instances, node=settings.node.name),
+            retirement=Retirement(builds.db, instances),
         )
 
     def _relaying(self) -> Relaying | None:
@@ -298,6 +308,7 @@ class Parts:
         settings = self.builds.settings
         urls = WorkerUrls(public_url=self.builds.public_url, domain=settings.server.domain)
         self._keep_running(stack, partial(self.running.rollouts.keep_recovering, urls))
+        self._keep_running(stack, self.running.retirement.run)
 
     def _hear_other_nodes(self) -> None:
         def changed(build_uuid: str) -> None:
@@ -317,7 +328,7 @@ class Parts:
     async def _drop(self, worker_id: str) -> None:
         """A worker was removed at another node."""
         if self.running is not None:
-            await self.running.instances.end_worker(worker_id)
+            self.running.retirement.look()
         await self.worker_logs.drop(worker_id)
 
     def _distances(self, targets: Collection[str]) -> Mapping[str, Mapping[str, float]]:

@@ -67,9 +67,12 @@ class Published:
 class Deployments:
     """The deployments of all workers. Every change is one transaction: a request sees it whole or not."""
 
-    def __init__(self, db: Database, *, deployed: Callable[[Deployed], Awaitable[None]]) -> None:
-        """`deployed` is told of every version that begins to serve, after it does."""
+    def __init__(
+        self, db: Database, *, deployed: Callable[[Deployed], Awaitable[None]], node: str = ""
+    ) -> None:
+        """`deployed` is told of every version that begins to serve, after it does; `node` is this one."""
         self._db = db
+        self._node = node
         self._deployed = deployed
         self._subscribers: list[Callable[[str], None]] = []
         self._starters: list[Callable[[str, WorkerUrls], None]] = []
@@ -160,7 +163,9 @@ class Deployments:
         version = max(traffic, key=lambda one: one.percentage).version
         runs = any(one.version.kind != STATIC for one in traffic)
         state = queries.STARTING if runs and self._starters else queries.ACTIVE
-        deployment = queries.add(session, traffic, change.note, state=state, now=now) if change.live else None
+        deployment = None
+        if change.live:
+            deployment = queries.add(session, traffic, change.note, state=state, node=self._node, now=now)
         if change.alias is not None:
             version_queries.set_alias(session, version, change.alias, keep=MOST_ALIASES, now=now)
         name = worker.name
@@ -199,6 +204,9 @@ class Deployments:
     def _settle(self, session: Session, uuid: str, failure: dict[str, Any] | None) -> Published | None:
         deployment = queries.by_uuid(session, uuid, lock=True)
         if deployment is None or deployment.state != queries.STARTING:
+            return None
+        if failure is not None and deployment.node != self._node:
+            # another node has taken it up, and may do better
             return None
         deployment.state = queries.ACTIVE if failure is None else queries.FAILED
         deployment.failure = failure or {}

@@ -148,6 +148,11 @@ class Instances:
             failure=pool.failure,
         )
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """The versions that have had instances here of late, each with its worker's id."""
+        return {version_id: pool.runnable.worker_id for version_id, pool in self._pools.items()}
+
     def of_worker(self, worker_id: str) -> list[Pool]:
         """The pools of a worker's versions on this node."""
         return [pool for pool in self._pools.values() if pool.runnable.worker_id == worker_id]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from kedge.db.clock import now_ms
 from kedge.db.queries import deployments as queries
-from kedge.errors import InstanceFailed, KedgeError, Overloaded
+from kedge.db.queries import nodes
+from kedge.errors import InstanceFailed, KedgeError, Overloaded, StoreUnavailable
 from kedge.workers.manifest import STATIC
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("rollouts")
 
-#: seconds between two looks for deployments that nobody looks after, and their age
-SWEEP_SECONDS, ABANDONED_AFTER = 30.0, 120.0
+#: between two looks for deployments that nobody looks after
+SWEEP_SECONDS = 2.0
 #: between two looks at one that another node looks after
 LOOK_SECONDS = 0.5
 
@@ -36,9 +36,12 @@ class Rollouts:
     What served before serves until then, and for ever if that fails.
     """
 
-    def __init__(self, db: Database, deployments: Deployments, instances: Instances) -> None:
-        """From now on `deployments` wait for instances."""
+    def __init__(
+        self, db: Database, deployments: Deployments, instances: Instances, *, node: str = ""
+    ) -> None:
+        """From now on `deployments` wait for instances; `node` is this one."""
         self._db = db
+        self._node = node
         self._deployments = deployments
         self._instances = instances
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -51,14 +54,14 @@ class Rollouts:
             self._running[uuid].add_done_callback(lambda _: self._running.pop(uuid, None))
 
     async def keep_recovering(self, urls: WorkerUrls) -> None:
-        """For ever: begin anew with those that a node which has ended left waiting."""
-        oldest = now_ms()
+        """For ever: begin anew with those that a node which has ended left waiting, this one included."""
         while True:
-            for uuid in await self._db.read(queries.starting, before=oldest):
-                self.start(uuid, urls)
+            there = await self._db.read(nodes.names)
+            others = there - {self._node}
+            if set(await self._db.read(queries.starting, but=others)) - self._running.keys():
+                for uuid in await self._db.write_rows(queries.take_up, self._node, but=others):
+                    self.start(uuid, urls)
             await asyncio.sleep(SWEEP_SECONDS)
-            # one that is younger is being looked after, perhaps by another node
-            oldest = now_ms() - int(ABANDONED_AFTER * 1000)
 
     async def outcome(self, uuid: str, *, patience: float) -> Deployment | None:
         """The deployment, as soon as it waits no more or after `patience` seconds."""
@@ -81,6 +84,12 @@ class Rollouts:
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     async def _run(self, uuid: str, urls: WorkerUrls) -> None:
+        try:
+            await self._switch(uuid, urls)
+        except StoreUnavailable as error:
+            log.warning("deployment waits for the database", deployment=uuid, reason=str(error))
+
+    async def _switch(self, uuid: str, urls: WorkerUrls) -> None:
         wanted, before = await self._db.read(_versions, uuid)
         try:
             async with AsyncExitStack() as stack:

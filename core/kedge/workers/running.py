@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from kedge.contracts.runtime import InstanceKind
     from kedge.workers.instances import Instances
+    from kedge.workers.retirement import Retirement
     from kedge.workers.rollouts import Rollouts
 
 
@@ -20,3 +21,4 @@ class Running:
     kinds: AbstractSet[InstanceKind]
     instances: Instances
     rollouts: Rollouts
+    retirement: Retirement

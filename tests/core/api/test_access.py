@@ -222,6 +222,6 @@ def _nothing() -> dict[str, str]:
 
 
 def _everything(session: Session) -> dict[str, list[Any]]:
-    """Every row there is, but for what the scheduler keeps for itself."""
-    kept = (getattr(tables, name) for name in tables.__all__ if not name.startswith("Object"))
+    """Every row there is, but for what schedulers and nodes keep for themselves."""
+    kept = (getattr(tables, name) for name in tables.__all__ if not name.startswith(("Object", "Node")))
     return {table.__name__: [row.model_dump() for row in session.exec(select(table))] for table in kept}

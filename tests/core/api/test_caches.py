@@ -293,8 +293,8 @@ async def test_ids_lead_to_no_other_place(path: str, world: World, project: Proj
 
     for method in ("GET", "PUT"):
         content = {"content": CONTENT} if method == "PUT" else {}
-        assert (await runner.call(method, path, **content)).status_code in {404, 405}
-    assert (await runner.call("POST", f"{path}/complete")).status_code in {404, 405}
+        assert (await runner.call(method, path, **content)).status_code in {400, 404, 405}
+    assert (await runner.call("POST", f"{path}/complete")).status_code in {400, 404, 405}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from kedge.db.engine import after_commit
 from kedge.db.tables import Account
+from kedge.errors import InvalidInput
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -73,4 +74,13 @@ async def test_a_read_is_not_held_up_by_a_long_write(db: Database) -> None:
     assert await asyncio.wait_for(db.read(_count), 60) == 0
     end.set()
     await write
+    assert await db.read(_count) == 1
+
+
+async def test_a_nul_character_is_refused_in_words_or_kept(db: Database) -> None:
+    if db.shared:
+        with pytest.raises(InvalidInput, match="NUL"):
+            await db.write(_add, "a\0b")
+        return
+    await db.write(_add, "a\0b")
     assert await db.read(_count) == 1

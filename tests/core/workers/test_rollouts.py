@@ -13,16 +13,19 @@ from tests.core.workers.conftest import pieces
 
 from kedge.config.settings import RuntimeSettings
 from kedge.contracts.runtime import InstanceKind
+from kedge.db.queries.deployments import by_uuid, take_up
 from kedge.db.queries.versions import find_worker
+from kedge.db.queries.workers import delete_worker
 from kedge.errors import InvalidInput
 from kedge.testing.fake_host import FakeHost
 from kedge.testing.fake_runtime import FakeRuntime, FakeRuntimeSettings
 from kedge.workers.completion import Completed, Wish
-from kedge.workers.deployments import Share
+from kedge.workers.deployments import Deployments, Share
 from kedge.workers.egress.ledger import Ledger
 from kedge.workers.instances import Instances
 from kedge.workers.manifest import File, Manifest
 from kedge.workers.places.places import Places
+from kedge.workers.retirement import Retirement
 from kedge.workers.rollouts import Rollouts
 from kedge.workers.run_spec import RunSpec
 from kedge.workers.runnable import Runnable
@@ -48,6 +51,7 @@ class Node:
         self.runtime = runtime
         self.instances = Instances(starter, self.load, RuntimeSettings())
         self.rollouts = Rollouts(platform.db, platform.deployments, self.instances)
+        self.retirement = Retirement(platform.db, self.instances)
 
     async def load(self, version_id: str) -> Runnable:
         return Runnable(
@@ -75,6 +79,11 @@ class Node:
         deployment = await self.rollouts.outcome(str(uuid), patience=PATIENCE)
         assert deployment is not None
         return deployment.state
+
+    async def ended(self) -> None:
+        """Wait until no deployment is looked after."""
+        while self.rollouts._running:
+            await asyncio.wait(self.rollouts._running.values())
 
     async def serving(self) -> str | None:
         found = await self.platform.deployments.current(self.platform.principal.account_id, "hello")
@@ -206,3 +215,56 @@ async def test_a_deployment_that_its_node_left_waiting_is_taken_up(node: Node) -
     recovering.cancel()
     with suppress(asyncio.CancelledError):
         await recovering
+
+
+async def test_a_deployment_is_taken_up_once_and_only_from_a_node_that_is_gone(node: Node) -> None:
+    node.runtime.hold.clear()
+    made = await node.upload(b"one")
+    await node.rollouts.close()
+    write = node.platform.db.write_rows
+
+    assert await write(take_up, "b", but={"", "c"}) == []
+    taken = await asyncio.gather(*(write(take_up, name, but={"b", "c"}) for name in "bcbc"))
+    assert sorted(taken) == [[], [], [], [made.deployment_id]]
+
+
+async def test_one_that_was_overtaken_cannot_say_that_a_deployment_failed(node: Node) -> None:
+    node.runtime.hold.clear()
+    made = await node.upload(b"one")
+    await node.platform.db.write_rows(take_up, "b", but=())
+
+    node.runtime.exits_with = 1
+    node.runtime.hold.set()
+    await node.ended()
+
+    deployment = await node.platform.db.read(by_uuid, made.deployment_id)
+    assert deployment is not None
+    assert (deployment.state, deployment.failure) == ("starting", {})
+
+
+async def test_instances_of_what_serves_no_more_end_wherever_that_was_decided(node: Node) -> None:
+    first = await node.upload(b"one")
+    assert await node.state(first.deployment_id) == "active"
+    second = await node.upload(b"two", deploy=False)
+    await node.instances.warm(second.version_id)
+    await node.retirement.sweep()
+    shares = [Share(version_id=second.version_id)]
+    # by a node of which this one hears nothing
+    elsewhere = Deployments(node.platform.db, deployed=node.platform._deployed, node="b")
+    await elsewhere.deploy(node.platform.principal, "hello", shares, urls=node.platform.urls)
+
+    await node.retirement.sweep()
+
+    await node.runtime.started[0].exited()
+    assert len(node.runtime.running) == 1
+
+
+async def test_instances_of_a_worker_that_was_removed_elsewhere_end(node: Node) -> None:
+    first = await node.upload(b"one")
+    assert await node.state(first.deployment_id) == "active"
+    await node.platform.db.write(delete_worker, node.worker_id)
+
+    await node.retirement.sweep()
+
+    assert not node.runtime.running
+    assert node.instances.versions == {}

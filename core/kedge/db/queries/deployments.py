@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from sqlalchemy import tuple_
+from sqlalchemy import func, tuple_
 from sqlmodel import col, select
 
 from kedge.db.tables import Account, Build, Deployment, PreviewAlias, Version, Worker
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from sqlmodel import Session
+    from sqlmodel.sql.expression import SelectOfScalar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,14 +55,17 @@ ACTIVE, STARTING, FAILED = "active", "starting", "failed"
 FEW = 20
 
 
-def add(session: Session, traffic: Sequence[Traffic], note: Note, *, state: str, now: int) -> Deployment:
-    """Let versions serve their worker: from now on, or once the deployment is active."""
+def add(
+    session: Session, traffic: Sequence[Traffic], note: Note, *, state: str, node: str, now: int
+) -> Deployment:
+    """Let versions serve their worker: from now on, or once `node` has made the deployment active."""
     deployment = Deployment(
         uuid=str(uuid4()),
         account_id=traffic[0].version.account_id,
         worker_id=traffic[0].version.worker_id,
         versions=[{"version_id": one.version.id, "percentage": one.percentage} for one in traffic],
         state=state,
+        node=node,
         source=note.source,
         author=note.author,
         message=note.message,
@@ -94,10 +98,36 @@ def by_uuid(session: Session, uuid: str, *, lock: bool = False) -> Deployment | 
     return session.exec(query.with_for_update() if lock else query).one_or_none()
 
 
-def starting(session: Session, *, before: int) -> list[str]:
-    """The deployments that have waited for instances since before a moment, oldest first."""
-    query = select(Deployment.uuid).where(Deployment.state == STARTING, Deployment.created_on <= before)
-    return list(session.exec(query.order_by(col(Deployment.id))))
+def starting(session: Session, *, but: Collection[str]) -> list[str]:
+    """The deployments that wait for instances which none of the nodes `but` starts, oldest first."""
+    return [deployment.uuid for deployment in session.exec(_starting(but))]
+
+
+def take_up(session: Session, node: str, *, but: Collection[str]) -> list[str]:
+    """Have `node` start what none of the nodes `but` does. Of several nodes that want to, one gets each."""
+    taken = list(session.exec(_starting(but).with_for_update(skip_locked=True)))
+    for deployment in taken:
+        deployment.node = node
+    return [deployment.uuid for deployment in taken]
+
+
+def _starting(but: Collection[str]) -> SelectOfScalar[Deployment]:
+    query = select(Deployment).where(Deployment.state == STARTING, col(Deployment.node).not_in(but))
+    return query.order_by(col(Deployment.id))
+
+
+def serving_versions(session: Session, worker_ids: Collection[str]) -> dict[str, set[str]]:
+    """The versions that serve each of some workers; those that have been removed are missing."""
+    newest = (
+        select(func.max(Deployment.id))
+        .where(col(Deployment.worker_id).in_(worker_ids), Deployment.state == ACTIVE)
+        .group_by(col(Deployment.worker_id))
+    )
+    ids = session.exec(select(Worker.id).where(col(Worker.id).in_(worker_ids)))
+    found: dict[str, set[str]] = {worker_id: set() for worker_id in ids}
+    for deployment in session.exec(select(Deployment).where(col(Deployment.id).in_(newest))):
+        found[deployment.worker_id] = {str(share["version_id"]) for share in deployment.versions}
+    return found
 
 
 def main_version_id(deployment: Deployment) -> str:

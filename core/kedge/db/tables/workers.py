@@ -5,10 +5,12 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, UniqueConstraint
+from sqlalchemy import BigInteger, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from kedge.db.tables.columns import added_json_column, json_column, optional_time_column, time_column
+
+IS_STARTING = text("state = 'starting'")
 
 
 class Worker(SQLModel, table=True):
@@ -64,10 +66,14 @@ class Version(SQLModel, table=True):
 class Deployment(SQLModel, table=True):
     """Which versions serve a worker; the newest that is `active` counts.
 
-    `starting`: instances of its versions do not answer yet. `failed`: one did not start; `failure` tells why.
+    `starting`: instances of its versions do not answer yet; `node` is the one that starts them. `failed`: one
+    did not start; `failure` tells why.
     """
 
     __tablename__ = "deployment"
+    __table_args__ = (
+        Index("deployment_starting", "id", sqlite_where=IS_STARTING, postgresql_where=IS_STARTING),
+    )
 
     id: int | None = Field(default=None, primary_key=True)
     uuid: str = Field(unique=True)
@@ -77,6 +83,7 @@ class Deployment(SQLModel, table=True):
     versions: list[dict[str, Any]] = json_column(list)
     state: str = Field(default="active", sa_column_kwargs={"server_default": "active"})
     failure: dict[str, Any] = added_json_column()
+    node: str = Field(default="", sa_column_kwargs={"server_default": ""})
     source: str
     message: str = ""
     author: str = ""
