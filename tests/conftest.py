@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 #: set where everything is installed, so that nothing is skipped unnoticed
 NO_SKIPS = "TESTS_NEVER_SKIP"
 
+#: these have a database and say nothing of it: unless asked for, they do without PostgreSQL
+OF_NO_DATABASE = {
+    "test_access.py",
+    "test_autofill.py",
+    "test_errors.py",
+    "test_gateway.py",
+    "test_openapi.py",
+}
+
 POSTGRESQL = os.environ.get("KEDGE_TEST_POSTGRESQL")
 for _name in [name for name in os.environ if name.startswith(("KEDGE_", "GIT_", "WORKERS_CI"))]:
     del os.environ[_name]
@@ -52,14 +61,17 @@ def _quiet_logging() -> Iterator[None]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the whole suite be run on either database."""
-    parser.addoption("--database", choices=("sqlite", "postgresql", "both"), default="sqlite")
+    """Let the whole suite be run on either database, or on both."""
+    choices = ("sqlite", "postgresql", "both", "where-they-differ")
+    parser.addoption("--database", choices=choices, default="where-they-differ")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what touches the database on each that was asked for."""
     if "database_kind" in metafunc.fixturenames:
         asked = metafunc.config.getoption("--database")
+        if asked == "where-they-differ":
+            asked = "sqlite" if metafunc.definition.path.name in OF_NO_DATABASE else "both"
         metafunc.parametrize("database_kind", ["sqlite", "postgresql"] if asked == "both" else [asked])
 
 
