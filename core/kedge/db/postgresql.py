@@ -32,6 +32,12 @@ MIGRATION_LOCK = 5_333_461
 TRIED_AGAIN = frozenset({"40001", "40P01"})
 #: shut down by an administrator or after a crash, starting up
 GONE = frozenset({"57P01", "57P02", "57P03"})
+#: what a user may not do
+FORBIDDEN = "42501"
+#: looks for a pooler, should somebody else take the session just then
+POOLER_TRIES = 3
+#: parameters of a URL that may be repeated
+SHOWN = frozenset({"host", "port", "dbname", "user", "sslmode", "target_session_attrs"})
 TEXT_TYPE = re.compile(r"\bVARCHAR(\(\d+\))?")
 
 
@@ -79,11 +85,13 @@ def _configure(connection: Any, _record: Any) -> None:
 
 
 def check(engine: Engine) -> None:
-    """Raise `DatabaseUnusable`, with what to do, unless the server answers and is new enough."""
-    where = engine.url.render_as_string(hide_password=True)
+    """Raise `DatabaseUnusable`, with what to do, unless the server answers and Kedge can run on it."""
+    where = name_of(engine)
     try:
         with engine.connect() as connection:
             version = int(connection.execute(text("SHOW server_version_num")).scalar_one())
+            copies = connection.execute(text("SELECT pg_is_in_recovery()")).scalar_one()
+            pooled = _changes_sessions(engine, connection)
     except OperationalError as error:
         reason = " ".join(str(error.orig).split())
         raise DatabaseUnusable(
@@ -94,6 +102,57 @@ def check(engine: Engine) -> None:
         raise DatabaseUnusable(
             f"PostgreSQL at {where} is version {version // 10_000}: Kedge needs {OLDEST} or newer"
         )
+    if copies:
+        raise DatabaseUnusable(f"PostgreSQL at {where} is a copy that only reads: name the primary")
+    if pooled:
+        raise DatabaseUnusable(
+            f"PostgreSQL at {where} is behind a pooler that changes the session between transactions, where "
+            "LISTEN and locks do not last: name the server itself, or a pool with pool_mode = session"
+        )
+
+
+def name_of(engine: Engine) -> str:
+    """Which database it is, without a password, wherever that was written."""
+    query = {name: value for name, value in engine.url.query.items() if name in SHOWN}
+    return engine.url.set(drivername="postgresql", query=query).render_as_string(hide_password=True)
+
+
+def _changes_sessions(engine: Engine, connection: Connection) -> bool:
+    """Whether a pooler stands before the server and gives a session to whoever has a transaction.
+
+    A session between two transactions is then lent to the next who comes.
+    """
+    if _told_backend(connection) == _backend(connection):
+        return False
+    for _ in range(POOLER_TRIES):
+        mine = _backend(connection)
+        connection.rollback()
+        with engine.connect() as other:
+            if _backend(other) == mine:
+                return True
+    return False
+
+
+def _told_backend(connection: Connection) -> int:
+    """The server's process, as the connection was told when it was made; a pooler makes one up."""
+    driver: Any = connection.connection.driver_connection
+    return int(driver.info.backend_pid)
+
+
+def _backend(connection: Connection) -> int:
+    """The server's process that answers now."""
+    return int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+
+
+def may_not(engine: Engine, error: DBAPIError) -> DatabaseUnusable | None:
+    """What to do if the user of the database may not do what Kedge needs."""
+    if getattr(error.orig, "sqlstate", None) != FORBIDDEN:
+        return None
+    reason, user = str(error.orig).splitlines()[0], engine.url.username or "USER"
+    return DatabaseUnusable(
+        f"PostgreSQL at {name_of(engine)} refuses: {reason}. Kedge makes and owns its tables: run "
+        f'ALTER DATABASE "{engine.url.database}" OWNER TO "{user}" as an administrator, or name its owner'
+    )
 
 
 def lock_migrations(connection: Connection) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Column, MetaData, String, Table, inspect, text
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import SQLModel
 
 from kedge.db import postgresql
@@ -47,6 +48,11 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
         postgresql.lock_migrations(connection)
         try:
             _upgrade(connection, revision)
+        except DBAPIError as error:
+            refused = postgresql.may_not(engine, error)
+            if refused is None:
+                raise
+            raise refused from None
         finally:
             postgresql.unlock_migrations(connection)
 

@@ -32,8 +32,11 @@ COUNT_ANEW = text("SELECT setval(quote_ident(sequencename)::regclass, 1, false) 
 class PostgreSQL:
     """Makes and drops databases on a running server."""
 
-    def __init__(self, url: str, restart: Callable[[], None] | None = None) -> None:
-        """`url` is of a database whose user may create others."""
+    def __init__(
+        self, url: str, *, data: Path | None = None, restart: Callable[[], None] | None = None
+    ) -> None:
+        """`url` is of a database whose user may create others; `data` the folder of an own server."""
+        self._data = data
         self._restart = restart
         self._url = make_url(url).set(drivername="postgresql+psycopg")
         self._admin = create_engine(self._url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
@@ -73,6 +76,13 @@ class PostgreSQL:
         for setting in UNSAFE:
             self._run(f"ALTER SYSTEM SET {setting}")
         self._run("SELECT pg_reload_conf()")
+
+    def ask_for_password(self, user: str) -> None:
+        """Have a user show a password from now on, on a server of one's own; others ask already."""
+        if self._data is not None:
+            rules = self._data / "pg_hba.conf"
+            rules.write_text(f"local all {user} scram-sha-256\n{rules.read_text()}")
+            self._run("SELECT pg_reload_conf()")
 
     def drop_all(self) -> None:
         """Leave nothing behind on a server that outlives the tests."""
@@ -131,6 +141,6 @@ def server(url: str | None) -> Iterator[PostgreSQL]:
                 arguments = ("-D", str(data), "-m", "fast", "-w", "restart")
                 pgexec("pg_ctl", arguments, bin_path=running.bin_path, user=running.system_user, timeout=60)
 
-            own = PostgreSQL(running.get_uri(), restart)
+            own = PostgreSQL(running.get_uri(), data=data, restart=restart)
             own.forgo_safety()
             yield own
