@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
@@ -10,8 +11,12 @@ if TYPE_CHECKING:
     from tests.core.api.conftest import Caller, World
 
 
+#: set for the call alone: what the node looks for by itself meanwhile runs in tasks that began before
+CALLED = ContextVar("called", default=False)
+
+
 async def statements(world: World, me: Caller, path: str) -> int:
-    """Statements that readers run while a route is called."""
+    """Statements that a route's readers run, besides the one that looks up the caller's token."""
     seen: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -22,6 +27,9 @@ async def statements(world: World, me: Caller, path: str) -> int:
     original = world.db.read
 
     async def counted(query: Any, *args: Any, **kwargs: Any) -> Any:
+        if not CALLED.get():
+            return await original(query, *args, **kwargs)
+
         def run(session: Any, *more: Any, **named: Any) -> Any:
             event.listen(session.connection(), "before_cursor_execute", note)
             seen.clear()
@@ -32,10 +40,13 @@ async def statements(world: World, me: Caller, path: str) -> int:
 
         return await original(run, *args, **kwargs)
 
-    await me.result("GET", "/tokens")
+    # it is believed for a while, which may or may not be over by now
+    world.parts.host.access.forget()
     world.db.read = counted  # type: ignore[method-assign]
+    called = CALLED.set(True)
     try:
         await me.result("GET", path)
     finally:
+        CALLED.reset(called)
         world.db.read = original  # type: ignore[method-assign]
-    return sum(reads)
+    return sum(reads) - 1
