@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,8 @@ from sqlalchemy import text
 from sqlmodel import Session, SQLModel, select
 
 from kedge.db.engine import Database
-from kedge.db.schema import newest_revision, upgrade
+from kedge.db.postgresql import lock_migrations
+from kedge.db.schema import SchemaTooNew, newest_revision, upgrade
 from kedge.db.tables import Account
 
 if TYPE_CHECKING:
@@ -68,3 +70,46 @@ async def test_of_transactions_side_by_side_none_is_lost(empty: Database) -> Non
     await asyncio.gather(*(empty.write(count_up) for _ in range(20)))
 
     assert await empty.read(lambda session: session.exec(select(Account.created_on)).one()) == 2**40 + 20
+
+
+async def test_a_node_that_dies_while_it_migrates_holds_up_no_other(postgresql_url: str) -> None:
+    dying, other = Database(postgresql_url), Database(postgresql_url)
+    connection = dying.engine.connect()
+    lock_migrations(connection)
+    backend = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    # half of what it would do
+    connection.execute(text("CREATE TABLE worker (id text)"))
+    waiting = asyncio.create_task(asyncio.to_thread(upgrade, other.engine))
+    await asyncio.to_thread(_until_one_waits_for_the_lock, other)
+
+    with other.engine.begin() as admin:
+        admin.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": backend})
+    await waiting
+
+    with other.engine.connect() as looking:
+        assert compare_metadata(MigrationContext.configure(looking), SQLModel.metadata) == []
+    connection.invalidate()
+    connection.close()
+    await dying.close()
+    await other.close()
+
+
+def _until_one_waits_for_the_lock(db: Database) -> None:
+    query = text(
+        "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database "
+        "WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted"
+    )
+    end = time.monotonic() + 20
+    with db.engine.connect() as connection:
+        while not connection.execute(query).scalar_one():
+            assert time.monotonic() < end, "nobody waits"
+            time.sleep(0.02)
+
+
+async def test_a_newer_database_is_refused_with_what_to_do(empty: Database) -> None:
+    upgrade(empty.engine)
+    with empty.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    with pytest.raises(SchemaTooNew, match="start the newer Kedge, or restore a backup"):
+        upgrade(empty.engine)
