@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kedge.api.access import READS
 from kedge.workers.places.durations import Series
 from kedge.workers.places.repeatable import Repeatable
-from kedge.workers.visitors import Visitors
+from kedge.workers.visitors import Visitors, client_of, host_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -65,8 +65,8 @@ async def _done_by(peer: Peer, services: Services, scope: Scope, receive: Repeat
         scope,
         receive,
         send,
-        visitor=visitors.of(scope),
-        request_id=visitors.request_id(scope),
+        visitor=visitors.of(client_of(scope), host_of(scope), scope["headers"]),
+        request_id=visitors.request_id(client_of(scope), scope["headers"]),
         answered=lambda _: ((b"cf-placement", b"remote-" + peer.location.encode()),),
         again=frozenset(),
     )

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 from kedge.http.date import http_date
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from kedge.http.request import Header
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+#: answers that have no body, whatever their heads say
+BODILESS = frozenset({204, 304})
 
 
 class Answering(Protocol):
@@ -60,13 +64,16 @@ def _status_line(status: int) -> bytes:
 STATUS_LINES = {status: _status_line(status) for status in range(100, 1000)}
 
 
-def lines(headers: Iterable[Header]) -> bytes:
-    """Headers as they stand in a head."""
-    return b"".join([b"%b: %b\r\n" % header for header in headers])
+_line = b": ".join
+
+
+def lines(headers: Sequence[Header]) -> bytes:
+    """Headers as they stand in a head, each with its end."""
+    return b"\r\n".join(map(_line, headers)) + b"\r\n" if headers else b""
 
 
 def whole_answer(
-    status: int, headers: Iterable[Header], body: bytes, *, close: bool, bodiless: bool = False
+    status: int, headers: Sequence[Header], body: bytes, *, close: bool, bodiless: bool = False
 ) -> bytes:
     """An answer with a `content-length` among its headers; `bodiless` for one to HEAD."""
     ending = b"connection: close\r\n\r\n" if close else b"\r\n"

@@ -13,7 +13,7 @@ import structlog
 from kedge.http.answering import in_words
 from kedge.http.cycle import Cycle
 from kedge.http.request import Request
-from kedge.http.rules import Refused, check
+from kedge.http.rules import NOTED, Refused, check
 from kedge.http.upgrade import asks_for_websocket, head_of, without_upgrade
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, server: Server) -> None:
         """Not connected yet."""
         self._server = server
+        self._time = asyncio.get_running_loop().time
         self._parser = httptools.HttpRequestParser(self)
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
         self.client: tuple[str, int] | None = None
@@ -48,6 +49,8 @@ class Connection(asyncio.Protocol):
         # ---- what is read
         self._target = b""
         self._headers: list[Header] = []
+        #: those of them that frame the request
+        self._noted: list[Header] = []
         self._in_head = False
         #: bytes of this part, and of the parts before it that were all head
         self._part_bytes = self._head_bytes = 0
@@ -70,7 +73,9 @@ class Connection(asyncio.Protocol):
 
     def give(self, seconds: float) -> None:
         """Let the answer take so long from now, until this is called again."""
-        self._server.deadlines.set(self, seconds)
+        deadline = self.deadline = self._time() + seconds
+        if deadline < self._server.deadlines.due:
+            self._server.deadlines.wake_at(deadline)
 
     def hear_less(self) -> None:
         """Read no more for now."""
@@ -101,8 +106,10 @@ class Connection(asyncio.Protocol):
                 self._take_held()
         elif self._last_words:
             self._say_last()
-        else:
+        elif self._in_head or self._read_paused:
             self._read_on()
+        else:
+            self.give(self._server.limits.keep_alive)
 
     def answer_anew(self, request: Request) -> None:
         """Have the application answer a request of which nothing has been answered yet."""
@@ -215,8 +222,7 @@ class Connection(asyncio.Protocol):
 
     def _read_on(self) -> None:
         """Wait for the next request, or take the one that lies here already."""
-        limits = self._server.limits
-        self.give(limits.head_within if self._in_head else limits.keep_alive)
+        self.give(self._server.limits.head_within)
         if self._held or self._read_paused:
             self._take_held()
 
@@ -273,6 +279,7 @@ class Connection(asyncio.Protocol):
         """A request begins."""
         self._target = b""
         self._headers = []
+        self._noted = []
         self._head_bytes = 0
         self._in_head = True
 
@@ -283,22 +290,26 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; those behind the body are not passed on."""
         if self._in_head:
-            self._headers.append((name.lower(), value))
+            header = name.lower(), value
+            self._headers.append(header)
+            if header[0] in NOTED:
+                self._noted.append(header)
 
     def on_headers_complete(self) -> None:
         """The head is whole: its turn may have come."""
         self._in_head = False
         if self._deaf:
             return
-        if self._is_large():
+        if self._head_bytes + self._part_bytes > self._server.limits.head and self._is_large():
             self._refuse(431, self._too_large())
             return
         parser = self._parser
         version = parser.get_http_version()
         request = Request(self, parser.get_method(), self._target, self._headers, version)
+        request.old = version != "1.1"
         request.keep_alive = not request.old and parser.should_keep_alive()
         try:
-            check(request)
+            check(request, self._noted)
             if parser.should_upgrade():
                 self._note_upgrade(request)
                 return
@@ -322,7 +333,7 @@ class Connection(asyncio.Protocol):
         if request is self._current and self._answering is not None:
             self._answering.body(body)
         else:
-            request.early.append(body)
+            request.early = [*request.early, body]
 
     def on_message_complete(self) -> None:
         """The request is whole."""

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import structlog
 
-from kedge.http.answering import STATUS_LINES, lines, whole_answer
+from kedge.http.answering import BODILESS, CONTINUE, STATUS_LINES, lines, whole_answer
 from kedge.http.date import http_date
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ log = structlog.get_logger("http")
 
 #: bytes of a body that lie here before the visitor is made to wait
 HIGH_WATER = 64 * 1024
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-BODILESS = frozenset({204, 304})
 #: a head that the application gives must not become two
 BROKEN_NAME = re.compile(rb'[\x00-\x20\x7f()<>@,;:\\\[\]={}"]')
 BROKEN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")

@@ -21,14 +21,18 @@ class Timed(Protocol):
 
 
 class Deadlines:
-    """Looks at all deadlines when the earliest is due. To move one later costs nothing but an assignment."""
+    """Looks at all deadlines when the earliest is due; to set one is an assignment.
+
+    Whoever sets one that is earlier than `due` calls `wake_at`.
+    """
 
     def __init__(self) -> None:
         """Nothing to watch yet; for the running loop."""
         self._loop = asyncio.get_running_loop()
         self._watched: set[Timed] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._due = math.inf
+        #: when they are looked at next
+        self.due = math.inf
 
     def watch(self, timed: Timed) -> None:
         """From now on."""
@@ -38,24 +42,19 @@ class Deadlines:
         """Its deadline counts no more."""
         self._watched.discard(timed)
 
-    def set(self, timed: Timed, seconds: float) -> None:
-        """Give it so long from now."""
-        deadline = timed.deadline = self._loop.time() + seconds
-        if deadline < self._due:
-            self._wake_at(deadline)
-
-    def _wake_at(self, due: float) -> None:
+    def wake_at(self, due: float) -> None:
+        """Somebody has a deadline that is earlier than `due` says."""
         if self._timer is not None:
             self._timer.cancel()
-        self._due = due
+        self.due = due
         self._timer = self._loop.call_at(due + GRAIN, self._look)
 
     def _look(self) -> None:
-        self._timer, self._due = None, math.inf
+        self._timer, self.due = None, math.inf
         now = self._loop.time()
         for timed in [one for one in self._watched if one.deadline <= now]:
             timed.deadline = math.inf
             timed.expired()
         earliest = min((one.deadline for one in self._watched), default=math.inf)
-        if earliest < self._due:
-            self._wake_at(earliest)
+        if earliest < self.due:
+            self.wake_at(earliest)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kedge.http.connection import Connection
 
 Header = tuple[bytes, bytes]
@@ -16,48 +19,35 @@ class Request:
     Names of headers are lower case. `check` has found it in order before anybody else sees it.
     """
 
-    __slots__ = (
-        "chunked",
-        "connection",
-        "early",
-        "expects",
-        "headers",
-        "host",
-        "keep_alive",
-        "length",
-        "method",
-        "old",
-        "state",
-        "target",
-        "version",
-        "whole",
-    )
+    #: whether it is of HTTP/1.0, which knows no chunks
+    old = False
+    #: whether another request may follow on the connection
+    keep_alive = True
+    host = b""
+    #: bytes of the body, if that is known before
+    length = 0
+    chunked = False
+    #: whether the visitor waits for 100 Continue
+    expects = False
+    #: whether its body has come to its end
+    whole = True
+    #: parts of the body that came before its turn to be answered
+    early: Sequence[bytes] = ()
 
     def __init__(
         self, connection: Connection, method: bytes, target: bytes, headers: list[Header], version: str
     ) -> None:
-        """Not checked yet."""
+        """Not checked yet. What is usual stands in the class: one of these is made for every request."""
         self.connection = connection
         self.method = method
         self.target = target
         self.headers = headers
         self.version = version
-        #: whether it is of HTTP/1.0, which knows no chunks
-        self.old = version != "1.1"
-        #: whether another request may follow on the connection
-        self.keep_alive = not self.old
-        self.host = b""
-        #: bytes of the body, if that is known before
-        self.length = 0
-        self.chunked = False
-        #: whether the visitor waits for 100 Continue
-        self.expects = False
-        #: whether its body has come to its end
-        self.whole = True
-        #: parts of the body that came before its turn to be answered
-        self.early: list[bytes] = []
-        #: what those who looked at it leave for each other
-        self.state: dict[str, Any] = {}
+
+    @cached_property
+    def state(self) -> dict[str, Any]:
+        """What those who look at it leave for each other."""
+        return {}
 
     @property
     def has_body(self) -> bool:

@@ -7,13 +7,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from kedge.http.request import Request
+    from kedge.http.request import Header, Request
 
 HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+;=-]*(?::\d{0,5})?|\[[0-9A-Fa-f:.]+\](?::\d{0,5})?")
 ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 MOST_HEADERS = 200
+VERSIONS = frozenset({"1.1", "1.0"})
 
 
 class Refused(Exception):
@@ -26,27 +27,30 @@ class Refused(Exception):
         self.reason = reason
 
 
-def check(request: Request) -> None:
+def check(request: Request, noted: Sequence[Header]) -> None:
     """Note how the request is framed, and for which host it is. Raises `Refused`.
 
-    The parser has refused before: lengths that are no numbers or more than one, a length beside chunks,
-    folded headers, control characters, lines that end without CR LF.
+    `noted` are those of its headers that are in `NOTED`. The parser has refused before: lengths that are no
+    numbers or more than one, a length beside chunks, folded headers, control characters, lines that end
+    without CR LF.
     """
-    if request.version not in {"1.1", "1.0"}:
+    if request.version not in VERSIONS:
         raise Refused(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
     if len(request.headers) > MOST_HEADERS:
         raise Refused(431, f"a request may have {MOST_HEADERS} headers")
-    seen = []
-    for name, value in request.headers:
-        if name in NOTED:
-            seen.append(name)
-            NOTED[name](request, value)
-    if len(seen) > 1 and len(seen) != len(set(seen)):
-        raise Refused(400, "a request says once for which host it is, and how it is framed")
-    if not request.old and b"host" not in seen:
-        raise Refused(400, "a request names its host")
+    for name, value in noted:
+        NOTED[name](request, value)
+    if len(noted) != 1 or noted[0][0] != b"host":
+        _check_names([name for name, _ in noted], request)
     if request.target[:1] != b"/" or b"#" in request.target:
         _check_target(request)
+
+
+def _check_names(names: list[bytes], request: Request) -> None:
+    if len(names) != len(set(names)):
+        raise Refused(400, "a request says once for which host it is, and how it is framed")
+    if b"host" not in names and not request.old:
+        raise Refused(400, "a request names its host")
 
 
 @lru_cache(maxsize=4096)

@@ -108,6 +108,7 @@ class Node:
         return Server(
             front,
             Limits(head=limits.head, head_within=limits.head_within),
+            shortcut=front.gateway.at_once,
             tunnel=partial(Tunnel, front.gateway),
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -51,6 +51,7 @@ from kedge.workers.relaying import Relaying
 from kedge.workers.retirement import Retirement
 from kedge.workers.rollouts import Rollouts
 from kedge.workers.running import Running
+from kedge.workers.shortcut import Shortcut
 from kedge.workers.starter import InstanceStarter
 from kedge.workers.urls import WorkerUrls
 from kedge.workers.version_files import VersionFiles
@@ -70,6 +71,8 @@ if TYPE_CHECKING:
     from kedge.registry import Registry
 
 log = structlog.get_logger("node")
+
+W = TypeVar("W")
 
 #: uploads that nobody completed are cleared out this often
 SWEEP_SECONDS = 3600.0
@@ -187,7 +190,8 @@ class Parts:
             self.blobs,
             builds.settings.server.domain,
             registry=self.registry,
-            relaying=self._relaying(),
+            relaying=self._relaying(Relaying),
+            shortcut=self._relaying(Shortcut),
         )
         deployments.subscribe(gateway.forget)
         deployments.subscribe(partial(self.bus.tell, "worker"))
@@ -252,11 +256,12 @@ class Parts:
             retirement=Retirement(builds.db, instances),
         )
 
-    def _relaying(self) -> Relaying | None:
+    def _relaying(self, make: Callable[..., W]) -> W | None:
+        """One of the ways to running workers: both are made of the same parts."""
         if self.running is None:
             return None
         settings = self.builds.settings
-        return Relaying(
+        return make(
             self.running.instances,
             self.relay,
             self.places,

@@ -3,41 +3,36 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import structlog
 
 from kedge.contracts.events import RequestServed
 from kedge.errors import NotFound
 from kedge.workers.contents import Contents
-from kedge.workers.sites import Sites
+from kedge.workers.served import Served
+from kedge.workers.sites import MOST_HOSTS, Sites
 from kedge.workers.static import METHODS, Ask, answer, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AsyncExitStack
 
     from starlette.types import Message, Receive, Scope, Send
 
     from kedge.contracts.blobs import BlobStore
     from kedge.db.engine import Database
+    from kedge.http.answering import Answering
+    from kedge.http.request import Header, Request
     from kedge.workers.relay.tunnel import Handshake, Program
     from kedge.workers.relaying import Relaying
+    from kedge.workers.served import Listeners
+    from kedge.workers.shortcut import Shortcut
     from kedge.workers.sites import Site
     from kedge.workers.static import Reply
 
 log = structlog.get_logger("gateway")
-
-
-class Listeners(Protocol):
-    """The part of the registry that the gateway needs."""
-
-    def listens(self, hook: str) -> bool:
-        """Whether anybody implements the hook."""
-        ...
-
-    async def request_served(self, request: RequestServed) -> None:
-        """Tell everybody who does."""
-        ...
 
 
 class Gateway:
@@ -51,13 +46,16 @@ class Gateway:
         *,
         registry: Listeners,
         relaying: Relaying | None = None,
+        shortcut: Shortcut | None = None,
     ) -> None:
         """`domain` is the one whose subdomains are workers; without `relaying` only files are served."""
         self._suffix = f".{domain}"
         self._sites = Sites(db, blobs)
         self._contents = Contents(blobs)
-        self._registry = registry
+        self._served = Served(registry)
         self._relaying = relaying
+        self._shortcut = shortcut
+        self._name = lru_cache(MOST_HOSTS)(self._name_of)
 
     def serves(self, host: str) -> bool:
         """Whether a request with this `Host` header is the gateway's."""
@@ -67,12 +65,26 @@ class Gateway:
         """What serves the workers of a name has changed: the very next request sees it."""
         self._sites.forget(worker)
 
+    def at_once(self, request: Request) -> Answering | None:
+        """Begin to answer a request for a running worker, if nothing has to be waited for."""
+        name = self._name(request.host)
+        split = None if name is None else self._sites.at_hand(name)
+        if split is None or self._shortcut is None:
+            return None
+        site = split.sites[0] if len(split.sites) == 1 else split.pick(_by_name(request.headers))
+        return None if site.manifest is not None else self._shortcut.take(site, request, self._served)
+
+    def _name_of(self, host: bytes) -> str | None:
+        """The name under the domain; `None` for a host that is not."""
+        bare = _bare(host.decode("latin-1"))
+        return bare.removesuffix(self._suffix) if bare.endswith(self._suffix) else None
+
     async def open_tunnel(self, scope: Scope, stack: AsyncExitStack, shake: Handshake) -> Program:
         """The other end of a WebSocket, kept up until `stack` ends.
 
         Raises `NotFound` for a host at which nothing runs, and as `Relaying.open_tunnel` does.
         """
-        headers = _headers(scope)
+        headers = _by_name(scope["headers"])
         name = _bare(headers.get(b"host", b"").decode("latin-1")).removesuffix(self._suffix)
         split = self._sites.at_hand(name) or await self._sites.find(name)
         site = None if split is None else split.pick(headers)
@@ -82,7 +94,7 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        headers = _headers(scope)
+        headers = _by_name(scope["headers"])
         name = _bare(headers.get(b"host", b"").decode("latin-1")).removesuffix(self._suffix)
         try:
             split = self._sites.at_hand(name) or await self._sites.find(name)
@@ -95,7 +107,7 @@ class Gateway:
             await self._contents.send("", _nothing(name), scope, receive, send)
             return
         site = split.pick(headers)
-        if self._registry.listens("kedge_request_served"):
+        if self._served.wanted():
             await self._serve_and_tell(site, headers, scope, receive, send)
         else:
             await self._serve(site, headers, scope, receive, send)
@@ -131,18 +143,18 @@ class Gateway:
             duration_ms=(time.perf_counter() - started) * 1000,
             bytes_sent=sent,
         )
-        await self._registry.request_served(event)
+        self._served.tell(event)
 
 
 def _bare(host: str) -> str:
     return host.partition(":")[0].rstrip(".").lower()
 
 
-def _headers(scope: Scope) -> dict[bytes, bytes]:
-    headers: dict[bytes, bytes] = {}
-    for key, value in scope["headers"]:
-        headers[key] = headers[key] + b", " + value if key in headers else value
-    return headers
+def _by_name(headers: Sequence[Header]) -> dict[bytes, bytes]:
+    joined: dict[bytes, bytes] = {}
+    for name, value in headers:
+        joined[name] = joined[name] + b", " + value if name in joined else value
+    return joined
 
 
 def _nothing(name: str) -> Reply:

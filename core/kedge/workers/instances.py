@@ -21,27 +21,20 @@ if TYPE_CHECKING:
 class Lease:
     """An instance for one request, until the request ends."""
 
-    __slots__ = ("_member", "_pool")
-
     def __init__(self, member: Member, pool: Pool) -> None:
         """It counts as a request in flight already."""
         self._member = member
         self._pool = pool
+        instance = member.instance
+        #: where the instance listens: `host:port`, or `unix:/path`
+        self.address = instance.address
+        #: which instance it is
+        self.instance_id = instance.instance_id
 
     @property
     def version_id(self) -> str:
         """Of which version the instance is."""
         return self._pool.runnable.version_id
-
-    @property
-    def address(self) -> str:
-        """Where the instance listens: `host:port`, or `unix:/path`."""
-        return self._member.instance.address
-
-    @property
-    def instance_id(self) -> str:
-        """Which instance it is."""
-        return self._member.instance.instance_id
 
     @property
     def draining(self) -> bool:
@@ -114,11 +107,9 @@ class Instances:
         """
         return _Lending(self, version_id)
 
-    def at_hand(self, version_id: str) -> Lease | None:
-        """A lease that can be had without waiting, if there is one; whoever takes it calls its `end`."""
-        pool = self._pools.get(version_id)
-        member = None if pool is None else pool.take_at_once()
-        return None if pool is None or member is None else Lease(member, pool)
+    def at_hand(self, version_id: str) -> Pool | None:
+        """The pool of a version, if there is one."""
+        return self._pools.get(version_id)
 
     async def pool(self, version_id: str) -> Pool:
         """The pool of a version, made if there is none yet. Raises as `load` does."""

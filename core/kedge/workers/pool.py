@@ -66,13 +66,6 @@ class Member:
             self.unused.clear()
         self.in_flight += 1
 
-    def give_back(self) -> None:
-        """One request less."""
-        self.in_flight -= 1
-        if not self.in_flight:
-            self.idle_since = time.monotonic()
-            self.unused.set()
-
 
 class Pool:
     """Instances come with requests and go when nobody asks. All methods are for the event loop."""
@@ -122,17 +115,26 @@ class Pool:
 
     def take_at_once(self) -> Member | None:
         """The least busy instance, if one can take a request now."""
-        member = None if self._closed else self._free()
-        if member is not None:
-            member.take()
-        return member
+        best, least = None, self._concurrency
+        for member in self.members:
+            if member.in_flight < least:
+                best, least = member, member.in_flight
+        if best is not None:
+            best.take()
+        return best
 
     def give_back(self, member: Member) -> None:
         """A request has ended."""
-        member.give_back()
+        member.in_flight -= 1
         if self._waiting:
             self._serve_waiting()
-        if not member.in_flight and member.idle is None and not member.leaving.is_set():
+        if not member.in_flight:
+            self._unused(member)
+
+    def _unused(self, member: Member) -> None:
+        member.idle_since = time.monotonic()
+        member.unused.set()
+        if member.idle is None and not member.leaving.is_set():
             self._look_later(member, self._settings.idle_timeout)
 
     def drain(self) -> None:
@@ -151,13 +153,6 @@ class Pool:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _free(self) -> Member | None:
-        best, least = None, self._concurrency
-        for member in self.members:
-            if member.in_flight < least:
-                best, least = member, member.in_flight
-        return best
 
     async def _wait(self) -> Member:
         waiting: asyncio.Future[Member] = asyncio.get_running_loop().create_future()
@@ -180,11 +175,14 @@ class Pool:
                 self._waiting.remove(waiting)
 
     def _serve_waiting(self) -> None:
-        while self._waiting and (member := self._free()) is not None:
-            waiting = self._waiting.popleft()
-            if not waiting.done():
-                member.take()
-                waiting.set_result(member)
+        while self._waiting:
+            if self._waiting[0].done():
+                self._waiting.popleft()
+                continue
+            member = self.take_at_once()
+            if member is None:
+                return
+            self._waiting.popleft().set_result(member)
 
     def _grow(self) -> None:
         """Start as many instances as those who wait need."""

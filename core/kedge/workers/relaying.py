@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import orjson
-import structlog
 
-from kedge.contracts.request_placement import BackEndCall
-from kedge.errors import InstanceFailed, KedgeError, NotFound, ServingError
+from kedge.errors import KedgeError
 from kedge.placement.cluster_key import WrongMoment
-from kedge.workers.egress.ledger import pack, unpack
+from kedge.workers.egress.ledger import unpack
+from kedge.workers.errand import CALLS, Errand, beside
 from kedge.workers.places.forwarding import refuse
 from kedge.workers.places.repeatable import Repeatable
-from kedge.workers.relay.headers import WAIT_UNTIL, Visitor, find, request_headers
-from kedge.workers.relay.relay import BodyTooLarge, NoAnswer
+from kedge.workers.refusals import refusal
+from kedge.workers.relay.headers import Visitor, find, request_headers
 from kedge.workers.relay.tunnel import Way
-from kedge.workers.static import plain
+from kedge.workers.visitors import client_of, host_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AsyncExitStack
 
     from starlette.types import Message, Receive, Scope, Send
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     from kedge.db.queries.deployments import Serving
     from kedge.placement.cluster_key import Forwarded
     from kedge.placement.peers import Peer
+    from kedge.workers.errand import Calls
     from kedge.workers.instances import Instances
     from kedge.workers.places.places import Places
     from kedge.workers.places.placing import Place
@@ -40,12 +39,8 @@ if TYPE_CHECKING:
     from kedge.workers.static import Reply
     from kedge.workers.visitors import Visitors
 
-log = structlog.get_logger("gateway")
-
-#: in which a node tells the one that passed a request on what its answer waited for
-CALLS = b"kedge-calls"
-Calls = Sequence[Sequence[BackEndCall]] | None
-SECONDS = re.compile(rb"\d{1,6}(?:\.\d{1,3})?")
+#: under which the state of a request's scope has where it runs, if that was chosen before
+PLACE = "kedge.place"
 
 
 class Asked:
@@ -59,9 +54,10 @@ class Asked:
         self.receive = receive
         self.send = send
         self.heard = heard
-        self.visitor = visitors.of(scope)
+        client = client_of(scope)
+        self.visitor = visitors.of(client, host_of(scope), scope["headers"])
         if heard is None:
-            self.request_id = visitors.request_id(scope)
+            self.request_id = visitors.request_id(client, scope["headers"])
         else:
             self.visitor = Visitor(heard.visitor, heard.scheme, self.visitor.host)
             self.request_id = heard.request_id.encode()
@@ -102,23 +98,14 @@ class Relaying:
         asked = Asked(scope, receive, send, self._visitors, heard)
         place = None
         if asked.heard is None and site.wish:
-            if site.serving.percentage == 100:
-                self._places.placing.seen(site.serving.worker_id, site.serving.version_id)
-            place = self._places.placing.choose(site.serving.worker_id, site.wish, scope["path"])
+            place = scope.get("state", {}).get(PLACE) or self._places.choose(site, scope["path"])
         try:
             if place is None:
                 await self._serve_here(site.serving, asked, None)
             else:
                 await self._serve_there(site.serving, asked, place)
         except KedgeError as error:
-            log.warning(
-                "request not served",
-                worker=site.serving.worker,
-                version=site.serving.version_id,
-                request=asked.request_id.decode(),
-                reason=str(error),
-            )
-            await _say(_reply_to(error), asked)
+            await _say(refusal(error, site.serving, asked.request_id), asked)
 
     async def open_tunnel(self, site: Site, scope: Scope, stack: AsyncExitStack, shake: Handshake) -> Program:
         """The other end of a WebSocket: where the policy says, and if nobody answers there, elsewhere.
@@ -128,7 +115,7 @@ class Relaying:
         asked = Asked(scope, _nothing, _nowhere, self._visitors, self._places.heard(scope))
         place = None
         if asked.heard is None and site.wish:
-            place = self._places.placing.choose(site.serving.worker_id, site.wish, scope["path"])
+            place = self._places.choose(site, scope["path"])
         if place is not None and self._places.forwarding is not None:
             while place.peer is not None:
                 told = self._places.forwarding.headers(place.peer, scope, asked.visitor, asked.request_id)
@@ -139,7 +126,7 @@ class Relaying:
                 place = self._places.placing.instead(place)
         lease = await stack.enter_async_context(self._instances.lease(site.serving.version_id))
         told = request_headers(scope["headers"], asked.visitor, asked.request_id)
-        return await shake(Way(lease.address, told, _added(asked, place, None)))
+        return await shake(Way(lease.address, told, beside(asked.request_id, place)))
 
     async def _serve_there(self, serving: Serving, asked: Asked, place: Place) -> None:
         """Where the policy says; elsewhere, if that node does not answer and asking twice does no harm."""
@@ -178,41 +165,23 @@ class Relaying:
 
     async def _serve_here(self, serving: Serving, asked: Asked, place: Place | None) -> Calls:
         """Answer from an instance of this node; return what the answer waited for, if that is known."""
-        calls: Calls = None
-        ledger = self._places.ledger
+        ledger = self._places.ledger if place is not None or asked.heard is not None else None
+        headers = request_headers(asked.scope["headers"], asked.visitor, asked.request_id)
         async with self._instances.lease(serving.version_id) as lease:
-            invocation = ledger.begin(lease.instance_id)
-
-            def answered(answer: Answer) -> Sequence[Header]:
-                nonlocal calls
-                calls = invocation.groups()
-                wanted = find(answer.headers, WAIT_UNTIL)
-                if wanted is not None and SECONDS.fullmatch(wanted):
-                    lease.keep(min(float(wanted), self._longest_wait_until))
-                return _added(asked, place, calls)
-
-            headers = request_headers(asked.scope["headers"], asked.visitor, asked.request_id)
+            errand = Errand(lease, ledger, asked.request_id, place, longest=self._longest_wait_until)
+            if asked.heard is not None:
+                errand.passed_on()
             try:
                 await self._relay.pass_on(
-                    lease.address, headers, asked.scope, asked.receive, asked.send, answered=answered
+                    lease.address, headers, asked.scope, asked.receive, asked.send, answered=errand.answered
                 )
             finally:
-                ledger.end(lease.instance_id, invocation)
-        return calls
+                errand.end()
+        return errand.calls
 
 
 def _remote(place: Place) -> Sequence[Header]:
     return ((b"cf-placement", b"remote-" + place.location.encode()),)
-
-
-def _added(asked: Asked, place: Place | None, calls: Calls) -> Sequence[Header]:
-    """What is said beside an answer: to the node that passed the request on, or to the visitor."""
-    said = [(b"x-request-id", asked.request_id)]
-    if asked.heard is not None and calls is not None:
-        said.append((CALLS, orjson.dumps(pack(calls))))
-    if place is not None:
-        said.append((b"cf-placement", b"local-" + place.location.encode()))
-    return said
 
 
 def _calls_in(header: bytes | None) -> Calls:
@@ -224,25 +193,6 @@ def _calls_in(header: bytes | None) -> Calls:
         return None
 
 
-def _reply_to(error: KedgeError) -> Reply:
-    """What a visitor may know: not what the program printed."""
-    if isinstance(error, InstanceFailed):
-        return plain(
-            502,
-            "This worker does not start.\n\nIf it is yours, see why: kedge worker logs NAME\n",
-            (b"retry-after", b"%d" % max(round(error.retry_after), 1)),
-        )
-    if isinstance(error, ServingError):
-        return plain(503, "This worker has more to do than it can. Try again soon.\n", (b"retry-after", b"1"))
-    if isinstance(error, BodyTooLarge):
-        return plain(413, f"{error}.\n")
-    if isinstance(error, NoAnswer):
-        return plain(504 if error.late else 502, f"This worker did not answer: {error}.\n")
-    if isinstance(error, NotFound):
-        return plain(404, "This worker is not there any more.\n")
-    return plain(503, "This worker cannot be served just now. Try again soon.\n", (b"retry-after", b"1"))
-
-
 async def _nothing() -> Message:
     return {"type": "websocket.connect"}
 
@@ -252,7 +202,6 @@ async def _nowhere(_: Message) -> None:
 
 
 async def _say(reply: Reply, asked: Asked) -> None:
-    headers = [*reply.headers, (b"x-request-id", asked.request_id)]
     body = b"" if asked.scope["method"] == "HEAD" else reply.body
-    await asked.send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await asked.send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
     await asked.send({"type": "http.response.body", "body": body})

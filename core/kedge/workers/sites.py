@@ -62,12 +62,14 @@ class Split:
         return self.sites[choose(self.sites[0].serving.worker, shares, headers)]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Seen:
     """What the database said, and when it was asked."""
 
     serving: tuple[Serving, ...]
     asked_at: float
+    #: kept if no files are among what serves: those are in memory only as far as there is room
+    running: Split | None = None
 
 
 class Sites:
@@ -89,13 +91,19 @@ class Sites:
         seen = self._seen.get(name)
         if seen is None or self._clock() - seen.asked_at >= TRUSTED_FOR:
             return None
+        return seen.running or self._split(seen)
+
+    def _split(self, seen: Seen) -> Split | None:
         sites: list[Site] = []
         for serving in seen.serving:
             manifest = self._manifests.get((serving.account_id, serving.digest))
             if manifest is None:
                 return None
             sites.append(_site(serving, manifest))
-        return Split(tuple(sites))
+        split = Split(tuple(sites))
+        if all(site.manifest is None for site in sites):
+            seen.running = split
+        return split
 
     async def find(self, name: str) -> Split | None:
         """The sites, or `None` if nothing is deployed under that name. Concurrent calls look it up once."""

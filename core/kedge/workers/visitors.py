@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
-from kedge.workers.relay.headers import Visitor, find
+from kedge.http.answering import lines
+from kedge.workers.relay.headers import Visitor, find, introduction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +17,45 @@ if TYPE_CHECKING:
 
     from starlette.types import Scope
 
+    from kedge.workers.relay.headers import Header
+
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._=+/-]{1,128}")
+
+
+def host_of(scope: Scope) -> bytes:
+    """The `Host` header of a request."""
+    return find(scope["headers"], b"host") or b""
+
+
+def client_of(scope: Scope) -> str:
+    """The address that a request came from; empty for one that came by a Unix socket."""
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+#: bytes of an id, and of randomness that are fetched at once
+ID_BYTES = 16
+BATCH = 256 * ID_BYTES
+
+
+class RequestIds:
+    """Random, as those of `uuid4`; the system is asked for many at a time."""
+
+    def __init__(self) -> None:
+        """None was given yet."""
+        self._random = b""
+        self._next = 0
+
+    def next(self) -> bytes:
+        """Another one: 32 hexadecimal digits."""
+        start = self._next
+        if start == len(self._random):
+            self._random, start = os.urandom(BATCH), 0
+        self._next = end = start + ID_BYTES
+        return self._random[start:end].hex().encode()
+
+
+IDS = RequestIds()
 
 
 class Visitors:
@@ -25,28 +65,33 @@ class Visitors:
         """`trusted` are the networks that such proxies are in."""
         self._trusted = trusted
 
-    def of(self, scope: Scope) -> Visitor:
+    def of(self, client: str, host: bytes, headers: Sequence[Header]) -> Visitor:
         """Who asks. Of `X-Forwarded-For` the last address that is not itself a trusted proxy's counts."""
-        client = scope.get("client")
-        address = client[0] if client else ""
-        scheme = scope["scheme"]
-        if self._trusted and self._trusts(address):
-            address = self._nearest(scope, address)
-            said = find(scope["headers"], b"x-forwarded-proto")
+        if not self._trusted:
+            return Visitor(client, "http", host)
+        scheme = "http"
+        if self._trusts(client):
+            client = self._nearest(headers, client)
+            said = find(headers, b"x-forwarded-proto")
             scheme = said.decode("latin-1") if said in {b"http", b"https"} else scheme
-        return Visitor(address, scheme, find(scope["headers"], b"host") or b"")
+        return Visitor(client, scheme, host)
 
-    def request_id(self, scope: Scope) -> bytes:
+    def introduce(self, client: str, host: bytes, headers: Sequence[Header]) -> bytes:
+        """The lines by which he is introduced to an instance."""
+        if not self._trusted:
+            return _introduced(client, host)
+        return lines(introduction(self.of(client, host, headers)))
+
+    def request_id(self, client: str, headers: Sequence[Header]) -> bytes:
         """The one that a trusted proxy gave, or a new one."""
-        client = scope.get("client")
-        if self._trusted and client and self._trusts(client[0]):
-            said = find(scope["headers"], b"x-request-id")
+        if self._trusted and self._trusts(client):
+            said = find(headers, b"x-request-id")
             if said is not None and REQUEST_ID.fullmatch(said):
                 return said
-        return uuid4().hex.encode()
+        return IDS.next()
 
-    def _nearest(self, scope: Scope, address: str) -> str:
-        values = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    def _nearest(self, headers: Sequence[Header], address: str) -> str:
+        values = [value for name, value in headers if name == b"x-forwarded-for"]
         for said in reversed(b",".join(values).decode("latin-1").split(",")):
             try:
                 address = str(ip_address(said.strip()))
@@ -62,3 +107,8 @@ class Visitors:
         except ValueError:
             return False
         return any(known in network for network in self._trusted)
+
+
+@lru_cache(maxsize=1024)
+def _introduced(client: str, host: bytes) -> bytes:
+    return lines(introduction(Visitor(client, "http", host)))

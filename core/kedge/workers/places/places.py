@@ -6,7 +6,12 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kedge.placement.cluster_key import FORWARD
+from kedge.workers.relay.headers import find
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.types import Scope
 
     from kedge.placement.cluster_key import ClusterKey, Forwarded
@@ -15,8 +20,10 @@ if TYPE_CHECKING:
     from kedge.workers.places.exchange import Exchange
     from kedge.workers.places.forwarding import Forwarding
     from kedge.workers.places.memory import PlacementMemory
-    from kedge.workers.places.placing import Placing
+    from kedge.workers.places.placing import Place, Placing
     from kedge.workers.places.prober import Prober
+    from kedge.workers.relay.headers import Header
+    from kedge.workers.sites import Site
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +45,17 @@ class Places:
         Raises `WrongMoment`.
         """
         return None if self.forwarding is None else self.forwarding.heard(scope)
+
+    def may_be_passed_on(self, headers: Sequence[Header]) -> bool:
+        """Whether another node may have passed a request on; `heard` tells."""
+        return self.forwarding is not None and find(headers, FORWARD) is not None
+
+    def choose(self, site: Site, path: str) -> Place | None:
+        """Where a request for a version that has a wish runs; `None` for here, as any without one."""
+        serving = site.serving
+        if serving.percentage == 100:
+            self.placing.seen(serving.worker_id, serving.version_id)
+        return self.placing.choose(serving.worker_id, site.wish, path)
 
     def environment(self, instance_id: str) -> dict[str, str]:
         """What an instance finds in its environment, so that what it asks is measured."""

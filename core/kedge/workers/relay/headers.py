@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from kedge.http.answering import lines
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -33,6 +35,9 @@ FORWARDED = frozenset(
 DATE = frozenset({b"date"})
 NOT_FOR_INSTANCES = HOP_BY_HOP | FORWARDED | {b"x-request-id"}
 NOT_FOR_VISITORS = HOP_BY_HOP | DATE
+#: names whose fates are remembered
+MOST_NAMES = 1024
+LONGEST_NAME = 64
 #: values of `Connection` that name no header
 USUAL = frozenset({b"keep-alive", b"close"})
 FRAMING = frozenset({b"content-length", b"host"})
@@ -40,6 +45,24 @@ FRAMING = frozenset({b"content-length", b"host"})
 OWN = b"kedge-"
 WAIT_UNTIL = b"kedge-wait-until"
 NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+class _Fates(dict[bytes, bool]):
+    """Whether headers of a name go through, worked out once for each name: most come again and again."""
+
+    def __init__(self, dropped: frozenset[bytes]) -> None:
+        super().__init__()
+        self._dropped = dropped
+
+    def __missing__(self, name: bytes) -> bool:
+        through = name not in self._dropped and not name.startswith(OWN)
+        if len(self) < MOST_NAMES and len(name) <= LONGEST_NAME:
+            self[name] = through
+        return through
+
+
+FOR_INSTANCES = _Fates(NOT_FOR_INSTANCES)
+FOR_VISITORS = _Fates(NOT_FOR_VISITORS)
 
 
 class Visitor(NamedTuple):
@@ -52,21 +75,32 @@ class Visitor(NamedTuple):
 
 def request_headers(headers: Sequence[Header], visitor: Visitor, request_id: bytes) -> list[Header]:
     """What an instance is told: the visitor's headers, less what is not for it, and who he is."""
-    kept = _without(NOT_FOR_INSTANCES, headers)
+    kept = _through(FOR_INSTANCES, headers)
+    kept += introduction(visitor)
+    kept.append((b"x-request-id", request_id))
+    return kept
+
+
+def request_lines(headers: Sequence[Header], introduced: bytes, request_id: bytes) -> bytes:
+    """The same as it stands in a head, with the lines of an introduction."""
+    kept = lines(_through(FOR_INSTANCES, headers))
+    return b"%b%bx-request-id: %b\r\n" % (kept, introduced, request_id)
+
+
+def introduction(visitor: Visitor) -> tuple[Header, ...]:
+    """Who asks, as Kedge says it."""
     address = visitor.address.encode()
-    kept += (
+    return (
         (b"x-forwarded-for", address),
         (b"x-forwarded-proto", visitor.scheme.encode()),
         (b"x-forwarded-host", visitor.host),
         (b"x-real-ip", address),
-        (b"x-request-id", request_id),
     )
-    return kept
 
 
 def response_headers(headers: Sequence[Header]) -> list[Header]:
     """What the visitor is told of an answer."""
-    return _without(NOT_FOR_VISITORS, headers)
+    return _through(FOR_VISITORS, headers)
 
 
 def find(headers: Iterable[Header], name: bytes) -> bytes | None:
@@ -77,11 +111,14 @@ def find(headers: Iterable[Header], name: bytes) -> bytes | None:
     return None
 
 
-def _without(dropped: frozenset[bytes], headers: Sequence[Header]) -> list[Header]:
-    for name, value in headers:
-        if name == b"connection" and value.lower() not in USUAL:
-            dropped |= _named(value)
-    return [header for header in headers if header[0] not in dropped and header[0][:6] != OWN]
+def _through(fates: _Fates, headers: Sequence[Header]) -> list[Header]:
+    kept = [header for header in headers if fates[header[0]]]
+    if len(kept) != len(headers):
+        for name, value in headers:
+            if name == b"connection" and value.lower() not in USUAL:
+                named = _named(value)
+                kept = [header for header in kept if header[0] not in named]
+    return kept
 
 
 def _named(connection: bytes) -> frozenset[bytes]:

@@ -50,6 +50,13 @@ class BodyTooLarge(KedgeError):
     status = 413
 
 
+class BodyLate(KedgeError):
+    """The visitor does not send what he has announced."""
+
+    code = 12065
+    status = 408
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
     """What a request may take. Times are seconds, sizes bytes."""
@@ -65,23 +72,16 @@ class Relay:
     def __init__(self, bounds: Bounds) -> None:
         """No connection yet."""
         self.bounds = bounds
-        self._pool = Pool()
+        #: a passage takes them from here as well, and brings them back
+        self.connections = Pool()
 
     def forget(self, address: str) -> None:
         """Nobody listens there any more."""
-        self._pool.forget(address)
+        self.connections.forget(address)
 
     def close(self) -> None:
         """End the idle connections."""
-        self._pool.close()
-
-    def at_hand(self, address: str) -> Upstream | None:
-        """An idle connection to an address, if there is one: for a passage, which brings it back."""
-        return self._pool.at_hand(address)
-
-    def bring_back(self, address: str, upstream: Upstream) -> None:
-        """Keep a connection after an exchange, if it can be used again."""
-        self._pool.give_back(address, upstream)
+        self.connections.close()
 
     async def pass_on(
         self,
@@ -119,13 +119,13 @@ class Relay:
                 raise exchange.no_answer(second) from None
         finally:
             if upstream.over and exchange.body_sent:
-                self._pool.give_back(address, upstream)
+                self.connections.give_back(address, upstream)
             else:
                 upstream.close()
 
     async def _open(self, address: str, *, fresh: bool) -> Upstream:
         try:
-            return await self._pool.take(address, fresh=fresh)
+            return await self.connections.take(address, fresh=fresh)
         except TimeoutError:
             raise NoAnswer("it does not take connections", asked=False, late=True) from None
         except OSError as error:
@@ -146,6 +146,8 @@ class _Exchange:
         self.has_body = self.chunked or (length is not None and length.strip(b"0") != b"")
         self.body_sent = not self.has_body
         self.late = self.left = False
+        self._silent = False
+        self._heard = 0.0
         self._bounds = bounds
         self._method = scope["method"]
         self._receive = receive
@@ -173,6 +175,8 @@ class _Exchange:
         except UpstreamClosed:
             if self._too_large:
                 raise self._body_too_large() from None
+            if self._silent:
+                raise BodyLate("the rest of the request did not come") from None
             raise
         finally:
             self._watching.cancel()
@@ -213,6 +217,7 @@ class _Exchange:
             body: bytes = message.get("body", b"")
             more = message.get("more_body", False)
             sent += len(body)
+            self._heard = self._loop.time()
             if sent > self._bounds.body:
                 self._too_large = True
                 upstream.give_up("the visitor sends too much")
@@ -251,7 +256,13 @@ class _Exchange:
         upstream.give_up("the visitor has left")
 
     def _run_out(self, upstream: Upstream) -> None:
+        """The time for an answer runs from the last that the visitor sent."""
+        left = self._heard + self._bounds.first_byte - self._loop.time()
+        if left > 0 and not self._answering:
+            self._clock = self._loop.call_later(left, self._run_out, upstream)
+            return
         self.late = True
+        self._silent = not (self.body_sent or self._answering or upstream.is_full)
         upstream.give_up("it took too long to answer")
 
     def _body_too_large(self) -> BodyTooLarge:

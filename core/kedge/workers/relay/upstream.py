@@ -30,13 +30,13 @@ class UpstreamClosed(Exception):
 class Answer:
     """The head of an answer."""
 
-    __slots__ = ("headers", "sized", "status")
+    __slots__ = ("headers", "names", "status")
 
-    def __init__(self, status: int, headers: list[Header], *, sized: bool) -> None:
-        """`sized`: it says how long its body is."""
+    def __init__(self, status: int, headers: list[Header], names: list[bytes]) -> None:
+        """`names` are those of the headers."""
         self.status = status
         self.headers = headers
-        self.sized = sized
+        self.names = names
 
 
 class Taker(Protocol):
@@ -117,14 +117,21 @@ class Upstream(asyncio.Protocol):
         self._bodiless = bodiless
         self._over = self._got_head = self._until_close = self.reusable = False
         self._answer = None
-        self._parts.clear()
-        self._buffered = 0
-        self.write(data)
+        if self._parts:
+            self._parts.clear()
+            self._buffered = 0
+        if self.transport is not None and not self.closed:
+            self.transport.write(data)
 
     def write(self, data: bytes) -> None:
         """Send a part of the request."""
         if self.transport is not None and not self.closed:
             self.transport.write(data)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the other side is slow to read."""
+        return self._writable is not None
 
     async def drain(self) -> None:
         """Return once what was written has mostly gone out. Raises `UpstreamClosed`."""
@@ -231,18 +238,17 @@ class Upstream(asyncio.Protocol):
             self._fail("it changed the protocol, which nobody asked for")
         except httptools.HttpParserError as error:
             self._fail(f"its answer is not HTTP ({error})")
-        if self._excess and not self.closed:
+        taker = self._taker
+        if self._excess:
             # what was asked for has come whole, and stays; nothing else that is said here counts
             self.close()
         if self._renew:
             self._renew = False
             self._parser = httptools.HttpResponseParser(self)
-        if self._taker is not None:
-            self._tell(self._taker)
-
-    def _tell(self, taker: Taker) -> None:
-        """All that has come is parsed: only now is it known that nothing follows an answer."""
-        if self._over:
+        if taker is None:
+            self._wake()
+        elif self._over:
+            # only now is it known that nothing follows the answer
             self._taker = None
             taker.ended()
         else:
@@ -298,10 +304,7 @@ class Upstream(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header of the answer, or one behind its body, which nobody is told."""
-        if len(self._headers) < MOST_HEADERS:
-            self._headers.append((name.lower(), value))
-        else:
-            self._error = "its answer has too many headers"
+        self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
@@ -310,25 +313,23 @@ class Upstream(asyncio.Protocol):
         status = self._parser.get_status_code()
         headers, self._headers = self._headers, []
         self._head_size = 0
-        if self._error is not None:
-            self._fail(self._error)
+        if len(headers) > MOST_HEADERS:
+            self._fail("its answer has too many headers")
             return
         if 100 <= status < 200:
             return
         self._got_head = True
         names = [name for name, _ in headers]
-        sized = b"content-length" in names
-        framed = sized or b"transfer-encoding" in names
+        framed = b"content-length" in names or b"transfer-encoding" in names
         self._until_close = not framed and not self._bodiless and status not in {204, 304}
-        self._answer = Answer(status, headers, sized=sized)
+        self._answer = Answer(status, headers, names)
         if self._bodiless:
             # this parser waits for a body that will not come
             self._renew = True
-            self._end(keep=self._parser.should_keep_alive() or _keeps_alive(headers))
+            self._over = self.used = True
+            self.reusable = self._parser.should_keep_alive() or _keeps_alive(headers)
         if self._taker is not None:
             self._taker.answered(self._answer)
-        else:
-            self._wake()
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -341,18 +342,12 @@ class Upstream(asyncio.Protocol):
         self._buffered += len(body)
         if self._buffered > HIGH_WATER:
             self.hear_less()
-        self._wake()
 
     def on_message_complete(self) -> None:
         """The answer is whole."""
         if self._got_head and not self._over:  # else 100 Continue or the like: the answer is still to come
-            self._end(keep=self._parser.should_keep_alive() and not self._until_close)
-            self._wake()
-
-    def _end(self, *, keep: bool) -> None:
-        self._over = True
-        self.reusable = keep
-        self.used = True
+            self._over = self.used = True
+            self.reusable = self._parser.should_keep_alive() and not self._until_close
 
 
 def _keeps_alive(headers: list[Header]) -> bool:

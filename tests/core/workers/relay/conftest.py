@@ -10,15 +10,26 @@ import pytest
 from tests.core.workers.conftest import serve
 
 from kedge.errors import KedgeError
-from kedge.workers.relay.headers import Visitor, request_headers
+from kedge.http.answering import lines
+from kedge.workers.relay.connect import connect
+from kedge.workers.relay.headers import Visitor, introduction, request_headers, request_lines
+from kedge.workers.relay.passage import Passage
 from kedge.workers.relay.relay import Bounds, NoAnswer, Relay
+from kedge.workers.relay.upstream import Upstream
+from kedge.workers.static import plain
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from tests.core.workers.conftest import Site
 
+    from kedge.http.request import Request
+    from kedge.workers.relay.upstream import Answer
+    from kedge.workers.static import Reply
+
     Say = Callable[["Talk"], Awaitable[None]]
+
+VISITOR = Visitor("192.0.2.1", "http", b"hello.localhost")
 
 
 class Talk:
@@ -40,13 +51,24 @@ class Program:
     """Listens, and does on each connection what the test said."""
 
     def __init__(self) -> None:
-        self.say: Say
+        self._say: Say | None = None
+        self._told = asyncio.Event()
         self.heard: list[bytes] = []
         self.talks: list[Talk] = []
         self.gone = asyncio.Event()
         self.address = ""
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def say(self) -> Say:
+        assert self._say is not None
+        return self._say
+
+    @say.setter
+    def say(self, say: Say) -> None:
+        self._say = say
+        self._told.set()
 
     async def listen(self) -> None:
         self._server = await asyncio.start_server(self._talk, "127.0.0.1", 0, limit=1 << 20)
@@ -55,6 +77,7 @@ class Program:
     async def close(self) -> None:
         if self._server is not None:
             self._server.close()
+        self._told.set()
         for talk in self.talks:
             talk.writer.transport.abort()
         while self._tasks:
@@ -77,7 +100,8 @@ class Program:
         self._tasks.add(task)
         talk = Talk(reader, writer)
         self.talks.append(talk)
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
+        with suppress(asyncio.IncompleteReadError, ConnectionError, AssertionError):
+            await self._told.wait()
             await self.say(talk)
         writer.close()
         self.gone.set()
@@ -91,18 +115,56 @@ class Front:
         self.relay = Relay(Bounds(first_byte=2.0, idle=2.0, body=1_000_000))
         self.errors: list[KedgeError] = []
         self.refused = asyncio.Event()
-        self._program = program
+        self.program = program
+        self.short = False
+        self.passages = 0
+        self.left = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        headers = request_headers(scope["headers"], Visitor("192.0.2.1", "http", b"hello.localhost"), b"id-1")
+        headers = request_headers(scope["headers"], VISITOR, b"id-1")
         try:
-            await self.relay.pass_on(self._program.address, headers, scope, receive, send)
+            await self.relay.pass_on(self.program.address, headers, scope, receive, send)
         except KedgeError as error:
-            self.errors.append(error)
-            self.refused.set()
-            status = 504 if isinstance(error, NoAnswer) and error.late else error.status
-            await send({"type": "http.response.start", "status": status, "headers": []})
-            await send({"type": "http.response.body", "body": str(error).encode()})
+            reply = self.refuse(error)
+            await send({"type": "http.response.start", "status": reply.status, "headers": []})
+            await send({"type": "http.response.body", "body": reply.body})
+
+    def refuse(self, error: KedgeError) -> Reply:
+        self.errors.append(error)
+        self.refused.set()
+        return plain(504 if isinstance(error, NoAnswer) and error.late else error.status, str(error))
+
+    async def warm(self) -> None:
+        """Have a connection to the program at hand."""
+        upstream = await connect(Upstream, self.program.address)
+        upstream.reusable = True
+        self.relay.connections.give_back(self.program.address, upstream)
+
+    def at_once(self, request: Request) -> Passing | None:
+        address = self.program.address
+        upstream = None if request.length > 1_000_000 else self.relay.connections.at_hand(address)
+        if upstream is None:
+            return None
+        self.passages += 1
+        passing = Passing(self.relay, address, upstream, request)
+        passing.front = self
+        passing.begin(request_lines(request.headers, lines(introduction(VISITOR)), b"id-1"))
+        return passing
+
+
+class Passing(Passage):
+    """One of the front's passages."""
+
+    front: Front
+
+    def added(self, answer: Answer) -> list[tuple[bytes, bytes]]:
+        return []
+
+    def refusal(self, error: KedgeError) -> Reply:
+        return self.front.refuse(error)
+
+    def over(self) -> None:
+        self.front.left += 1
 
 
 @pytest.fixture
@@ -113,14 +175,22 @@ async def program() -> AsyncIterator[Program]:
     await made.close()
 
 
-@pytest.fixture
-async def front(program: Program) -> AsyncIterator[Front]:
+@pytest.fixture(params=["the long way", "at once"])
+async def front(
+    program: Program, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Front]:
+    """A relay that goes the way of every request, or the way of those for which a connection is at hand."""
     made = Front(program)
+    if request.param == "at once":
+        made.short = True
+        monkeypatch.setattr("kedge.workers.relay.pool.IDLE_SECONDS", 60.0)
+        await made.warm()
     yield made
     made.relay.close()
 
 
 @pytest.fixture
 async def site(front: Front) -> AsyncIterator[Site]:
-    async with serve(front) as made:
+    shortcut = front.at_once if front.short else None
+    async with serve(front, shortcut=shortcut) as made:
         yield made

@@ -1,0 +1,154 @@
+"""The short way to a running worker: an instance and a connection are at hand, nothing is waited for."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from kedge.contracts.events import RequestServed
+from kedge.workers.errand import Errand
+from kedge.workers.instances import Lease
+from kedge.workers.refusals import refusal
+from kedge.workers.relay.headers import WAIT_UNTIL, request_lines
+from kedge.workers.relay.passage import Passage
+from kedge.workers.relaying import PLACE
+
+if TYPE_CHECKING:
+    from kedge.db.queries.deployments import Serving
+    from kedge.errors import KedgeError
+    from kedge.http.request import Request
+    from kedge.workers.egress.ledger import Ledger
+    from kedge.workers.instances import Instances
+    from kedge.workers.places.places import Places
+    from kedge.workers.places.placing import Place
+    from kedge.workers.pool import Member, Pool
+    from kedge.workers.relay.headers import Header
+    from kedge.workers.relay.relay import Relay
+    from kedge.workers.relay.upstream import Answer, Upstream
+    from kedge.workers.served import Served
+    from kedge.workers.sites import Site
+    from kedge.workers.static import Reply
+    from kedge.workers.visitors import Visitors
+
+
+class Shortcut:
+    """Takes what `Relaying` serves as well, if it can be served here and now."""
+
+    def __init__(
+        self,
+        instances: Instances,
+        relay: Relay,
+        places: Places,
+        *,
+        visitors: Visitors,
+        longest_wait_until: float,
+    ) -> None:
+        """Of the same parts as the long way."""
+        self._instances = instances
+        self.relay = relay
+        self.places = places
+        self._visitors = visitors
+        self.longest_wait_until = longest_wait_until
+
+    def take(self, site: Site, request: Request, served: Served) -> Passage | None:
+        """Begin to answer a request; `None` if it has to take the long way."""
+        if request.length > self.relay.bounds.body or self.places.may_be_passed_on(request.headers):
+            return None
+        place = None
+        if site.wish:
+            place = request.state[PLACE] = self.places.choose(site, _path(request))
+            if place is not None and place.peer is not None:
+                return None
+        pool = self._instances.at_hand(site.serving.version_id)
+        member = None if pool is None else pool.take_at_once()
+        if pool is None or member is None:
+            return None
+        address = member.instance.address
+        upstream = self.relay.connections.at_hand(address)
+        if upstream is None:
+            pool.give_back(member)
+            return None
+        client, headers = request.connection.client, request.headers
+        visitor = "" if client is None else client[0]
+        going = _Going(self, address, upstream, request)
+        going.id = request_id = self._visitors.request_id(visitor, headers)
+        going.take(site.serving, pool, member)
+        if place is not None:
+            going.measure(place)
+        if served.wanted():
+            going.tell(served)
+        introduced = self._visitors.introduce(visitor, request.host, headers)
+        return going.begin(request_lines(headers, introduced, request_id))
+
+
+class _Going(Passage):
+    """One request on the short way."""
+
+    id: bytes
+    _errand: Errand | None = None
+    _served: Served | None = None
+
+    def __init__(self, shortcut: Shortcut, address: str, upstream: Upstream, request: Request) -> None:
+        super().__init__(shortcut.relay, address, upstream, request)
+        self._shortcut = shortcut
+        self._began = time.perf_counter()
+
+    def take(self, serving: Serving, pool: Pool, member: Member) -> None:
+        """Of which version it is asked, and who of its instances was taken for it."""
+        self._serving = serving
+        self._pool = pool
+        self._member = member
+
+    def measure(self, place: Place) -> None:
+        """It was placed: what the instance asks of others is counted, and how long it takes."""
+        self._errand = self._make_errand(self._shortcut.places.ledger, place)
+
+    def tell(self, served: Served) -> None:
+        """Plugins want to hear of it."""
+        self._served = served
+
+    def added(self, answer: Answer) -> list[Header]:
+        if self._errand is not None:
+            return self._errand.answered(answer)
+        if WAIT_UNTIL in answer.names:
+            return self._make_errand(None, None).answered(answer)
+        return [(b"x-request-id", self.id)]
+
+    def refusal(self, error: KedgeError) -> Reply:
+        return refusal(error, self._serving, self.id)
+
+    def over(self) -> None:
+        self._pool.give_back(self._member)
+        if self._errand is not None:
+            self._learn(self._errand)
+        if self._served is not None and self.status:
+            self._served.tell(self._event())
+
+    def _make_errand(self, ledger: Ledger | None, place: Place | None) -> Errand:
+        lease = Lease(self._member, self._pool)
+        return Errand(lease, ledger, self.id, place, longest=self._shortcut.longest_wait_until)
+
+    def _learn(self, errand: Errand) -> None:
+        errand.end()
+        if errand.place is not None and self.status:
+            worker_id, took = self._serving.worker_id, (time.perf_counter() - self._began) * 1000
+            self._shortcut.places.placing.served(worker_id, errand.place, took, errand.calls)
+
+    def _event(self) -> RequestServed:
+        serving = self._serving
+        return RequestServed(
+            account=serving.account,
+            worker=serving.worker,
+            version_id=serving.version_id,
+            method=self.request.method.decode(),
+            path=_path(self.request),
+            status=self.status,
+            duration_ms=(time.perf_counter() - self._began) * 1000,
+            bytes_sent=self.sent,
+        )
+
+
+def _path(request: Request) -> str:
+    path = request.target.partition(b"?")[0].decode("ascii")
+    return unquote(path) if "%" in path else path
