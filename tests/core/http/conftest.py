@@ -1,0 +1,122 @@
+"""A server of a small application, asked with raw bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import httptools
+import pytest
+from tests.core.workers.conftest import serve
+
+from kedge.http.server import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class App:
+    """Answers with what was asked, once its body is whole."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, bytes]] = []
+        self.headers: list[list[tuple[bytes, bytes]]] = []
+        #: `/slow` is answered when this is set
+        self.go_on = asyncio.Event()
+        self.arrived = asyncio.Event()
+        self.left = asyncio.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        body, more = b"", scope["path"] != "/early"
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                self.left.set()
+                return
+            body += message["body"]
+            more = message["more_body"]
+        self.asked.append((scope["method"], scope["path"], body))
+        self.headers.append(list(scope["headers"]))
+        self.arrived.set()
+        if scope["path"] == "/slow":
+            await self.go_on.wait()
+        said = b"%b %b %b" % (scope["method"].encode(), scope["raw_path"], body)
+        headers = [] if scope["path"] == "/unsized" else [(b"content-length", b"%d" % len(said))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": said})
+
+
+class Heard:
+    """Answers, one after the other, read as a strict client reads them."""
+
+    def __init__(self, data: bytes, *methods: str) -> None:
+        self.answers: list[tuple[int, bytes]] = []
+        self.headers: dict[str, str] = {}
+        self._body = b""
+        self._parser = httptools.HttpResponseParser(self)
+        self._parser.feed_data(data)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.decode().lower()] = value.decode()
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status >= 200:
+            self.answers.append((status, self._body))
+        self._body = b""
+
+
+class Visitor:
+    """One connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def say(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def rest(self) -> Heard:
+        """All answers, to the end of the connection."""
+        return Heard(await asyncio.wait_for(self.reader.read(), 30))
+
+
+class Place:
+    """A server and its application."""
+
+    def __init__(self, app: App, port: int) -> None:
+        self.app = app
+        self.port = port
+
+    @asynccontextmanager
+    async def visit(self) -> AsyncIterator[Visitor]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            yield Visitor(reader, writer)
+        finally:
+            writer.transport.abort()
+
+    async def ask(self, data: bytes) -> Heard:
+        """Say it all at once, and hear to the end."""
+        async with self.visit() as visitor:
+            visitor.say(data)
+            return await visitor.rest()
+
+
+@asynccontextmanager
+async def place_of(limits: Limits) -> AsyncIterator[Place]:
+    """A server with limits of its own."""
+    app = App()
+    async with serve(app, limits=limits) as site:
+        yield Place(app, site.port)
+        app.go_on.set()
+
+
+@pytest.fixture
+async def place() -> AsyncIterator[Place]:
+    async with place_of(Limits(head=4096)) as made:
+        yield made
