@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from kedge.api.forms import is_form, part_of
 from kedge.errors import InvalidInput, TooLarge
 
 if TYPE_CHECKING:
@@ -36,9 +37,16 @@ async def read_bytes(request: Request, limit: int = LIMIT) -> bytes:
     return b"".join(parts)
 
 
-async def read(request: Request, model: type[Body]) -> Body:
-    """The JSON body, checked. Raises `TooLarge`, or pydantic's `ValidationError`."""
-    return model.model_validate_json(await read_bytes(request))
+async def read(request: Request, model: type[Body], *, part: str | None = None) -> Body:
+    """The JSON body, or that of the part of a form; checked.
+
+    Raises `TooLarge`, `InvalidInput`, or pydantic's `ValidationError`.
+    """
+    body = await read_bytes(request)
+    content_type = request.headers.get("content-type", "")
+    if part is not None and is_form(content_type):
+        body = part_of(content_type, body, part)
+    return model.model_validate_json(body)
 
 
 def number(request: Request, name: str, *, default: int, most: int) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, TypeAdapter
 
+from kedge.api.forms import FORM
 from kedge.api.operations import Operation, operation_of
 from kedge.errors import Conflict, Forbidden, InvalidInput, NotFound, RateLimited, TooLarge, Unauthorized
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 Way = Literal["validation", "serialization"]
 
+FORM_PART = re.compile(r'read\(request, \w+, part="(\w+)"')
 PARAMETER = re.compile(r"{(\w+)(?::(\w+))?}")
 #: where an endpoint hands the type of its body to a reader
 BODY = re.compile(r"read(?:_body)?\(request, (\w+)|(\w+)\.validate_json\(")
@@ -144,8 +146,18 @@ def _describe(entry: Entry, *, result: dict[str, Any], body: dict[str, Any] | No
     if entry.operation.nameless or entry.path in OPEN:
         described["security"] = []
     if body is not None:
-        described["requestBody"] = {"required": True, "content": _json(body)}
+        described["requestBody"] = {"required": True, "content": {**_json(body), **_form(entry, body)}}
     return described
+
+
+def _form(entry: Entry, body: dict[str, Any]) -> dict[str, Any]:
+    """The same body as a part of a form, if the endpoint reads that too."""
+    part = FORM_PART.search(inspect.getsource(entry.endpoint))
+    if part is None:
+        return {}
+    schema = {"type": "object", "properties": {part[1]: body}, "required": [part[1]]}
+    encoding = {part[1]: {"contentType": "application/json"}}
+    return {FORM: {"schema": schema, "encoding": encoding}}
 
 
 def _path_parameters(path: str) -> Iterator[dict[str, Any]]:

@@ -46,9 +46,10 @@ async def settings(request: Request) -> Response:
 async def change(request: Request) -> Response:
     """Change settings: a new version of the same files is deployed, unless all is so already.
 
+    The body is JSON, or a form whose part `settings` is.
     The answer tells of the version that serves: until the new one has started, that is the old one.
     """
-    body = await bodies.read(request, SettingsChange)
+    body = await bodies.read(request, SettingsChange, part="settings")
     if body.placement is not None:
         deployment = await services(request).placement_settings.change(
             request.state.principal, request.path_params["worker"], body.placement, urls(request)

@@ -62,6 +62,25 @@ async def test_a_change_is_a_new_version_that_serves(me: Caller) -> None:
     assert await versions(me) == 4
 
 
+async def test_a_change_can_come_as_a_part_of_a_form(me: Caller) -> None:
+    await deploy(me, program())
+    others = {"other": (None, b"--\r\n{}"), "settings": (None, b'{"placement": {"mode": "smart"}}')}
+
+    assert await me.result("PATCH", SCRIPT, files=others) == {"placement": {"mode": "smart"}}
+    assert await versions(me) == 2
+    file = {"settings": ("settings.json", b'{"placement": {"mode": "off"}}', "application/json")}
+    assert await me.result("PATCH", SCRIPT, files=file) == {"placement": {}}
+
+    assert 'no part "settings"' in (await me.refusal("PATCH", SCRIPT, files={"else": (None, b"{}")}))[2]
+    wrong = {"settings": (None, b'{"speed": "fast"}')}
+    assert (await me.refusal("PATCH", SCRIPT, files=wrong))[0] == 400
+    for boundary in ("", "; boundary=", f"; boundary={'x' * 71}"):
+        form = {"Content-Type": f"multipart/form-data{boundary}"}
+        refused = await me.refusal("PATCH", SCRIPT, content=b"", headers=form)
+        assert "needs a boundary" in refused[2]
+    assert await versions(me) == 3
+
+
 async def test_what_cannot_be_is_refused_and_changes_nothing(me: Caller) -> None:
     await deploy(me, program())
 
