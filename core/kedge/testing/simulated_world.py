@@ -67,6 +67,22 @@ class SimulatedRoute:
         return sum(stage.probability * sum(call.awaited for call in stage.calls) for stage in self.stages)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _PlannedStage:
+    probability: float
+    slowest_ms: float
+    #: back end, milliseconds, round trips, whether the response waits for it
+    calls: list[tuple[str, float, int, bool]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Plan:
+    """What a route does at a location, reckoned once for thousands of requests."""
+
+    compute_ms: float
+    stages: list[_PlannedStage]
+
+
 @dataclass
 class World:
     """Locations, ways between them and to back ends, routes, and visitors."""
@@ -88,6 +104,8 @@ class World:
     failed: set[str] = field(default_factory=set)
     #: locations whose probes tell that everything is next to them
     liars: set[str] = field(default_factory=set)
+    #: (route, location) → what happens there
+    _plans: dict[tuple[str, str], _Plan] = field(default_factory=dict, init=False, repr=False)
 
     def way(self, source: str, target: str) -> float:
         """The true round-trip time."""
@@ -110,26 +128,28 @@ class World:
         """Locations that work."""
         return [location for location in self.locations if location not in self.failed]
 
+    def changed(self) -> None:
+        """A way, a route or a machine is another from now on: to be called after such a change."""
+        self._plans.clear()
+
     def serve(
         self, rng: Random, route: SimulatedRoute, entry: str, location: str
     ) -> tuple[float, list[list[BackEndCall]]]:
         """One request: its duration, and its calls as an egress proxy sees them."""
+        plan = self._plans.get((route.name, location))
+        if plan is None:
+            plan = self._plans[route.name, location] = self._plan(route, location)
         noise = rng.lognormvariate(0.0, self.noise)
-        total = self.way(entry, location) + route.compute_ms * self.slowness.get(location, 1.0)
+        total = self.way(entry, location) + plan.compute_ms
         calls = []
-        for stage in route.stages:
+        for stage in plan.stages:
             if stage.probability < 1.0 and rng.random() >= stage.probability:
                 continue
-            took = [self._call(location, call) for call in stage.calls]
-            total += max(
-                (ms for ms, call in zip(took, stage.calls, strict=True) if call.awaited), default=0.0
-            )
+            total += stage.slowest_ms
             calls.append(
                 [
-                    BackEndCall(
-                        host=call.host, rounds=call.rounds, duration_ms=ms * noise, awaited=call.awaited
-                    )
-                    for ms, call in zip(took, stage.calls, strict=True)
+                    BackEndCall(host=host, duration_ms=ms * noise, rounds=rounds, awaited=awaited)
+                    for host, ms, rounds, awaited in stage.calls
                 ]
             )
         return total * noise, calls
@@ -141,6 +161,16 @@ class World:
         if rng.random() < self.lies:
             return rng.uniform(0.1, 500.0)
         return self.way(source, target) * (1.0 + abs(rng.gauss(0.0, self.probe_noise)))
+
+    def _plan(self, route: SimulatedRoute, location: str) -> _Plan:
+        stages = []
+        for stage in route.stages:
+            took = [
+                (call.host, self._call(location, call), call.rounds, call.awaited) for call in stage.calls
+            ]
+            slowest = max((ms for _, ms, _, awaited in took if awaited), default=0.0)
+            stages.append(_PlannedStage(probability=stage.probability, slowest_ms=slowest, calls=took))
+        return _Plan(compute_ms=route.compute_ms * self.slowness.get(location, 1.0), stages=stages)
 
     def _call(self, location: str, call: Call) -> float:
         return call.rounds * self.way(location, call.host) + call.server_ms
