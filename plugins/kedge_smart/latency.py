@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from statistics import median_low
 
 from kedge_smart.calls import Calls
 
@@ -31,9 +30,11 @@ class Latency:
         """Take a measurement in. One that cannot be true is left out."""
         if not 0 <= rtt_ms < 60_000:
             return
-        samples = self._samples.setdefault((source, target), deque(maxlen=KEPT))
+        samples = self._samples.get((source, target))
+        if samples is None:
+            samples = self._samples[source, target] = deque(maxlen=KEPT)
         samples.append(rtt_ms)
-        measured = self._rtt[source, target] = median_low(samples)
+        measured = self._rtt[source, target] = sorted(samples)[(len(samples) - 1) // 2]
         self._untold[source, target] = self._calls.untold(source, target, measured)
 
     def called(self, source: str, target: str, duration_ms: float, rounds: int) -> None:

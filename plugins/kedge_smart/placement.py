@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ValidationError
@@ -17,11 +16,14 @@ from kedge import (
     WeighedLocation,
 )
 from kedge_smart.excluded import Excluded
+from kedge_smart.expecting import Weighing, late_at, weigh, work_of
 from kedge_smart.latency import Latency
 from kedge_smart.route import Entry, Routes
 from kedge_smart.settings import SmartSettings
 from kedge_smart.stored import StoredWorker, dump
-from kedge_smart.weighing import BackEnds, Travel, back_ends, fastest, travel
+from kedge_smart.trial import SHARE, Trial
+from kedge_smart.trying import Trying
+from kedge_smart.weighing import BackEnds, back_ends, fastest, travel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,25 +36,10 @@ if TYPE_CHECKING:
 ONE_CALL = 1.05
 #: what was known longer ago is worth nothing
 LONGEST_AGE = 7 * 24 * 3600.0
-#: durations of fewer requests say nothing
-FEW = 30.0
-#: what was observed has to differ from what was expected by so many standard errors
-CERTAINTY = 4.0
 #: gains smaller than this part wait for `refine_seconds`
 LARGE_GAIN = 0.1
 #: what a location that was left lately has to be faster by
 VERY_LARGE_GAIN = 0.3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Weighing:
-    """All candidates of an entry, weighed."""
-
-    travel: dict[str, Travel]
-    #: of those whose travel is known, what a request is expected to take there
-    expected: dict[str, float]
-    #: how many milliseconds longer than expected requests take where they run now
-    surprise: float
 
 
 class SmartPlacement:
@@ -74,15 +61,21 @@ class SmartPlacement:
         """Where the decision of the last review says, but for a small part of the requests."""
         routes = self._workers.get(worker)
         found = routes and routes.find(route, entry)
-        if not found or found.location == entry:
+        if not found:
             return ChosenLocation(location=entry, placed=False)
-        if random.random() < self._settings.baseline and entry in self._alive:  # noqa: S311  (a sample, no secret)
+        placed = found.location != entry
+        if placed and random.random() < self._settings.baseline and entry in self._alive:  # noqa: S311  (a sample, no secret)
             return ChosenLocation(location=entry, placed=False)
-        return ChosenLocation(location=found.location, placed=True)
+        trial = found.slowness.trial
+        if trial is not None and trial.takes():
+            return ChosenLocation(location=trial.location, placed=trial.location != entry)
+        return ChosenLocation(location=found.location, placed=placed)
 
     def record(self, served: ServedRequest) -> None:
         """Add a request to what is known of its route."""
-        routes = self._workers.setdefault(served.worker, Routes())
+        routes = self._workers.get(served.worker)
+        if routes is None:
+            routes = self._workers[served.worker] = Routes(self._settings.most_entries)
         route, entry = routes.watch(served.route, served.entry)
         calls = [call for group in served.calls for call in group]
         for call in calls:
@@ -102,9 +95,10 @@ class SmartPlacement:
         for routes in self._workers.values():
             for route in routes.routes.values():
                 for name, entry in route.entries.items():
+                    entry.slowness.keep_to(self._alive)
                     if entry.location not in self._alive and entry.location != name:
-                        entry.move(name, name, 0.0, self._reviewed_on or 0.0)
-                        entry.moved_on = None
+                        entry.move(name, name, None, self._reviewed_on or 0.0)
+                        entry.moved_on = entry.decided_on = None
                         entry.reason = "its location is gone"
 
     def forget(self, worker: str) -> None:
@@ -125,7 +119,7 @@ class SmartPlacement:
         except ValidationError as error:
             raise InvalidInput(f"what is stored of a placement has {error.error_count()} mistakes") from error
         self._reviewed_on = now if self._reviewed_on is None else self._reviewed_on
-        routes = stored.again(self._reviewed_on - age)
+        routes = stored.again(self._settings.most_entries, self._reviewed_on - age)
         for route in routes.routes.values():
             for entry in route.entries.values():
                 entry.fade(age)
@@ -141,6 +135,8 @@ class SmartPlacement:
                 ends = self._back_ends(routes, name)
                 for entry_name, entry in route.entries.items():
                     entry.fade(passed)
+                    if entry.slowness.trial is not None:
+                        entry.slowness.trial.go_on()
                     before = (entry.location, entry.status)
                     self._decide(entry_name, entry, ends, route.profile.invocations, now)
                     if (entry.location, entry.status) != before:
@@ -150,7 +146,9 @@ class SmartPlacement:
     def explain(self, worker: str) -> list[PlacementExplanation]:
         """As of now, with what was measured since the last review."""
         now = self._reviewed_on or 0.0
-        routes = self._workers.get(worker, Routes())
+        routes = self._workers.get(worker)
+        if routes is None:
+            return []
         return [
             self._explain(routes, name, entry, now)
             for name, route in routes.routes.items()
@@ -168,6 +166,7 @@ class SmartPlacement:
         # what has moved goes back, and what has not stays, only where the other is beyond doubt
         if (at_least if entry.location == name else at_most) <= ONE_CALL:
             self._settle(entry, "one call to a back end or none: it runs near its visitor")
+            entry.slowness.trial = None
             if entry.location != name and self._may_move(entry, 1.0, now):
                 entry.move(name, name, 0.0, now)
             return
@@ -177,6 +176,11 @@ class SmartPlacement:
             entry.reason = "not all ways are measured yet"
             return
         self._consider(name, entry, best, weighing, now)
+        if entry.location != name and entry.slowness.late:
+            entry.slowness.late = late_at(name, entry, weighing)
+        trying = Trying(name=name, entry=entry, weighing=weighing, settings=self._settings, now=now)
+        if (won := trying.go_on()) is not None:
+            self._follow(name, entry, won, weighing, now)
 
     def _consider(self, name: str, entry: Entry, best: str, weighing: Weighing, now: float) -> None:
         present = weighing.expected[entry.location]
@@ -187,7 +191,7 @@ class SmartPlacement:
         elif gain < self._settings.min_gain_ms or not self._may_move(entry, share, now):
             self._settle(entry, f"{best} would be {share:.1%} faster: not enough to move for, or too soon")
         else:
-            self._move(name, entry, best, weighing, now)
+            self._move(name, entry, best, weighing, surprise=weighing.surprise, now=now)
         if entry.decided_on is None:
             entry.decided_on = now
 
@@ -214,11 +218,25 @@ class SmartPlacement:
             return entry.moved_on is None or since >= self._settings.dwell_seconds
         return share >= self._settings.refine_margin and since >= self._settings.refine_seconds
 
-    def _move(self, name: str, entry: Entry, best: str, weighing: Weighing, now: float) -> None:
+    def _follow(self, name: str, entry: Entry, won: Trial, weighing: Weighing, now: float) -> None:
+        """Run where requests were tried and are faster, and go on from what was seen in the trial."""
+        left, ways, in_vain = entry.location, weighing.travel, entry.slowness.in_vain or {}
+        slower, there = work_of(won.stayed, ways[left]), work_of(won.there, ways[won.location])
+        self._move(name, entry, won.location, weighing, surprise=slower - weighing.work, now=now)
+        entry.replace_present(name, won.there)
+        work = weighing.work
+        if left == name:
+            entry.baseline = won.stayed
+            entry.slowness.late, work = max(slower - there, 0.0), there
+        entry.remember({place: tried - work for place, tried in in_vain.items() if tried is not None}, now)
+
+    def _move(
+        self, name: str, entry: Entry, best: str, weighing: Weighing, *, surprise: float, now: float
+    ) -> None:
         left = entry.location
         # By the distances it should stay: that it goes back is what was observed, and so it was in vain.
         in_vain = best == name and weighing.travel[left].ms < weighing.travel[name].ms
-        entry.move(name, best, weighing.surprise, now)
+        entry.move(name, best, surprise, now)
         if in_vain:
             entry.status = PlacementStatus.UNSUPPORTED_APPLICATION
             entry.reason = f"at {left} it was slower than near its visitor"
@@ -242,14 +260,7 @@ class SmartPlacement:
 
     def _weigh(self, name: str, entry: Entry, ends: BackEnds, now: float) -> Weighing:
         ways = {location: travel(name, location, ends, self._latency) for location in self._alive}
-        base = _at_work(entry, ways.get(name))
-        surprise = _surprise(entry, ways.get(entry.location), base)
-        expected = {}
-        for location, way in ways.items():
-            if way.unknown is None:
-                late = surprise if location == entry.location else entry.surprise(location, now)
-                expected[location] = base + way.ms + late
-        return Weighing(travel=ways, expected=expected, surprise=surprise)
+        return weigh(name, entry, ways, now)
 
     def _explain(self, routes: Routes, route: str, name: str, now: float) -> PlacementExplanation:
         found = routes.routes[route]
@@ -265,34 +276,12 @@ class SmartPlacement:
             invocations=found.profile.invocations,
             rounds=ends.rounds,
             excluded=ends.excluded,
+            tried={trial.location: SHARE} if (trial := entry.slowness.trial) is not None else {},
             candidates=[
                 _weighed(name, location, entry, weighing)
                 for location in sorted(self._alive, key=lambda place: weighing.expected.get(place, math.inf))
             ],
         )
-
-
-def _at_work(entry: Entry, way: Travel | None) -> float:
-    """The part of a request's time that is the same wherever it runs."""
-    typical = entry.baseline.typical_ms
-    if typical is None or way is None or way.unknown is not None:
-        return 0.0
-    return max(typical - way.ms, 0.0)
-
-
-def _surprise(entry: Entry, way: Travel | None, base: float) -> float:
-    """How many milliseconds longer than expected requests take at `entry.location`, as far as is certain."""
-    here = entry.here
-    if here is None or way is None or way.unknown is not None:
-        return 0.0
-    if min(here.requests, entry.baseline.requests) < FEW:
-        return 0.0
-    observed = math.exp(here.mean)
-    doubt = CERTAINTY * math.hypot(
-        observed * here.error, math.exp(entry.baseline.mean) * entry.baseline.error
-    )
-    late = observed - base - way.ms
-    return math.copysign(max(abs(late) - doubt, 0.0), late)
 
 
 def _weighed(name: str, location: str, entry: Entry, weighing: Weighing) -> WeighedLocation:

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 from kedge import PlacementStatus
 from kedge_smart.durations import Durations
 from kedge_smart.profile import Profile
+from kedge_smart.slowness import Slowness
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 #: a surprise about a location that was left is forgotten by half in so many seconds
 SURPRISE_HALF_LIFE = 24 * 3600.0
 #: durations count for half after so many seconds
 HALF_LIFE = 1800.0
+#: of the locations that will not do, those of which that is known last
+MOST_SURPRISES = 4
 
 
 class Entry:
@@ -27,6 +30,7 @@ class Entry:
         "location",
         "moved_on",
         "reason",
+        "slowness",
         "status",
         "surprises",
     )
@@ -44,14 +48,28 @@ class Entry:
         self.moved_on: float | None = None
         #: location left → (milliseconds that it took longer than expected, when it was left)
         self.surprises: dict[str, tuple[float, float]] | None = None
+        self.slowness = Slowness()
 
     @property
     def requests(self) -> float:
         """How many came in lately."""
         return self.baseline.requests + (self.here.requests if self.here else 0.0)
 
+    def present(self, entry: str) -> Durations | None:
+        """Durations where they run now."""
+        return self.baseline if self.location == entry else self.here
+
+    def replace_present(self, entry: str, durations: Durations) -> None:
+        """Go on from newer durations where they run now."""
+        if self.location == entry:
+            self.baseline = durations
+        else:
+            self.here = durations
+
     def record(self, location: str, duration_ms: float, entry: str) -> None:
         """Take a duration in; late ones from a location that was left do not count."""
+        if self.slowness.trial is not None:
+            self.slowness.trial.record(location, duration_ms, self.location)
         if location == entry:
             self.baseline.add(duration_ms)
         elif location == self.location and self.here is not None:
@@ -64,13 +82,24 @@ class Entry:
         if self.here is not None:
             self.here.fade(factor)
 
-    def move(self, entry: str, location: str, surprise: float, now: float) -> None:
+    def move(self, entry: str, location: str, surprise: float | None, now: float) -> None:
         """Run somewhere else from now on; `surprise` is remembered of the place that is left."""
-        if self.location != entry:
-            self.surprises = (self.surprises or {}) | {self.location: (surprise, now)}
+        if self.location != entry and surprise is not None:
+            self.remember({self.location: surprise}, now)
+        self.slowness.begin_anew()
         self.location = location
         self.here = None if location == entry else Durations()
         self.moved_on = now
+
+    def remember(self, surprises: Mapping[str, float], now: float) -> None:
+        """Of locations that will not do: by how many milliseconds they are slower than expected."""
+        known = self.surprises or {}
+        for place, late in surprises.items():
+            known.pop(place, None)
+            known[place] = (late, now)
+        while len(known) > MOST_SURPRISES:
+            del known[next(iter(known))]
+        self.surprises = known or None
 
     def left_lately(self, location: str, now: float, seconds: float) -> bool:
         """Whether requests were taken away from there not long ago."""
@@ -103,11 +132,10 @@ class Routes:
     #: routes told apart; the rest are one
     MOST_ROUTES = 12
     REST = "*"
-    #: pairs of route and entry that are watched
-    MOST_ENTRIES = 64
 
-    def __init__(self) -> None:
-        """No requests yet."""
+    def __init__(self, most_entries: int) -> None:
+        """No requests yet; so many pairs of route and entry are watched."""
+        self._most_entries = most_entries
         self.routes: dict[str, Route] = {}
         self._entries = 0
 
@@ -124,7 +152,7 @@ class Routes:
                 name = self.REST
             route = self.routes.setdefault(name, Route())
         found = route.entries.get(entry)
-        if found is None and (self._entries < self.MOST_ENTRIES or self._drop(_is_idle)):
+        if found is None and (self._entries < self._most_entries or self._drop(_is_idle)):
             found = route.entries[entry] = Entry(entry)
             self._entries += 1
         return route, found
@@ -132,7 +160,7 @@ class Routes:
     def put(self, name: str, route: Route) -> None:
         """Know a route from before, if there is room for it."""
         named = {*self.routes, name} - {self.REST}
-        if len(named) < self.MOST_ROUTES and self._entries + len(route.entries) <= self.MOST_ENTRIES:
+        if len(named) < self.MOST_ROUTES and self._entries + len(route.entries) <= self._most_entries:
             self.routes[name] = route
             self._entries += len(route.entries)
 

@@ -35,6 +35,13 @@ class SmartSettings(BaseModel):
         description="A back end whose round-trip times differ by less than this between all locations is "
         "taken for a globally distributed service, and does not count.",
     )
+    most_entries: int = Field(
+        default=12,
+        ge=1,
+        le=1000,
+        description="Pairs of route and location of visitors that are watched for each worker. A node sees "
+        "those of its own location: more is of use only to what plays several nodes, as a simulator does.",
+    )
     exclude: tuple[str, ...] = Field(
         default=(), description="More hosts that do not count; `*.example.com` means all below it."
     )

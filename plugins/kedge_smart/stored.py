@@ -10,11 +10,10 @@ from kedge import PlacementStatus
 from kedge_smart.durations import Durations
 from kedge_smart.profile import Profile
 from kedge_smart.route import Entry, Route, Routes
+from kedge_smart.slowness import Slowness
 
 #: bytes of JSON that a worker may take; the routes with the fewest invocations are left out first
 MOST_BYTES = 64 * 1024
-#: of the locations that an entry left, those that it left last
-MOST_SURPRISES = 8
 
 Age = NonNegativeFloat
 Sums = tuple[NonNegativeFloat, FiniteFloat, NonNegativeFloat]
@@ -69,11 +68,12 @@ class StoredEntry(_Stored):
     decided: Age | None
     moved: Age | None
     surprises: dict[Text, tuple[FiniteFloat, Age]]
+    usual: NonNegativeFloat | None = None
+    late: NonNegativeFloat = 0.0
 
     @classmethod
     def of(cls, entry: Entry, now: float) -> StoredEntry:
         """What is to be kept."""
-        left = sorted((entry.surprises or {}).items(), key=lambda one: -one[1][1])[:MOST_SURPRISES]
         return cls(
             location=entry.location,
             status=entry.status,
@@ -82,7 +82,12 @@ class StoredEntry(_Stored):
             here=None if entry.here is None else entry.here.sums,
             decided=_age(entry.decided_on, now),
             moved=_age(entry.moved_on, now),
-            surprises={location: (late, max(now - on, 0.0)) for location, (late, on) in left},
+            surprises={
+                location: (late, max(now - on, 0.0))
+                for location, (late, on) in (entry.surprises or {}).items()
+            },
+            usual=entry.slowness.usual,
+            late=entry.slowness.late,
         )
 
     def again(self, name: str, now: float) -> Entry:
@@ -95,6 +100,7 @@ class StoredEntry(_Stored):
         entry.decided_on = None if self.decided is None else now - self.decided
         entry.moved_on = None if self.moved is None else now - self.moved
         entry.surprises = {place: (late, now - age) for place, (late, age) in self.surprises.items()} or None
+        entry.slowness = Slowness(self.usual, self.late)
         return entry
 
 
@@ -110,9 +116,9 @@ class StoredWorker(_Stored):
 
     routes: dict[Text, StoredRoute]
 
-    def again(self, now: float) -> Routes:
+    def again(self, most_entries: int, now: float) -> Routes:
         """The routes that they were, as far as there is room."""
-        routes = Routes()
+        routes = Routes(most_entries)
         for name, stored in self.routes.items():
             route = Route()
             route.profile = stored.profile.again()

@@ -93,6 +93,8 @@ class PlacementExplanation:
     rounds: dict[str, float] = field(default_factory=dict)
     #: back end → why it does not count
     excluded: dict[str, str] = field(default_factory=dict)
+    #: location → share of the requests that run there for a while, to see whether they are faster
+    tried: dict[str, float] = field(default_factory=dict)
     candidates: Sequence[WeighedLocation] = ()
 
 

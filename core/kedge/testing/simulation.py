@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from kedge.contracts.request_placement import ServedRequest
@@ -74,17 +75,20 @@ class Simulation:
         self._looked = 0.0
         self._counted_from = 0.0
         self._placed: dict[tuple[str, str], str] = {}
+        self._shares = list(accumulate(route.share for route in world.routes))
         policy.set_locations(world.alive)
 
     def run(self, seconds: float, *, warm_up: float, events: tuple[Event, ...] = ()) -> Result:
         """Go on for so long; nothing of the first `warm_up` seconds is counted."""
         result = Result()
         self._counted_from = self.now + warm_up
+        self.world.changed()
         end, coming = self.now + seconds, sorted(events, key=lambda event: event.at)
         while self.now < end:
             while coming and coming[0].at <= self.now:
                 event = coming.pop(0)
                 event.change(self.world)
+                self.world.changed()
                 self._counted_from = max(self._counted_from, self.now + event.settled)
                 self.policy.set_locations(self.world.alive)
             self._step(result)
@@ -108,7 +112,7 @@ class Simulation:
                 self.policy.measured(source, target, self.world.probe(self._rng, source, target))
 
     def _request(self, result: Result) -> None:
-        route = self._rng.choices(self.world.routes, [route.share for route in self.world.routes])[0]
+        route = self._rng.choices(self.world.routes, cum_weights=self._shares)[0]
         entry = self._entry()
         choice = self.policy.choose(WORKER, route.name, entry)
         result.requests += 1
@@ -152,15 +156,19 @@ class Simulation:
         routes = {route.name: route for route in self.world.routes}
         for explanation in self.policy.explain(WORKER):
             if explanation.entry not in self.world.failed:
-                self._weigh(result, routes[explanation.route], explanation.entry, explanation.location)
+                self._weigh(result, routes[explanation.route], explanation)
 
-    def _weigh(self, result: Result, route: SimulatedRoute, entry: str, location: str) -> None:
-        if route.calls <= 1.0 and location != entry:
+    def _weigh(self, result: Result, route: SimulatedRoute, explanation: PlacementExplanation) -> None:
+        entry, tried = explanation.entry, explanation.tried
+        if route.calls <= 1.0 and (explanation.location != entry or tried):
             result.misplaced += 1
         weight = route.share * self.world.visitors.get(entry, 0.0)
         unplaced = self.world.duration(route, entry, entry)
         # a route with one call or none is best where it comes in, by definition
         best = unplaced if route.calls <= 1.0 else self.world.best(route, entry)
-        result.taken += weight * self.world.duration(route, entry, location)
+        shares = {explanation.location: 1.0 - sum(tried.values())} | tried
+        result.taken += weight * sum(
+            share * self.world.duration(route, entry, location) for location, share in shares.items()
+        )
         result.best += weight * best
         result.unplaced += weight * unplaced

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -196,20 +197,47 @@ def test_routes_are_placed_each_by_itself(policy: SmartPlacement) -> None:
     }
 
 
-def test_the_state_of_a_worker_is_bounded_whatever_it_calls(policy: SmartPlacement) -> None:
+def test_the_state_of_a_worker_is_bounded_whatever_it_calls_and_wherever_it_ran() -> None:
+    policy = SmartPlacement(SmartSettings(min_invocations=10))
+    places = [f"a-location-with-a-name-{number}" for number in range(40)]
+    policy.set_locations(places)
     for number in range(4000):
-        policy.record(
-            ServedRequest(
-                worker="w",
-                route=f"/{number % 40}",
-                entry=f"location-{number % 37}",
-                location=f"location-{number % 37}",
-                duration_ms=10.0,
-                calls=calls(*(f"host-{number}-{call}.example.com" for call in range(4))),
-            )
-        )
+        policy.record(crowded(number, places))
 
+    entries = [
+        (name, entry)
+        for route in policy._workers["w"].routes.values()
+        for name, entry in route.entries.items()
+    ]
+    assert len(entries) == 12
+    for name, entry in entries:
+        for place in places:
+            entry.move(name, place, 1234.5, 6789.0)
+        for place in places[:3]:
+            entry.slowness.begin(place, 1.0)
+            entry.slowness.fail(1234.5, 6789.0, 1.0)
+        entry.slowness.begin(places[3], 1.0)
     assert size_of(policy._workers["w"]) <= 64 * 1024
+
+
+def crowded(number: int, places: list[str]) -> ServedRequest:
+    """One of 40 routes that comes in at one of 40 locations, and asks four of twelve back ends."""
+    route, entry = f"/a/route/of/some/length/{number % 40}", places[hash_of(number) % 40]
+    return ServedRequest(
+        worker="w",
+        route=route,
+        entry=entry,
+        location=entry,
+        duration_ms=10.0 + hash_of(number) % 1000,
+        calls=[
+            [BackEndCall(host=f"host-{hash_of(number, call) % 12}.example.com", duration_ms=5.0)]
+            for call in range(4)
+        ],
+    )
+
+
+def hash_of(*values: object) -> int:
+    return zlib.crc32(repr(values).encode())
 
 
 def size_of(value: Any, seen: set[int] | None = None) -> int:

@@ -15,13 +15,15 @@ from kedge_smart import SmartPlacement, SmartSettings
 
 HOUR = 3600.0
 SEEDS = range(8)
+#: one policy for all locations that requests come in at
+SETTINGS = SmartSettings(most_entries=32)
 
 
 def simulate(seed: int, *events: Event, world: World | None = None, warm_up: float = 1200.0) -> Result:
     rng = Random(seed)  # noqa: S311  (repeatable, not secret)
     random.seed(seed)
     made = make_world(rng)
-    simulation = Simulation(SmartPlacement(SmartSettings()), world or made, rng, rate=1.0)
+    simulation = Simulation(SmartPlacement(SETTINGS), world or made, rng, rate=1.0)
     return simulation.run(3 * HOUR, warm_up=warm_up, events=events)
 
 
@@ -49,6 +51,15 @@ def test_slow_machines_are_found_out() -> None:
     assert mean(result.regret for result in results) <= 0.02
 
 
+def test_machines_that_become_slow_where_requests_come_in_are_left() -> None:
+    def become_slow(world: World) -> None:
+        world.slowness |= dict.fromkeys(world.visitors, 6.0)
+
+    results = [simulate(seed, Event(at=HOUR, change=become_slow, settled=HOUR)) for seed in SEEDS[:4]]
+
+    assert mean(result.regret for result in results) <= 0.03
+
+
 def test_a_back_end_that_moves_is_followed() -> None:
     def move(world: World) -> None:
         host = world.routes[0].stages[0].calls[0].host if world.routes[0].stages else "api0.example.com"
@@ -64,7 +75,7 @@ def test_a_back_end_that_moves_is_followed() -> None:
 def test_a_location_that_fails_is_left_at_once(seed: int) -> None:
     rng = Random(seed)  # noqa: S311  (repeatable, not secret)
     random.seed(seed)
-    world, policy = make_world(rng), SmartPlacement(SmartSettings())
+    world, policy = make_world(rng), SmartPlacement(SETTINGS)
     simulation = Simulation(policy, world, rng, rate=1.0)
     simulation.run(HOUR, warm_up=0.0)
     used = [explanation.location for explanation in policy.explain(WORKER)]
