@@ -1,49 +1,21 @@
-"""A thousand made-up worlds, in which the policy of smart placement decides where requests run."""
+"""How good smart placement is in a thousand made-up worlds."""
 
 from __future__ import annotations
 
-import os
-import random
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from random import Random
 from statistics import mean
+from typing import TYPE_CHECKING
 
 from bench.figures import Figure, p95
-from kedge.testing.simulated_story import make_story
-from kedge.testing.simulated_world import make_world
-from kedge.testing.simulation import Simulation
-from kedge_smart import SmartPlacement, SmartSettings
+from bench.placement_runs import run
+from bench.simulated_worlds import WORLDS
 
-WORLDS = 1000
-SECONDS = 12 * 3600.0
-WARM_UP = 1200.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What came of half a day in one world."""
-
-    seed: int
-    story: str
-    regret: float
-    #: by how much requests took longer that were left where they came in
-    unplaced: float
-    #: of the route and entry that moved most
-    moves: float
-    misplaced: int
-    lost: int
+if TYPE_CHECKING:
+    from bench.simulated_worlds import Outcome
 
 
 def measure() -> list[Figure]:
     """Regret against an oracle that knows every way, and moves under stationary noise."""
-    return figures(simulate(range(WORLDS)))
-
-
-def simulate(seeds: range) -> list[Outcome]:
-    """Half a day in each world, side by side; nothing else on the machine has to wait for it."""
-    with ProcessPoolExecutor(initializer=os.nice, initargs=(19,)) as pool:
-        return list(pool.map(_simulate, seeds, chunksize=5))
+    return figures(run(range(WORLDS)))
 
 
 def figures(outcomes: list[Outcome]) -> list[Figure]:
@@ -78,21 +50,3 @@ def figures(outcomes: list[Outcome]) -> list[Figure]:
             target=0,
         ),
     ]
-
-
-def _simulate(seed: int) -> Outcome:
-    rng = Random(seed)  # noqa: S311  (repeatable, not secret)
-    random.seed(seed)
-    world = make_world(rng)
-    story = make_story(rng, world, SECONDS)
-    simulation = Simulation(SmartPlacement(SmartSettings()), world, rng, rate=1.0)
-    result = simulation.run(SECONDS, warm_up=WARM_UP, events=story.events)
-    return Outcome(
-        seed=seed,
-        story=story.kind,
-        regret=result.regret,
-        unplaced=result.unplaced / result.best - 1.0 if result.best else 0.0,
-        moves=result.moves_a_day,
-        misplaced=result.misplaced,
-        lost=result.lost,
-    )

@@ -17,12 +17,14 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from bench.figures import as_table, p95
-from bench.placement import WORLDS, figures, simulate
+from bench.placement import figures
+from bench.placement_runs import run
+from bench.simulated_worlds import WORLDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.placement import Outcome
+    from bench.simulated_worlds import Outcome
 
 PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "placement.md"
 BEGIN, END = "<!-- bench-placement -->", "<!-- /bench-placement -->"
@@ -33,7 +35,7 @@ def main() -> None:
     """Measure, and write the report."""
     command = [sys.executable, "-m", "kedge", "demo", "--placement", "--json"]
     said = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
-    write_report(json.loads(said), simulate(range(WORLDS)))
+    write_report(json.loads(said), run(range(WORLDS)))
 
 
 def write_report(found: dict[str, Any], outcomes: Sequence[Outcome]) -> None:
