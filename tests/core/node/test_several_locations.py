@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -19,7 +20,7 @@ from kedge.placement.cluster_key import ClusterKey, Forwarded
 from kedge.testing.node import RunningNode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from kedge.testing.delay_proxy import DelayProxy
@@ -63,6 +64,11 @@ def free_port() -> int:
 class Pair:
     """A node that is near, one that is far, and a worker on both that wants to be far."""
 
+    toml = TOML
+    requests = ""
+    #: what else the nodes' configuration says
+    more: Mapping[str, str] = MappingProxyType({"near": "", "far": ""})
+
     def __init__(
         self, folder: Path, keys: tuple[str, str], *, program: str = PROGRAM, link: DelayProxy | None = None
     ) -> None:
@@ -80,9 +86,9 @@ class Pair:
             secret.write_text(key)
             config = (
                 f'[node]\nname = "{name}"\nlocation = "{name}"\nregion = "test:{name}"\n'
-                f'cluster_key = "file:{secret}"\n[requests]\nexchange = "100 ms"\n'
+                f'cluster_key = "file:{secret}"\n[requests]\nexchange = "100 ms"\n{self.requests}'
                 f'[peers.{other}]\nurl = "http://{way}"\nlocation = "{other}"\n'
-                f'region = "test:{other}"\n'
+                f'region = "test:{other}"\n{self.more[name]}'
             )
             (folder / name).mkdir()
             self.nodes[name] = RunningNode(folder / name, config)
@@ -95,7 +101,7 @@ class Pair:
     def deploy(self, name: str, folder: Path) -> None:
         folder.mkdir()
         (folder / "server.py").write_text(self._program)
-        (folder / "kedge.toml").write_text(TOML)
+        (folder / "kedge.toml").write_text(self.toml)
         server = self.nodes[name].server
         server.post("/workers/workers", {"name": "where"})
         where = {"KEDGE_URL": server.url, "KEDGE_TOKEN": server.token, "KEDGE_WORKER": "where"}
