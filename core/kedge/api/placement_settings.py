@@ -20,6 +20,7 @@ from kedge.api.shapes import (
 )
 from kedge.api.versions import SCRIPT, WORKER, outcome, urls
 from kedge.api.workers import describe_script
+from kedge.db.clock import to_iso
 from kedge.workers.places.placing import status_of
 
 if TYPE_CHECKING:
@@ -101,6 +102,9 @@ async def _placement(request: Request, placed: Placed) -> PlacementShape:
         status = status_of(one["status"] for one in routes)
         if status is not None:
             shown["status"] = status.value
+        analyzed = to_iso(services(request).places.placing.analyzed_on)
+        if routes and analyzed is not None:
+            shown["last_analyzed_at"] = analyzed
     return shown
 
 

@@ -15,6 +15,7 @@ import typer
 
 from kedge.cli.options import ConfigFile, DataDir, Json
 from kedge.cli.output import print_json, print_table
+from kedge.client import find_server
 from kedge.errors import KedgeError
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def examine(config: Path | None, data_dir: Path | None) -> Iterator[Finding]:
     yield _git()
     yield from _settings(config, data_dir)
     yield _cgroups()
+    yield from _writes(data_dir)
     for tool, advice in BUILD_TOOLS.items():
         path = shutil.which(tool)
         state = "ok" if path else "optional"
@@ -135,6 +137,22 @@ def _runner_socket(settings: Settings) -> Finding:
         found="the data dir's path is too long for a Unix socket",
         advice="Runners use TCP instead. Choose a shorter --data-dir.",
     )
+
+
+def _writes(data_dir: Path | None) -> Iterator[Finding]:
+    """Where the Kedge that runs here, if one does, has writes of its API done."""
+    try:
+        server = find_server(os.environ.get("KEDGE_URL"), os.environ.get("KEDGE_TOKEN"), "default", data_dir)
+        found = server.get("/workers/placement/control-plane")
+    except KedgeError:
+        return
+    at, here, there = found["writes_go_to"], found["expected_here_ms"], found["expected_there_ms"]
+    said = f"done at {at}"
+    if here is not None and there is not None:
+        said += f": {there:.1f} ms expected" + (f", {here:.1f} ms here" if at != found["location"] else "")
+    for series in found["series"]:
+        said += f"; {series['requests']} took {series['quantiles_ms']['p50']:.1f} ms at {series['location']}"
+    yield Finding(what="writes of the API", state="ok", found=said)
 
 
 def _cgroups() -> Finding:

@@ -52,7 +52,7 @@ def explain(server: Server, worker: Worker, json: Json = False) -> None:
         say(f"{route['route']} from {route['entry']}: runs in {route['location']} ({route['status']})")
         say(f"  {route['reason']}; {route['invocations']} invocations")
         for location, share in route.get("tried", {}).items():
-            say(f"  tries {location} out, with {share:.0%} of the requests: they take longer than they used to")
+            say(f"  requests take longer than they used to: {share:.0%} of them are tried in {location}")
         for host, rounds in route["rounds"].items():
             say(f"  waits {rounds:.1f} round trips for {host}")
         for host, reason in route["excluded"].items():

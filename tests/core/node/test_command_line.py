@@ -111,6 +111,12 @@ def test_commands_that_need_no_server(node: RunningNode, command: tuple[str, ...
     assert kedge_json(node, *command)
 
 
+def test_the_doctor_tells_where_the_running_kedge_has_its_writes_done(node: RunningNode) -> None:
+    findings = {one["what"]: one["found"] for one in kedge_json(node, "doctor")}
+
+    assert findings["writes of the API"].startswith("done at ")
+
+
 def test_a_second_node_in_the_same_data_dir_is_refused(node: RunningNode) -> None:
     assert "another Kedge runs in" in kedge(node, "up", "--listen", "127.0.0.1:0", code=1)
 

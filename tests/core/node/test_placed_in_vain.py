@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -116,5 +117,7 @@ def test_a_placement_that_measures_slower_is_taken_back_and_marked(pair: Pair) -
     script = server.get("/workers/services/where")["default_environment"]["script"]
     assert script["placement_status"] == "UNSUPPORTED_APPLICATION"
     settings = server.get("/workers/scripts/where/settings")["placement"]
+    analyzed = datetime.fromisoformat(settings.pop("last_analyzed_at"))
+    assert abs(analyzed - datetime.now(UTC)) < timedelta(minutes=1)
     assert settings == {"mode": "smart", "status": "UNSUPPORTED_APPLICATION"}
     assert {pair.ask().headers["cf-placement"] for _ in range(20)} == {"local-near"}

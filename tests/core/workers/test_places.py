@@ -197,8 +197,13 @@ async def test_a_prober_finds_how_far_targets_are() -> None:
 
 
 def placing_of(node: Node, address: str, policy: Any = None) -> tuple[Placing, Exchange]:
+    region = "aws:eu-central-1"
     peers = Peers(
-        {"f1": PeerSettings(url=f"http://{address}", location="frankfurt", region="aws:eu-central-1")}
+        {
+            # nobody answers there
+            "d1": PeerSettings(url="http://127.0.0.1:1", location="darmstadt", region=region),
+            "f1": PeerSettings(url=f"http://{address}", location="frankfurt", region=region),
+        }
     )
     exchange = Exchange("sydney", peers, KEY, node.prober, pause=0.05)
     placing = Placing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from kedge.contracts.request_placement import PlacementStatus, ServedRequest
+from kedge.db.clock import now_ms
 from kedge.placement.routes import route_of
 from kedge.workers.egress.ledger import Speech
 from kedge.workers.lru import Lru
@@ -90,6 +92,8 @@ class Placing:
         #: where requests ran before a restart: a node there may not be found yet
         self._expected: set[str] = set()
         self._expected_until = 0.0
+        #: when the policy decided last, in milliseconds since 1970
+        self.analyzed_on: int | None = None
         self._alive()
 
     async def run(self) -> None:
@@ -250,8 +254,11 @@ class Placing:
         if region := wish.get("region"):
             if region in {self._region, self.here}:
                 return self.here
-            near = (peer for peer in self._peers.values() if region in {peer.region, peer.location})
-            return next((peer.location for peer in near), self.here)
+            near = {peer.location for peer in self._peers.values() if region in {peer.region, peer.location}}
+            alive, ways = set(self.locations), self.ways_from_here()
+            # one that is gone gives way to the next of its region
+            rank = {place: (place not in alive, ways.get(place, math.inf), place) for place in near}
+            return min(near, key=rank.__getitem__, default=self.here)
         host, hostname = wish.get("host"), wish.get("hostname")
         label = host or f"{hostname}:443"
         self._prober.want(label, Speech.OTHER if host else Speech.TLS)
@@ -284,6 +291,7 @@ class Placing:
             if self._expected and now >= self._expected_until:
                 self._expected.clear()
                 self._alive()
+            self.analyzed_on = now_ms()
             for change in self._policy.review(now):
                 self.decided.set()
                 log.info(
