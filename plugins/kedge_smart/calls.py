@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 
 #: the part that the newest call tells
@@ -10,35 +11,61 @@ NEWEST = 0.05
 MANY, SOME = 20, 5
 #: less than this is no contradiction, in milliseconds
 SMALL = 10.0
+#: what calls tell has to differ by so many standard errors
+CERTAINTY = 3.0
 
 
 class Calls:
     """Of each back end and location, the milliseconds of a round trip that no measured way explains.
 
     They are the back end's own time, and so about the same everywhere. Where they are more than that by the
-    measured way again, the measurement is wrong: something nearer answers it, or it is a lie.
+    measured way again, beyond doubt, the measurement is wrong: something nearer answers it, or it is a lie.
     """
 
     def __init__(self) -> None:
         """Of no call."""
-        #: back end → location → (calls, mean)
-        self._unexplained: defaultdict[str, dict[str, tuple[int, float]]] = defaultdict(dict)
+        self._unexplained: defaultdict[str, dict[str, _Mean]] = defaultdict(dict)
 
     def add(self, location: str, back_end: str, unexplained_ms: float) -> None:
         """Take a call in."""
         of = self._unexplained[back_end]
-        calls, mean = of.get(location, (0, 0.0))
-        part = max(NEWEST, 1.0 / (calls + 1))
-        of[location] = (calls + 1, mean + part * (unexplained_ms - mean))
+        mean = of.get(location)
+        if mean is None:
+            mean = of[location] = _Mean()
+        mean.add(unexplained_ms)
 
     def untold(self, location: str, back_end: str, measured_ms: float) -> float:
         """How much longer the way is than what was measured, as far as that is beyond doubt."""
         of = self._unexplained.get(back_end)
-        calls, mean = of.get(location, (0, 0.0)) if of else (0, 0.0)
-        if of is None or calls < MANY:
+        here = of.get(location) if of else None
+        if of is None or here is None or here.calls < MANY:
             return 0.0
-        usual = min(
-            (other for name, (some, other) in of.items() if name != location and some >= SOME), default=mean
-        )
-        excess = mean - max(usual, 0.0)
-        return excess if excess > measured_ms + SMALL else 0.0
+        others = [other for name, other in of.items() if name != location and other.calls >= SOME]
+        usual = min(others, key=lambda other: other.mean, default=here)
+        excess = here.mean - max(usual.mean, 0.0)
+        doubt = CERTAINTY * math.hypot(here.error, usual.error)
+        return excess if excess - doubt > measured_ms + SMALL else 0.0
+
+
+class _Mean:
+    """Of many values the newest count most."""
+
+    __slots__ = ("_variance", "calls", "mean")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.mean = 0.0
+        self._variance = 0.0
+
+    def add(self, value: float) -> None:
+        part = max(NEWEST, 1.0 / (self.calls + 1))
+        off = value - self.mean
+        self.calls += 1
+        self.mean += part * off
+        self._variance = (1.0 - part) * (self._variance + part * off * off)
+
+    @property
+    def error(self) -> float:
+        """The standard error of the mean."""
+        part = max(NEWEST, 1.0 / max(self.calls, 1))
+        return math.sqrt(self._variance * part / (2.0 - part))

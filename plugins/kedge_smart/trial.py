@@ -62,7 +62,10 @@ class Trial:
         if min(self.there.requests, self.stayed.requests) < LEAST:
             return False if over else None
         least = self.stayed.mean - self.there.mean + math.log1p(-margin)
-        doubt = CERTAINTY * math.hypot(self.stayed.error, self.there.error)
+        # the fewer there are, the less is their spread known itself; and this is asked again and again
+        doubt = (
+            CERTAINTY * math.hypot(self.stayed.error, self.there.error) * (1.0 + 4.0 / self.there.requests)
+        )
         if least > doubt:
             return True
         return False if over or least < -doubt else None
