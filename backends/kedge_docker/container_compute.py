@@ -115,7 +115,7 @@ class ContainerCompute(EngineCompute):
                 if waiting is None:
                     container_id, channel = await self._containers.create(shape, name, dict(request.labels))
                 else:
-                    container_id, channel = await self._give(waiting, name)
+                    container_id, channel = await self._give(waiting, name, shape.image)
             except NameTaken:
                 return await self._find(name)
             except Gone:
@@ -130,9 +130,9 @@ class ContainerCompute(EngineCompute):
             return container_id
         raise CapacityUnavailable("containers end before they get their job; look into the engine's log")
 
-    async def _give(self, waiting: Waiting, name: AttemptName) -> tuple[str, Channel]:
+    async def _give(self, waiting: Waiting, name: AttemptName, image: str) -> tuple[str, Channel]:
         try:
-            await self._containers.rename(waiting.container_id, name)
+            await self._containers.give(waiting, name, image)
         except BaseException:
             waiting.channel.close()
             self._attempts.spawn(self._remove(waiting.container_id))
@@ -174,6 +174,7 @@ class ContainerCompute(EngineCompute):
 
     async def _look(self) -> None:
         """Bring what is known and what the engine has to agree."""
+        waiting = self._pool.ids
         found = {summary["Id"]: summary for summary in await self._containers.list()}
         if not self._looked:
             await self._prepare()
@@ -182,8 +183,10 @@ class ContainerCompute(EngineCompute):
         for attempt in self._attempts.live:
             if found.get(attempt.compute_id, {}).get("State") != "running":
                 await self._settle(attempt)
-        for container_id in self._pool.ids - found.keys():
-            self._pool.lost(container_id)
+        for container_id in waiting:
+            # an engine that was away tells of no end
+            if found.get(container_id, {}).get("State") != "running" and self._pool.lost(container_id):
+                await self._remove(container_id)
         self._looked = True
         self._pool.fill()
 
@@ -203,8 +206,8 @@ class ContainerCompute(EngineCompute):
             return  # it is being made
         fresh = state == "created"
         if name is None:
-            # one that waits has been left by an earlier Kedge, or is just being made
-            if state == "exited" or not self._looked:
+            # one that waits was left by an earlier Kedge or by an engine that died, or is just being made
+            if state == "exited" or not self._looked or (fresh and not self._pool.creating):
                 await self._remove(container_id)
         elif fresh or (self._looked and not starting):
             await self._remove(container_id)

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from docker.errors import APIError, NotFound
 
-from kedge import StartRefused
+from kedge import CapacityUnavailable, StartRefused
 from kedge_docker.channel import Channel
 from kedge_docker.container import container_config, own_network
 from kedge_docker.engine import NoImage, is_conflict, refusal
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kedge_docker.engine import Engine
     from kedge_docker.images import Images
     from kedge_docker.settings import DockerSettings
+    from kedge_docker.warm import Waiting
 
 #: lines of a runner's last words
 LAST_WORDS = 20
@@ -70,9 +71,20 @@ class Containers:
         await self._images.pull(shape.image)
         return await self.engine.run(work)
 
-    async def rename(self, container_id: str, name: AttemptName) -> None:
-        """Give a container that waits to an attempt. Raises `NameTaken`, or `Gone` if it has ended."""
-        await self.engine.run(lambda api: _rename(api, container_id, name_of(name)))
+    async def give(self, waiting: Waiting, name: AttemptName, image: str) -> None:
+        """Give a container that waits for a build in `image` to an attempt.
+
+        Raises `NameTaken`, or `Gone` if it has ended or the name means another image by now.
+        """
+        await self.engine.run(lambda api: _give(api, waiting, name_of(name), image))
+
+    async def image_of(self, container_id: str) -> str:
+        """The id of the image that a container was made of. Raises `CapacityUnavailable` if it has gone."""
+        try:
+            found = await self.engine.call("inspect_container", container_id)
+        except NotFound as error:
+            raise CapacityUnavailable("a container that was to wait has been removed") from error
+        return str(found["Image"])
 
     async def list(self) -> list[dict[str, Any]]:
         """All of them, ended ones included, as the engine sums them up."""
@@ -138,7 +150,7 @@ class NameTaken(Exception):
 
 
 class Gone(Exception):
-    """A container that waited has ended."""
+    """A container that waited has ended, or is of no use any more."""
 
 
 def _start(api: docker.APIClient, container_id: str, image: str) -> Channel:
@@ -156,9 +168,11 @@ def _start(api: docker.APIClient, container_id: str, image: str) -> Channel:
     return channel
 
 
-def _rename(api: docker.APIClient, container_id: str, name: str) -> None:
+def _give(api: Any, waiting: Waiting, name: str, image: str) -> None:
     try:
-        api.rename(container_id, name)
+        if api.inspect_image(image)["Id"] != waiting.image_id:
+            raise Gone(image)
+        api.rename(waiting.container_id, name)
     except APIError as error:
         if is_conflict(error) and "in use" in str(error.explanation):
             raise NameTaken(name) from error

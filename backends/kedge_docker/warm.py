@@ -30,6 +30,8 @@ class Waiting:
 
     container_id: str
     channel: Channel
+    #: what its image's name meant when it was made
+    image_id: str
 
 
 class WarmPool:
@@ -43,6 +45,8 @@ class WarmPool:
         self._ready: deque[Waiting] = deque()
         self._filler: asyncio.Task[None] | None = None
         self._closed = False
+        #: whether a container is being made now, which others see before it waits
+        self.creating = False
 
     @property
     def ids(self) -> set[str]:
@@ -87,21 +91,30 @@ class WarmPool:
     async def _fill(self) -> None:
         pause = FIRST_PAUSE
         while not self._closed and len(self._ready) < self._count:
-            creation = asyncio.ensure_future(self._containers.create(self._shape, None, {}))
+            creation = asyncio.create_task(self._create())
             try:
-                container_id, channel = await asyncio.shield(creation)
+                await asyncio.shield(creation)
             except asyncio.CancelledError:
                 await asyncio.wait([creation])
-                if creation.exception() is None:
-                    container_id, channel = creation.result()
-                    self._ready.append(Waiting(container_id=container_id, channel=channel))
+                creation.exception()
                 raise
             except ComputeError as error:
                 log.warning("no_warm_container", reason=str(error))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
-            else:
-                self._ready.append(Waiting(container_id=container_id, channel=channel))
+
+    async def _create(self) -> None:
+        self.creating = True
+        try:
+            container_id, channel = await self._containers.create(self._shape, None, {})
+            try:
+                image_id = await self._containers.image_of(container_id)
+            except BaseException:
+                channel.close()
+                raise
+            self._ready.append(Waiting(container_id=container_id, channel=channel, image_id=image_id))
+        finally:
+            self.creating = False
 
     async def _discard(self, container_id: str) -> None:
         try:

@@ -72,6 +72,19 @@ async def test_an_engine_that_dies_ends_its_builds_and_work_resumes_when_it_is_b
     assert (await fragile.exits.of(compute_id)).state is ComputeState.EXITED
     await start_when_it_answers(fragile, waiting)
     (await fragile.orders.caller(waiting)).order(["exit", 0])
+    assert await only_those_that_wait(fragile, private) == 1
+
+
+async def only_those_that_wait(lab: Lab, private: PrivateEngine) -> int:
+    """How many containers wait, once those that do are the ones that the pool knows."""
+    client = private.client()
+    async with asyncio.timeout(40):
+        while True:
+            found = await asyncio.to_thread(client.containers.list)
+            left = {one.id for one in found if str(one.name).startswith("kedge-warm-")}
+            if left and left == lab.pool.ids:
+                client.close()
+                return len(left)
 
 
 @leaves_sockets

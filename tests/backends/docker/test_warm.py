@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+from tests.docker_registry import forget
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.backends.docker.conftest import Lab
 
 
@@ -58,6 +64,42 @@ async def test_one_that_ends_waiting_is_replaced_and_a_start_in_between_succeeds
     assert other.id not in {waiting.id, compute_id}
 
 
+@pytest.fixture
+def name(lab: Lab) -> Iterator[str]:
+    """A name for the image of builds, which may come to mean another."""
+    name = f"kedge-testing-renewed-{uuid4().hex}:1"
+    lab.engine.client.images.get(lab.engine.stand_in).tag(name)
+    yield name
+    for container in lab.containers():
+        container.remove(v=True, force=True)
+    forget(lab.engine.client, name)
+
+
+async def test_a_build_gets_no_container_of_an_image_that_has_been_renewed(lab: Lab, name: str) -> None:
+    await lab.open(image=name, warm=1)
+    (old,) = await lab.waiting()
+    renewed = renew(lab, name)
+
+    compute_id, _ = await lab.start(["wait"], trusted=True)
+
+    assert lab.container(compute_id).attrs["Image"] == renewed
+    await lab.engine.when(lambda: old.id not in {container.id for container in lab.containers()})
+    (fresh,) = await lab.waiting()
+    assert fresh.attrs["Image"] == renewed
+    await lab.compute.close()
+    await lab.open()
+
+
+def renew(lab: Lab, name: str) -> str:
+    """Have a name mean a new image, which is like the old one; returns its id."""
+    repository, _, tag = name.partition(":")
+    api = lab.engine.client.api
+    made = api.create_container(name, "true")["Id"]
+    image: str = api.commit(made, repository, tag, changes="LABEL renewed=1")["Id"]
+    api.remove_container(made)
+    return image
+
+
 async def test_what_waits_ends_with_its_kedge(lab: Lab) -> None:
     await lab.open(warm=2)
     await lab.waiting(2)
@@ -72,6 +114,7 @@ async def test_what_a_killed_kedge_left_waiting_is_removed(lab: Lab) -> None:
     await lab.open(warm=1)
     (left,) = await lab.waiting()
     killed = lab.compute
+    lab.pool._closed = True  # a killed one fills no pool
     await lab.exits.close()
 
     await lab.open(warm=1)

@@ -203,6 +203,30 @@ async def test_a_refusal_says_whether_waiting_helps_and_what_to_do(
     await compute.close()
 
 
+@pytest.mark.parametrize(
+    ("reason", "wanted"),
+    [
+        ("RESOURCE:MEMORY", CapacityUnavailable),
+        ("RESOURCE:CPU", CapacityUnavailable),
+        ("RESOURCE:FARGATE", CapacityUnavailable),
+        ("AGENT", CapacityUnavailable),
+        ("MISSING", StartRefused),
+    ],
+)
+async def test_a_failure_says_whether_there_may_be_room_later(
+    idle: EcsServer, make: Callable[..., EcsCompute], reason: str, wanted: type[Exception]
+) -> None:
+    compute = make()
+    await compute.open()
+    idle.plane.faults.failures.append(reason)
+
+    with pytest.raises(wanted, match=reason):
+        await compute.start(request())
+
+    assert await compute.list() == []
+    await compute.close()
+
+
 def pull_failed(said: str) -> str:
     return f"CannotPullContainerError: pull image manifest has been retried 7 time(s): {said}"
 
