@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError, ResponseStreamingError
 
-from kedge import BlobDamaged, BlobInfo, PresignedRequest, StoreRefused
+from kedge import BlobDamaged, BlobInfo, BlobNotFound, PresignedRequest, StoreRefused
 from kedge_s3.checks import SINGLE, Check, content_md5, md5, md5_of
-from kedge_s3.errors import code_of, status_of, translate, translated
+from kedge_s3.errors import status_of, translate, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -144,11 +144,9 @@ class Bucket:
 
     def abort(self, key: str, upload: str) -> None:
         """Drop the parts. It is no error if they are gone."""
-        try:
+        # S3 calls it NoSuchUpload, Swift NoSuchKey.
+        with suppress(BlobNotFound), translated(self.name, key):
             self._client.abort_multipart_upload(Bucket=self.name, Key=self.prefix + key, UploadId=upload)
-        except (BotoCoreError, ClientError) as error:
-            if not (isinstance(error, ClientError) and code_of(error) == "NoSuchUpload"):
-                raise translate(error, self.name, key) from error
 
     def uploads(self, older_than: datetime) -> list[tuple[str, str]]:
         """Key and id of uploads that were begun before and never ended."""

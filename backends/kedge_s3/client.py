@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ssl import create_default_context
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
 
+from kedge import StoreRefused
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mypy_boto3_s3 import S3Client
 
     from kedge import Host
@@ -31,12 +36,24 @@ def make_clients(settings: S3Settings, host: Host) -> Clients:
     # AWS finds a bucket from anywhere; other stores want a region to be named, and take any.
     region = session.region_name or "us-east-1"
 
+    verify = None if settings.ca_file is None else _checked(settings.ca_file)
+
     def client(endpoint: str | None) -> S3Client:
-        return session.client("s3", region_name=region, endpoint_url=endpoint, config=_config(settings))
+        return session.client(
+            "s3", region_name=region, endpoint_url=endpoint, verify=verify, config=_config(settings)
+        )
 
     own = client(settings.endpoint)
     presigning = client(settings.public_endpoint) if settings.public_endpoint else own
     return Clients(own=own, presigning=presigning)
+
+
+def _checked(ca_file: Path) -> str:
+    try:
+        create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise StoreRefused(f"blobs.s3.ca_file: {ca_file} holds no certificates ({error.strerror})") from error
+    return str(ca_file)
 
 
 def _credentials(settings: S3Settings, host: Host) -> dict[str, Any]:

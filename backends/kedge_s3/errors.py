@@ -13,6 +13,7 @@ from botocore.exceptions import (
     HTTPClientError,
     IncompleteReadError,
     ResponseStreamingError,
+    SSLError,
 )
 
 from kedge import BlobDamaged, BlobNotFound, Conflict, KedgeError, StoreRefused, StoreUnavailable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PASSING = (ConnectionError, HTTPClientError, IncompleteReadError, ResponseStreamingError)
+UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
 #: these are written once more under another name when one side is behind a proxy or an older version
 CHANGED_UNDERWAY = {
     "BadDigest",
@@ -63,6 +65,10 @@ def translate(error: Exception, bucket: str, key: str) -> KedgeError:
     """Kedge's error for what botocore raised. Nothing of what was signed goes into a message."""
     if isinstance(error, ClientError):
         return _translate_answer(error, bucket, key)
+    if isinstance(error, SSLError) and UNTRUSTED in str(error):
+        return StoreRefused(
+            f"bucket {bucket}: the store's certificate is not trusted: set `ca_file`, or renew it"
+        )
     if isinstance(error, PASSING):
         return StoreUnavailable(f"bucket {bucket}: the store does not answer ({type(error).__name__})")
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -28,6 +29,12 @@ def _prefix(text: str) -> str:
     return text
 
 
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError("must be an absolute path: a node may start anywhere")
+    return path
+
+
 Url = Annotated[str, AfterValidator(_url)]
 
 
@@ -46,6 +53,9 @@ class S3Settings(BaseModel):
     endpoint: Url | None = Field(default=None, description="Where the store answers; AWS if not given.")
     public_endpoint: Url | None = Field(
         default=None, description="Where builds reach the store, if not at `endpoint`."
+    )
+    ca_file: Annotated[Path, AfterValidator(_absolute)] | None = Field(
+        default=None, description="Certificates, as PEM, to trust the store by; the world's if not given."
     )
     addressing: Literal["auto", "path", "virtual"] = Field(
         default="auto",

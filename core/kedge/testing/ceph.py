@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,6 +31,8 @@ PROGRAMS = ("ceph", "ceph-authtool", "ceph-mon", "ceph-osd", "monmaptool", "rado
 PACKAGES = ("radosgw", "ceph-mon", "ceph-osd")
 START_SECONDS = 60
 MOST_BYTES = 12 * 1024**3
+#: a key that the gateway may encrypt with
+KMS_KEY = "kedge-test"
 
 CONFIG = """\
 [global]
@@ -74,6 +77,9 @@ rgw data = {folder}
 # Nagle's algorithm costs every small answer 40 ms
 rgw frontends = beast endpoint=127.0.0.1:{port} tcp_nodelay=1
 rgw dns name = localhost
+rgw crypt require ssl = false
+rgw crypt s3 kms backend = testing
+rgw crypt s3 kms encryption keys = {kms_key}={kms_secret}
 rgw run sync thread = false
 rgw enable usage log = false
 # what was deleted gives its memory back soon; a day of a lifecycle rule is ten seconds
@@ -167,6 +173,8 @@ class Ceph:
             folder=self._folder,
             mon_port=_free_port(),
             port=self.gateway.port,
+            kms_key=KMS_KEY,
+            kms_secret=b64encode(secrets.token_bytes(32)).decode(),
             most_bytes=MOST_BYTES,
         )
         self._config.write_text(config)

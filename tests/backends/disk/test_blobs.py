@@ -153,7 +153,7 @@ async def test_zstd_reads_a_compressed_blob_with_its_trailer(tmp_path: Path) -> 
         assert reader.read() == b"text"
 
 
-FILL = Path(__file__).parent / "fill_a_disk.py"
+HERE = Path(__file__).parent
 
 
 def may_mount() -> bool:
@@ -162,10 +162,14 @@ def may_mount() -> bool:
 
 
 @pytest.mark.skipif(not may_mount(), reason="this machine lets nobody mount a small disk of their own")
-def test_a_full_disk_is_called_that_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("script", ["fill_a_disk.py", "seal_on_a_full_disk.py"])
+def test_a_full_disk_is_called_that_and_leaves_nothing(tmp_path: Path, script: str) -> None:
     """A real file system of two mebibytes, in a namespace of its own."""
     argv = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=2m none "$2" && exec "$0" "$1" "$2"']
     ran = subprocess.run(
-        [*argv, sys.executable, str(FILL), str(tmp_path)], capture_output=True, text=True, check=False
+        [*argv, sys.executable, str(HERE / script), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert ran.returncode == 0, ran.stderr

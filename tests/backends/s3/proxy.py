@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from contextlib import suppress
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Asked = tuple[str, str, int]
 
@@ -15,7 +20,8 @@ Asked = tuple[str, str, int]
 class Spoiler:
     """Does one kind of harm to all that passes, until it is told to stop."""
 
-    def __init__(self, target: str, harm: str) -> None:
+    def __init__(self, target: str, harm: str, *, certificate: Path | None = None) -> None:
+        """With a certificate (of localhost, with its key) it speaks TLS to whoever comes."""
         self.harm = harm
         #: what a path must hold to be harmed
         self.only = ""
@@ -27,12 +33,21 @@ class Spoiler:
         self.own: list[Asked] = []
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.spoiler = self
+        self._has_tls = certificate is not None
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            # hands are shaken in the thread of each connection
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        scheme = "https://localhost" if self._has_tls else "http://127.0.0.1"
+        return f"{scheme}:{self._server.server_port}"
 
     def close(self) -> None:
         self._server.shutdown()
