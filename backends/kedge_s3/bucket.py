@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError,
 
 from kedge import BlobDamaged, BlobInfo, BlobNotFound, PresignedRequest, StoreRefused
 from kedge_s3.checks import SINGLE, Check, content_md5, md5, md5_of
+from kedge_s3.client import NO_COPIES
 from kedge_s3.errors import status_of, translate, translated
 
 if TYPE_CHECKING:
@@ -203,6 +204,17 @@ class Bucket:
         with translated(self.name, key):
             return self._client.head_object(Bucket=self.name, Key=self.prefix + key)["ETag"].strip('"')
 
+    def require_encryption(self, key: str) -> None:
+        """Raise `StoreRefused` if a blob is not encrypted as the settings say: some stores do not care."""
+        wanted = self._encryption.get("ServerSideEncryption")
+        with translated(self.name, key):
+            found = self._client.head_object(Bucket=self.name, Key=self.prefix + key)
+        if wanted is not None and found.get("ServerSideEncryption") != wanted:
+            raise StoreRefused(
+                f"bucket {self.name}: the store does not encrypt by {wanted}, though it was told to: "
+                'set `encryption = "bucket"`, or set the store up for it'
+            )
+
     def stat(self, key: str) -> BlobInfo:
         """Describe a blob."""
         try:
@@ -245,7 +257,7 @@ class Bucket:
         headers: dict[str, str] = {}
         if method == "PUT":
             named |= self._encryption
-            headers = _encryption_headers(self._encryption)
+            headers = NO_COPIES | _encryption_headers(self._encryption)
             if size is not None:
                 named["ContentLength"], headers["Content-Length"] = size, str(size)
             if digest is not None:

@@ -39,6 +39,7 @@ def try_out(bucket: Bucket, settings: S3Settings) -> Abilities:
     wanted = settings.conditional_writes
     try:
         single = bucket.put(key, BODY)
+        bucket.require_encryption(key)
         conditional_put = wanted == "yes"
         if wanted == "auto":
             conditional_put = _refuses(lambda: bucket.put(key, BODY, if_absent=True))

@@ -147,12 +147,6 @@ async def test_nothing_is_left_of_the_trial(place: Any, opened: Callable[..., An
     assert (place.keys(), place.uploads()) == ([], [])
 
 
-async def test_encryption_is_asked_for_and_signed(place: Any, opened: Callable[..., Any]) -> None:
-    """Ceph has no key here and refuses; what matters is that it was asked."""
-    with pytest.raises(StoreRefused):
-        await opened(place, encryption="AES256")
-
-
 # ---- presigned requests
 
 
@@ -194,6 +188,40 @@ async def test_a_presigned_put_takes_what_it_is_bound_to_alone(
     assert place.keys() == []
     assert send(put, right).status_code == 200
     assert await fetch(store, "key") == right
+
+
+@pytest.mark.parametrize("bound", [True, False])
+async def test_who_may_store_one_blob_cannot_have_another_copied_there(
+    place: Any, opened: Callable[..., Any], *, bound: bool
+) -> None:
+    """Ceph takes headers that nobody has signed."""
+    store = await opened(place)
+    await store.put("secret", b"of somebody else")
+    right, digest = b"own", hashlib.md5(b"own").digest()  # noqa: S324
+    binding = {"size": len(right), "md5": digest} if bound else {}
+    put = await store.presign("own", "PUT", expires=timedelta(minutes=1), **binding)
+    copy = {"x-amz-copy-source": f"/{place.bucket}/secret"}
+    for headers in (copy, copy | dict.fromkeys(put.headers.keys() - {"Content-Length", "Content-MD5"}, "*")):
+        assert send(put, right, **headers).status_code in {403, 412}
+    unguarded = {name: value for name, value in put.headers.items() if "copy" not in name}
+    assert send(replace(put, headers=unguarded), right, **copy).status_code == 403
+    assert place.keys() == ["secret"]
+    assert send(put, right).status_code == 200
+    assert await fetch(store, "own") == right
+
+
+async def test_a_presigned_put_takes_no_more_and_nothing_else_by_other_ways(
+    place: Any, opened: Callable[..., Any]
+) -> None:
+    store = await opened(place)
+    digest = hashlib.md5(b"right").digest()  # noqa: S324
+    put = await store.presign("key", "PUT", expires=timedelta(minutes=1), size=5, md5=digest)
+    without_length = {name: value for name, value in put.headers.items() if name != "Content-Length"}
+    in_chunks = httpx.put(put.url, content=iter([b"x" * 1000] * 5), headers=without_length, trust_env=False)  # noqa: ASYNC210
+    assert in_chunks.status_code in {400, 403, 411}
+    for url in (f"{put.url}&partNumber=1&uploadId=x", put.url.replace("/key?", "/other?")):
+        assert send(replace(put, url=url), b"right").status_code == 403
+    assert place.keys() == []
 
 
 async def test_a_presigned_request_is_good_for_one_key_one_method_and_a_while(

@@ -98,7 +98,15 @@ async def test_a_bucket_is_found_by_its_host_name(place: Place, opened: Callable
     assert await fetch(store, "by-url") == b"text"
 
 
-async def test_a_store_encrypts_with_the_key_that_is_named(place: Place, opened: Callable[..., Any]) -> None:
+async def test_a_store_that_takes_the_wish_for_encryption_and_does_nothing_is_refused(
+    place: Place, opened: Callable[..., Any]
+) -> None:
+    with pytest.raises(StoreRefused, match="does not encrypt by AES256, though it was told to"):
+        await opened(place, encryption="AES256")
+    assert place.keys() == []
+
+
+async def test_a_store_encrypts_as_it_is_told(place: Place, opened: Callable[..., Any]) -> None:
     store = await opened(place, encryption="aws:kms", kms_key=KMS_KEY)
     for key, data in (("small", b"data"), ("large", LARGE)):
         await store.put(key, data)
@@ -108,4 +116,5 @@ async def test_a_store_encrypts_with_the_key_that_is_named(place: Place, opened:
     put = await store.presign("by-url", "PUT", expires=timedelta(minutes=1))
     assert send(replace(put, headers={}), b"text").status_code == 403
     assert send(put, b"text").status_code == 200
-    assert place.client.head_object(Bucket=place.bucket, Key="by-url")["SSEKMSKeyId"] == KMS_KEY
+    found = place.client.head_object(Bucket=place.bucket, Key="by-url")
+    assert (found["ServerSideEncryption"], found["SSEKMSKeyId"]) == ("aws:kms", KMS_KEY)
