@@ -30,6 +30,7 @@ CONNECTIONS = 32
 LARGE = 64 * 1024 * 1024
 WORKER = "bench"
 UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 BYTES = {"B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9}
 
 UPSTREAM = """
@@ -59,6 +60,20 @@ class Load:
     p50_ms: float
     p99_ms: float
     bytes_s: float
+    #: of the process that relays, its children left out
+    cpu_us: float
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a load goes, and the process that takes it."""
+
+    url: str
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
 
 
 def measure() -> list[Figure]:
@@ -71,11 +86,13 @@ def measure() -> list[Figure]:
         node = stack.enter_context(running_node())
         _deploy(node, folder)
         upstream = _instance_port(node)
+        bare_port, bare_pid = stack.enter_context(_bare_relay(upstream))
+        nginx_port, nginx_pid = stack.enter_context(_nginx_proxy(folder, upstream))
         targets = {
-            "kedge": node.server.url,
-            "bare": f"http://127.0.0.1:{stack.enter_context(_bare_relay(upstream))}",
-            "nginx": f"http://127.0.0.1:{stack.enter_context(_nginx_proxy(folder, upstream))}",
-            "direct": f"http://127.0.0.1:{upstream}",
+            "kedge": Target(node.server.url, node.pid),
+            "bare": Target(f"http://127.0.0.1:{bare_port}", bare_pid),
+            "nginx": Target(f"http://127.0.0.1:{nginx_port}", nginx_pid),
+            "direct": Target(f"http://127.0.0.1:{upstream}", os.getpid()),
         }
         small = _in_turns(targets, "/", CONNECTIONS)
         large = _in_turns(targets, "/large", 4)
@@ -113,6 +130,11 @@ def _figures(small: dict[str, list[Load]], large: dict[str, list[Load]]) -> list
                 baseline=of(small, other, "p99_ms"),
                 baseline_name=other,
             ),
+            *(
+                [_cpu(title, of(small, name, "cpu_us"), of(small, other, "cpu_us"))]
+                if other == "bare"
+                else []
+            ),
         ]
 
     return [
@@ -122,17 +144,30 @@ def _figures(small: dict[str, list[Load]], large: dict[str, list[Load]]) -> list
     ]
 
 
-def _in_turns(targets: dict[str, str], path: str, connections: int) -> dict[str, list[Load]]:
-    for url in targets.values():
-        _load(url + path, connections, 1)
+def _cpu(title: str, value: float, baseline: float) -> Figure:
+    """A busy machine takes requests a second from all, and CPU of a request from nobody."""
+    return Figure(
+        name=f"{title}, CPU of a small answer",
+        value=value,
+        unit="µs",
+        baseline=baseline,
+        baseline_name="bare",
+        target=baseline / 0.8,
+    )
+
+
+def _in_turns(targets: dict[str, Target], path: str, connections: int) -> dict[str, list[Load]]:
+    for target in targets.values():
+        _load(target, path, connections, 1)
     loads: dict[str, list[Load]] = {name: [] for name in targets}
     for _ in range(ROUNDS):
-        for name, url in targets.items():
-            loads[name].append(_load(url + path, connections, SECONDS))
+        for name, target in targets.items():
+            loads[name].append(_load(target, path, connections, SECONDS))
     return loads
 
 
-def _load(url: str, connections: int, seconds: int) -> Load:
+def _load(target: Target, path: str, connections: int, seconds: int) -> Load:
+    url, before = target.url + path, target.cpu_seconds()
     said = subprocess.run(
         [
             "wrk",
@@ -156,6 +191,7 @@ def _load(url: str, connections: int, seconds: int) -> Load:
         requests_s=float(_found(r"Requests/sec:\s+([\d.]+)", said)),
         p50_ms=_scaled(_found(r"\n\s+50%\s+(\S+)", said), UNITS),
         p99_ms=_scaled(_found(r"\n\s+99%\s+(\S+)", said), UNITS),
+        cpu_us=(target.cpu_seconds() - before) / int(_found(r"(\d+) requests in", said)) * 1e6,
         bytes_s=_scaled(_found(r"Transfer/sec:\s+(\S+)", said), BYTES),
     )
 
@@ -199,19 +235,19 @@ def _instance_port(node: Node) -> int:
 
 
 @contextmanager
-def _bare_relay(port: int) -> Iterator[int]:
+def _bare_relay(port: int) -> Iterator[tuple[int, int]]:
     relay = Path(__file__).with_name("bare_relay.py")
     process = subprocess.Popen([sys.executable, str(relay), str(port)], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        yield int(process.stdout.readline())
+        yield int(process.stdout.readline()), process.pid
     finally:
         process.terminate()
         process.wait()
 
 
 @contextmanager
-def _nginx_proxy(folder: Path, upstream: int) -> Iterator[int]:
+def _nginx_proxy(folder: Path, upstream: int) -> Iterator[tuple[int, int]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -221,7 +257,7 @@ def _nginx_proxy(folder: Path, upstream: int) -> Iterator[int]:
     process = subprocess.Popen(["nginx", "-c", str(config)])
     try:
         _wait_for(port)
-        yield port
+        yield port, process.pid
     finally:
         process.terminate()
         process.wait()

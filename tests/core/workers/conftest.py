@@ -47,12 +47,21 @@ class Ears:
 
     listening: bool = False
     heard: list[RequestServed] = field(default_factory=list)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def listens(self, hook: str) -> bool:
         return self.listening and hook == "kedge_request_served"
 
     async def request_served(self, request: RequestServed) -> None:
         self.heard.append(request)
+        self.news.set()
+
+    async def hears(self, count: int) -> None:
+        """Return once it has heard so often."""
+        async with asyncio.timeout(60):
+            while len(self.heard) < count:
+                self.news.clear()
+                await self.news.wait()
 
 
 class Platform:

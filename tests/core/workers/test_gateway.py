@@ -414,6 +414,7 @@ async def test_the_hook_hears_of_requests_only_if_someone_listens(
     await site.ask("/big.bin", range="bytes=0-99")
     await site.ask("/", host="nobody.localhost")
 
+    await platform.ears.hears(2)
     seen = [(e.worker, e.version_id, e.path, e.status, e.bytes_sent) for e in platform.ears.heard]
     assert seen == [
         ("hello", live.version_id, "/about", 200, 5),

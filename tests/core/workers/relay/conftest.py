@@ -58,7 +58,7 @@ class Program:
         self.gone = asyncio.Event()
         self.address = ""
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
 
     @property
     def say(self) -> Say:
@@ -80,8 +80,8 @@ class Program:
         self._told.set()
         for talk in self.talks:
             talk.writer.transport.abort()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        while self.tasks:
+            await asyncio.wait(self.tasks)
 
     def answers(self, *answers: bytes) -> None:
         """Each request, on whichever connection, gets the next answer; the last one ever after."""
@@ -97,7 +97,7 @@ class Program:
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._tasks.add(task)
+        self.tasks.add(task)
         talk = Talk(reader, writer)
         self.talks.append(talk)
         with suppress(asyncio.IncompleteReadError, ConnectionError, AssertionError):
@@ -105,7 +105,7 @@ class Program:
             await self.say(talk)
         writer.close()
         self.gone.set()
-        self._tasks.discard(task)
+        self.tasks.discard(task)
 
 
 class Front:

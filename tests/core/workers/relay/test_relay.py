@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kedge.workers.relay.headers import Visitor, request_headers, response_headers
-from kedge.workers.relay.relay import BodyTooLarge
+from kedge.workers.relay.relay import BodyLate, BodyTooLarge, Bounds
 
 if TYPE_CHECKING:
     from tests.core.workers.conftest import Site
@@ -341,3 +341,100 @@ async def test_however_an_answer_is_cut_it_is_the_same(
     answer = await ask(site, GET)
     front.relay.close()
     assert (answer.status, answer.body) == (200, body)
+
+
+async def test_a_slow_program_slows_the_visitor_down(program: Program, site: Site, front: Front) -> None:
+    front.relay.bounds = Bounds(first_byte=60.0, idle=60.0, body=1 << 40)
+    asked, over, sent = asyncio.Event(), asyncio.Event(), 0
+
+    async def say(talk: Talk) -> None:
+        await talk.hear()
+        talk.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        asked.set()
+        await over.wait()
+
+    async def send(writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        while True:
+            writer.write(b"x" * 65536)
+            await writer.drain()
+            sent += 65536
+
+    program.say = say
+    _, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
+    await asyncio.wait_for(asked.wait(), 20)
+    sending = asyncio.create_task(send(writer))
+    before = -1
+    while sent != before:
+        before = sent
+        await asyncio.sleep(0.2)
+    assert 0 < sent < 50_000_000
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    writer.transport.abort()
+    over.set()
+
+
+async def test_who_stops_in_the_middle_of_his_request_is_told(
+    program: Program, site: Site, front: Front
+) -> None:
+    front.relay.bounds = Bounds(first_byte=0.2, idle=60.0)
+
+    async def say(talk: Talk) -> None:
+        await talk.reader.read()
+
+    program.say = say
+    answer = await ask(site, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhello")
+    assert answer.status == 408
+    assert [type(error) for error in front.errors] == [BodyLate]
+
+
+async def test_the_time_for_an_answer_runs_from_the_last_that_was_sent(
+    program: Program, site: Site, front: Front
+) -> None:
+    front.relay.bounds = Bounds(first_byte=2.5, idle=60.0)
+
+    async def say(talk: Talk) -> None:
+        await talk.hear()
+        await talk.reader.readexactly(10)
+        talk.say(HELLO)
+
+    program.say = say
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 10\r\n\r\n")
+    for _ in range(10):
+        await asyncio.sleep(0.3)  # a visitor on a slow line
+        writer.write(b"x")
+    answer = Answer(await asyncio.wait_for(reader.read(), 20))
+    writer.close()
+    assert (answer.status, answer.body) == (200, b"hello")
+
+
+async def test_what_stands_behind_a_body_is_no_header_of_the_next_answer(
+    program: Program, site: Site
+) -> None:
+    program.answers(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Evil: 1\r\n\r\n", HELLO
+    )
+    assert (await ask(site, GET)).body == b"hello"
+    second = await site.ask()
+
+    assert "x-evil" not in second.headers
+    assert len(program.talks) == 1
+
+
+async def test_several_requests_at_once_are_answered_in_their_order(program: Program, site: Site) -> None:
+    async def say(talk: Talk) -> None:
+        while True:
+            target = (await talk.hear()).split()[1]
+            talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(target), target))
+
+    program.say = say
+    said = [b"GET /%d HTTP/1.1\r\nHost: x\r\n" % number for number in range(5)]
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(b"\r\n".join(said) + b"\r\nGET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    data = await asyncio.wait_for(reader.read(), 20)
+    writer.close()
+    places = [data.index(b"\r\n\r\n/" + name) for name in (b"0", b"1", b"2", b"3", b"4", b"last")]
+    assert places == sorted(places)

@@ -1,0 +1,255 @@
+"""The short way to a running worker, with a real gateway, real instances and real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.core.workers.conftest import Ears, Site, serve
+from tests.core.workers.relay.conftest import Program
+
+from kedge.config.settings import RuntimeSettings
+from kedge.contracts.runtime import InstanceKind
+from kedge.db.queries.deployments import Serving
+from kedge.workers.egress.ledger import Ledger
+from kedge.workers.gateway import Gateway
+from kedge.workers.instances import Instances
+from kedge.workers.places.places import Places
+from kedge.workers.places.placing import Placing
+from kedge.workers.relay.relay import Bounds, Relay
+from kedge.workers.relaying import Relaying
+from kedge.workers.runnable import Runnable
+from kedge.workers.shortcut import Shortcut
+from kedge.workers.sites import Site as ServedSite
+from kedge.workers.sites import Split
+from kedge.workers.visitors import Visitors
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from kedge.workers.places.placing import Place
+
+HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+
+class Instance:
+    """The program as an instance, and the starter of it: there is this one."""
+
+    instance_id = "one"
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.address = program.address
+        self.ended = asyncio.Event()
+
+    async def start(self, _: Runnable) -> Instance:
+        return self
+
+    async def exited(self) -> Any:
+        await self.ended.wait()
+        return SimpleNamespace(cause="stopped")
+
+    async def stop(self, *, grace: float) -> None:
+        self.ended.set()
+
+    def note(self, *_: object) -> None:
+        """Nobody reads it."""
+
+    def tail(self, _: object) -> str:
+        return ""
+
+
+class Known:
+    """Sites that need no database."""
+
+    def __init__(self, wish: Mapping[str, Any]) -> None:
+        serving = Serving(
+            account_id="a",
+            account="default",
+            worker_id="w",
+            worker="hello",
+            version_id="v",
+            digest="d",
+            kind="command",
+            percentage=100,
+        )
+        self.split = Split((ServedSite(serving, None, wish),))
+
+    def at_hand(self, name: str) -> Split | None:
+        return self.split if name == "hello" else None
+
+    async def find(self, name: str) -> Split | None:
+        return self.at_hand(name)
+
+
+class House:
+    """A gateway with one worker that runs."""
+
+    def __init__(self, wish: Mapping[str, Any], program: Program) -> None:
+        self.program = program
+        self.ears = Ears()
+        settings = RuntimeSettings(concurrency=4, idle_timeout=60, max_instances=1, wait_until=60)
+        self.instances = Instances(Instance(program), self._load, settings)  # type: ignore[arg-type]
+        self.ledger = Ledger()
+        placing = Placing(
+            "here",
+            region=None,
+            peers={},
+            exchange=None,
+            policy=None,
+            prober=None,  # type: ignore[arg-type]
+            ledger=self.ledger,
+        )
+        self.placing = placing
+        places = Places(
+            placing=placing,
+            memory=None,  # type: ignore[arg-type]
+            prober=None,  # type: ignore[arg-type]
+            ledger=self.ledger,
+            egress=None,
+            key=None,
+            exchange=None,
+            forwarding=None,
+        )
+        self.relay = Relay(Bounds())
+        ways = [
+            make(self.instances, self.relay, places, visitors=Visitors(), longest_wait_until=60.0)
+            for make in (Relaying, Shortcut)
+        ]
+        self.gateway = Gateway(
+            None,  # type: ignore[arg-type]
+            None,  # type: ignore[arg-type]
+            "localhost",
+            registry=self.ears,
+            relaying=ways[0],  # type: ignore[arg-type]
+            shortcut=ways[1],  # type: ignore[arg-type]
+        )
+        self.gateway._sites = Known(wish)  # type: ignore[assignment]
+        self.short = 0
+
+    async def _load(self, version_id: str) -> Runnable:
+        return Runnable(
+            account_id="a",
+            worker_id="w",
+            worker="hello",
+            version_id=version_id,
+            kind=InstanceKind.COMMAND,
+            entry=("serve",),
+        )
+
+    def at_once(self, request: Any) -> Any:
+        passage = self.gateway.at_once(request)
+        self.short += passage is not None
+        return passage
+
+    @property
+    def in_flight(self) -> int:
+        state = self.instances.state("v")
+        return 0 if state is None else state.in_flight
+
+
+@pytest.fixture
+async def program() -> AsyncIterator[Program]:
+    made = Program()
+    await made.listen()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def wish() -> Mapping[str, Any]:
+    """Where the worker shall run; nowhere in particular."""
+    return {}
+
+
+@pytest.fixture
+async def house(
+    wish: Mapping[str, Any], program: Program, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[House]:
+    monkeypatch.setattr("kedge.workers.relay.pool.IDLE_SECONDS", 600.0)
+    program.answers(HELLO)
+    made = House(wish, program)
+    yield made
+    await made.instances.close()
+    made.relay.close()
+
+
+@pytest.fixture
+async def site(house: House) -> AsyncIterator[Site]:
+    async with serve(house.gateway, shortcut=house.at_once) as made:
+        yield made
+
+
+async def test_the_first_request_goes_the_long_way_and_those_after_it_the_short_one(
+    house: House, site: Site
+) -> None:
+    answers = [await site.ask("/x?y=z", accept="text/plain") for _ in range(3)]
+
+    assert [(answer.status, answer.body) for answer in answers] == [(200, b"hello")] * 3
+    assert house.short == 2
+    assert house.in_flight == 0
+    ids = {answer.headers["x-request-id"] for answer in answers}
+    assert len(ids) == 3
+
+
+async def test_an_instance_is_told_the_same_on_both_ways(house: House, site: Site) -> None:
+    said = {"x_forwarded_for": "6.6.6.6", "kedge_forward": "lies", "te": "trailers", "x_request_id": "mine"}
+    answers = [await site.ask("/x", x_mine="1", **said) for _ in range(2)]
+
+    long, short = (
+        asked.replace(answer.headers["x-request-id"].encode(), b"ID")
+        for asked, answer in zip(house.program.heard, answers, strict=True)
+    )
+    assert house.short == 1
+    assert short == long
+    assert b"lies" not in short
+    assert b"6.6.6.6" not in short
+
+
+async def test_an_instance_may_go_on_after_its_answer(house: House, site: Site) -> None:
+    waiting = HELLO.replace(b"\r\n\r\n", b"\r\nKedge-Wait-Until: 30\r\n\r\n")
+    house.program.answers(HELLO, waiting)
+    await site.ask("/")
+    answer = await site.ask("/")
+
+    assert house.short == 1
+    assert "kedge-wait-until" not in answer.headers
+    assert house.in_flight == 1
+
+
+async def test_plugins_hear_of_requests_on_the_short_way(house: House, site: Site) -> None:
+    await site.ask("/")
+    house.ears.listening = True
+    await site.ask("/caf%C3%A9?x=1", method="DELETE")
+    await site.ask("/b")
+
+    await house.ears.hears(2)
+    assert house.short == 2
+    seen = [(one.worker, one.method, one.path, one.status, one.bytes_sent) for one in house.ears.heard]
+    assert seen == [("hello", "DELETE", "/café", 200, 5), ("hello", "GET", "/b", 200, 5)]
+
+
+class TestPlaced:
+    """A worker whose author said where it shall run."""
+
+    @pytest.fixture
+    def wish(self) -> Mapping[str, Any]:
+        return {"mode": "targeted", "region": "here"}
+
+    async def test_what_runs_here_takes_the_short_way_and_is_measured(self, house: House, site: Site) -> None:
+        chosen: list[Place | None] = []
+        choose = house.placing.choose
+
+        def choosing(*args: Any) -> Place | None:
+            chosen.append(choose(*args))
+            return chosen[-1]
+
+        house.placing.choose = choosing  # type: ignore[method-assign,assignment]
+        answers = [await site.ask("/") for _ in range(3)]
+
+        assert house.short == 2
+        assert {answer.headers["cf-placement"] for answer in answers} == {"local-here"}
+        assert len(chosen) == 3
+        assert house.placing.durations.show("w")[0]["requests"] == 3
