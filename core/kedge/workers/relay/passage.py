@@ -152,6 +152,8 @@ class Passage(ABC):
         if self._chunked:
             self._out.append(LAST_CHUNK)
         self._connection.transport.write(b"".join(self._out))
+        # the visitor may just have been too slow for this; the next one need not be
+        self._upstream.hear_on()
         if self.request.whole:
             self._relay.connections.give_back(self._address, self._upstream)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING
 
 import httptools
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kedge.http.connection import Connection
 from kedge.workers.relay.headers import Visitor, request_headers, response_headers
 from kedge.workers.relay.relay import BodyLate, BodyTooLarge, Bounds
 
@@ -438,3 +440,28 @@ async def test_several_requests_at_once_are_answered_in_their_order(program: Pro
     writer.close()
     places = [data.index(b"\r\n\r\n/" + name) for name in (b"0", b"1", b"2", b"3", b"4", b"last")]
     assert places == sorted(places)
+
+
+async def test_a_slow_visitor_leaves_a_connection_that_is_quick(
+    program: Program, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(connection: Connection, transport: asyncio.BaseTransport) -> None:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        come(connection, transport)
+
+    come = Connection.connection_made
+    monkeypatch.setattr(Connection, "connection_made", made)
+    monkeypatch.setattr("kedge.http.connection.HIGH_WATER", 1)
+    body = b"x" * 60_000
+    program.answers(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body), HELLO)
+    slow = socket.socket()
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.connect(("127.0.0.1", site.port))
+    reader, writer = await asyncio.open_connection(sock=slow, limit=4096)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readuntil(b"\r\n\r\n")
+    assert await reader.readexactly(len(body)) == body
+
+    assert (await ask(site, GET)).body == b"hello"
+    writer.close()
+    assert len(program.talks) == 1
