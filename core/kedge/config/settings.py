@@ -99,8 +99,11 @@ def _target(text: str) -> str:
 
 def _peer_url(text: str) -> str:
     parts = urlsplit(text)
-    if parts.scheme != "http" or not parts.hostname or parts.path.strip("/") or parts.query:
-        raise ValueError('must be "http://HOST:PORT"; between machines use a network of your own, as a VPN')
+    known = parts.scheme in {"http", "https"}
+    if not known or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ValueError(
+            'must be "https://HOST:PORT", or "http://HOST:PORT" in a network of your own, such as a VPN'
+        )
     return text.rstrip("/")
 
 
@@ -207,13 +210,18 @@ class NodeSettings(Table):
     )
     url: Annotated[str, AfterValidator(_peer_url)] | None = Field(
         default=None,
-        description="Where the other nodes of its database reach this one, as http://HOST:PORT; "
+        description="Where the other nodes of its database reach this one, as http(s)://HOST:PORT; "
         "found out if not given.",
     )
     cluster_key: SecretRef | None = Field(
         default=None,
         description="By which nodes know each other; the same on all of them. Nodes of one PostgreSQL "
         "need none.",
+    )
+    peers_ca: SecretRef | None = Field(
+        default=None,
+        description="Certificates in PEM by which nodes at https:// addresses are believed, such as "
+        "file:ca.pem; those that the system trusts if not given.",
     )
 
 

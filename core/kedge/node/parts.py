@@ -33,7 +33,7 @@ from kedge.node.data_dir import runner_socket
 from kedge.node.front import Front
 from kedge.node.host import NodeHost
 from kedge.node.membership import Membership
-from kedge.node.places import make_places
+from kedge.node.places import make_places, peers_tls
 from kedge.node.secret_key import secret_box
 from kedge.objects import Objects
 from kedge.placement.chain import Chain
@@ -102,11 +102,12 @@ class Parts:
         `peer_url` is where other nodes of the database reach this one, and `cluster_key` what they sign with.
         """
         self.registry = registry
-        self.peers = Peers(settings.peers, but=settings.node.name)
         self._cluster_key = cluster_key
         self.control_plane = ControlPlane(settings.node.name, settings.node.location)
         self.bus = bus
         self.host = NodeHost(settings, db)
+        tls = peers_tls(settings, self.host) if settings.peers or db.shared else None
+        self.peers = Peers(settings.peers, but=settings.node.name, tls=tls)
         self.host.public_url = public_url
         self.socket_path = runner_socket(settings.server.data_dir)
         self.host.endpoint = f"unix:{self.socket_path}" if self.socket_path else public_url
@@ -174,7 +175,9 @@ class Parts:
             tell_nodes=self.bus.tell,
         )
         limits = builds.settings.gateway
-        self.relay = Relay(Bounds(first_byte=limits.first_byte, idle=limits.idle, body=limits.body))
+        self.relay = Relay(
+            Bounds(first_byte=limits.first_byte, idle=limits.idle, body=limits.body), self.peers.tls
+        )
         self.places = make_places(
             builds.settings,
             self.registry,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING
 
+from kedge.errors import ConfigError
 from kedge.placement.cluster_key import ClusterKey
 from kedge.workers.egress.ledger import Ledger
 from kedge.workers.egress.proxy import EgressProxy
@@ -71,4 +73,18 @@ def make_places(
         key=key,
         exchange=exchange,
         forwarding=forwarding,
+        tls=peers.tls,
     )
+
+
+def peers_tls(settings: Settings, host: Host) -> ssl.SSLContext:
+    """Whom to believe that it is a node at an `https://` address.
+
+    Raises `ConfigError` for certificates that are not there, or are none.
+    """
+    if settings.node.peers_ca is None:
+        return ssl.create_default_context()
+    try:
+        return ssl.create_default_context(cadata=host.secret(settings.node.peers_ca))
+    except ssl.SSLError as error:
+        raise ConfigError([f"node.peers_ca: {settings.node.peers_ca} is no certificate in PEM"]) from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterable, Iterator
 
     from kedge.config.settings import PeerSettings
@@ -21,15 +22,21 @@ class Peer:
     name: str
     location: str
     region: str | None
-    #: `HOST:PORT`
+    #: `HOST:PORT`, or `tls:HOST:PORT`
     address: str
 
 
 class Peers(Mapping[str, Peer]):
     """The other nodes by name: those of the settings, and those that the database tells of besides."""
 
-    def __init__(self, settings: Mapping[str, PeerSettings], *, but: str = "") -> None:
-        """`but` is this node's own name, so that all nodes may have the same settings."""
+    def __init__(
+        self, settings: Mapping[str, PeerSettings], *, but: str = "", tls: ssl.SSLContext | None = None
+    ) -> None:
+        """`but` is this node's own name, so that all nodes may have the same settings.
+
+        `tls` tells whom to believe that it is a node at an `https://` address.
+        """
+        self.tls = tls
         self._told = {
             name: Peer(name=name, location=peer.location, region=peer.region, address=address_of(peer.url))
             for name, peer in settings.items()
@@ -64,8 +71,10 @@ class Peers(Mapping[str, Peer]):
 
 
 def address_of(url: str) -> str:
-    """`HOST:PORT` of a node's URL."""
+    """Where a node is whose URL this is: `HOST:PORT`, or `tls:HOST:PORT`."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     shown = f"[{host}]" if ":" in host else host
+    if parts.scheme == "https":
+        return f"tls:{shown}:{parts.port or 443}"
     return f"{shown}:{parts.port or 80}"

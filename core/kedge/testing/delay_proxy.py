@@ -10,6 +10,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Self, cast
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
     from types import TracebackType
 
@@ -28,8 +29,14 @@ class DelayProxy:
     One event loop.
     """
 
-    def __init__(self, target: str, *, delay: float, jitter: float = 0.0) -> None:
-        """`jitter` is the most that is added to a delay, evenly spread; the order of bytes stays."""
+    def __init__(
+        self, target: str, *, delay: float, jitter: float = 0.0, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """`jitter` is the most that is added to a delay, evenly spread; the order of bytes stays.
+
+        With `tls` it is spoken at `address`, and ends here.
+        """
+        self._tls = tls
         self.target = target
         self.delay = delay
         self.jitter = jitter
@@ -44,7 +51,7 @@ class DelayProxy:
     async def start(self, port: int = 0) -> DelayProxy:
         """Listen on `address`."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._accept, "127.0.0.1", port)
+        self._server = await loop.create_server(self._accept, "127.0.0.1", port, ssl=self._tls)
         self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 

@@ -119,7 +119,7 @@ class Relaying:
         if place is not None and self._places.forwarding is not None:
             while place.peer is not None:
                 told = self._places.forwarding.headers(place.peer, scope, asked.visitor, asked.request_id)
-                way = Way(place.peer.address, told, _remote(place))
+                way = Way(place.peer.address, told, _remote(place), self._places.tls)
                 program = await self._places.forwarding.shake(place.peer, way, stack, shake)
                 if program is not None:
                     return program

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import secrets
 import socket
+import ssl
 import subprocess
 import sys
 from contextlib import suppress
@@ -16,14 +18,14 @@ import httpx
 import orjson
 import pytest
 
+from kedge.cli.placement_demo.certificate import make_certificate
 from kedge.placement.cluster_key import ClusterKey, Forwarded
+from kedge.testing.delay_proxy import DelayProxy
 from kedge.testing.node import RunningNode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
-
-    from kedge.testing.delay_proxy import DelayProxy
 
 #: tells where it runs, what it was told of the request, and how long its body was
 PROGRAM = """
@@ -70,9 +72,15 @@ class Pair:
     more: Mapping[str, str] = MappingProxyType({"near": "", "far": ""})
 
     def __init__(
-        self, folder: Path, keys: tuple[str, str], *, program: str = PROGRAM, link: DelayProxy | None = None
+        self,
+        folder: Path,
+        keys: tuple[str, str],
+        *,
+        program: str = PROGRAM,
+        link: DelayProxy | None = None,
+        ca: str = "",
     ) -> None:
-        """`link` is the way by which the near node reaches the far one."""
+        """`link` is the way by which the near node reaches the far one; `ca` a file, if it speaks TLS."""
         self.ports = {name: free_port() for name in ("near", "far")}
         self.nodes: dict[str, RunningNode] = {}
         self._program = program
@@ -81,13 +89,19 @@ class Pair:
             link.target = f"127.0.0.1:{self.ports['far']}"
         for name, key in zip(self.ports, keys, strict=True):
             other, other_port = next(item for item in self.ports.items() if item[0] != name)
-            way = link.address if link is not None and other == "far" else f"127.0.0.1:{other_port}"
+            way = f"http://127.0.0.1:{other_port}"
+            if link is not None and other == "far":
+                way = (
+                    f"https://localhost:{link.address.partition(':')[2]}" if ca else f"http://{link.address}"
+                )
             secret = folder / f"{name}.key"
+            trust = f'peers_ca = "file:{ca}"\n' if ca else ""
             secret.write_text(key)
             config = (
                 f'[node]\nname = "{name}"\nlocation = "{name}"\nregion = "test:{name}"\n'
-                f'cluster_key = "file:{secret}"\n[requests]\nexchange = "100 ms"\n{self.requests}'
-                f'[peers.{other}]\nurl = "http://{way}"\nlocation = "{other}"\n'
+                f'cluster_key = "file:{secret}"\n{trust}'
+                f'[requests]\nexchange = "100 ms"\n{self.requests}'
+                f'[peers.{other}]\nurl = "{way}"\nlocation = "{other}"\n'
                 f'region = "test:{other}"\n{self.more[name]}'
             )
             (folder / name).mkdir()
@@ -193,6 +207,32 @@ def test_nodes_with_different_keys_pass_nothing_on(tmp_path: Path) -> None:
         assert "status 401" in made.nodes["near"].said() or "peer_found" not in made.nodes["near"].said()
     finally:
         made.stop()
+
+
+async def test_nodes_reach_each_other_over_tls_if_the_certificate_is_the_one_they_know(
+    tmp_path: Path,
+) -> None:
+    key, own, other = secrets.token_hex(), tmp_path / "own.pem", tmp_path / "other.pem"
+    for file in (own, other):
+        file.write_bytes(make_certificate("localhost"))
+    speaks = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    speaks.load_cert_chain(own)
+    async with DelayProxy("127.0.0.1:1", delay=0.0, tls=speaks) as link:
+        pair = await asyncio.to_thread(Pair, tmp_path, (key, key), link=link, ca=str(own))
+        try:
+            async with asyncio.timeout(60):
+                told = (await asyncio.to_thread(pair.ask_until, "remote-far")).json()
+                assert told["headers"]["x-forwarded-for"] == "127.0.0.1"
+                posted = await asyncio.to_thread(pair.ask, "POST", content=b"x" * 3_000_000)
+                assert (posted.headers["cf-placement"], posted.json()["size"]) == ("remote-far", 3_000_000)
+                # somebody else answers now at that address
+                speaks.load_cert_chain(other)
+                link.cut()
+                link.mend()
+                await asyncio.to_thread(pair.ask_until, "local-near")
+            assert "certificate verify failed" in pair.nodes["near"].said()
+        finally:
+            await asyncio.to_thread(pair.stop)
 
 
 def test_the_demo_of_placement_moves_a_worker_to_its_data(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from kedge.errors import InvalidInput
 from kedge.placement.cluster_key import FORWARD, MOMENT, Forwarded, Moments
 from kedge.workers.egress.ledger import Speech
 from kedge.workers.places.presence import Presence
+from kedge.workers.relay.connect import TLS
 from kedge.workers.relay.headers import find
 from kedge.workers.relay.pool import Pool
 from kedge.workers.relay.upstream import UpstreamClosed
@@ -56,7 +57,7 @@ class Exchange:
         self._prober = prober
         self._pause = pause
         self._silence = silence
-        self._pool = Pool()
+        self._pool = Pool(peers.tls)
         self.presence = Presence()
         self.moments = Moments()
 
@@ -159,7 +160,7 @@ class Exchange:
         return data, taken
 
     async def _say(self, peer: Peer, path: bytes, body: bytes) -> tuple[Answer, bytes, float]:
-        host = peer.address.encode()
+        host = peer.address.removeprefix(TLS).encode()
         said = Forwarded(entry=self._here, visitor="", scheme="exchange", request_id="")
         moment = self.moments.at(peer.name)
         signature = self._key.sign(said, "POST", host, signed_target(body, path), moment=moment)

@@ -10,6 +10,7 @@ from kedge.placement.cluster_key import FORWARD
 from kedge.workers.relay.headers import find
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Sequence
 
     from starlette.types import Scope
@@ -38,6 +39,8 @@ class Places:
     key: ClusterKey | None
     exchange: Exchange | None
     forwarding: Forwarding | None
+    #: whom to believe that it is a node at an `https://` address
+    tls: ssl.SSLContext | None = None
 
     def heard(self, scope: Scope) -> Forwarded | None:
         """What another node says of a request that it passed on; `None` for a visitor's own.

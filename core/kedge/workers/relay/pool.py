@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from kedge.workers.relay.connect import connect
 from kedge.workers.relay.upstream import Upstream
+
+if TYPE_CHECKING:
+    import ssl
 
 #: connections to one address that wait for a request
 MOST_IDLE = 64
@@ -16,8 +20,9 @@ IDLE_SECONDS = 4.0
 class Pool:
     """Gives out the connection that was used last: the others may rest and end."""
 
-    def __init__(self) -> None:
-        """No connection yet."""
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        """No connection yet. `tls` is for addresses that begin with `tls:`."""
+        self._tls = tls
         #: the one that was used last is the last
         self._idle: dict[str, list[Upstream]] = {}
 
@@ -34,7 +39,7 @@ class Pool:
     async def take(self, address: str, *, fresh: bool = False) -> Upstream:
         """A connection to `HOST:PORT` or `unix:/path`; with `fresh` a new one. Raises `OSError`."""
         at_hand = None if fresh else self.at_hand(address)
-        return at_hand or await connect(Upstream, address)
+        return at_hand or await connect(Upstream, address, self._tls)
 
     def give_back(self, address: str, upstream: Upstream) -> None:
         """Keep a connection for the next request, or end it."""

@@ -12,6 +12,7 @@ from kedge.workers.relay.pool import Pool
 from kedge.workers.relay.upstream import UpstreamClosed
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Sequence
 
     from starlette.types import Receive, Scope, Send
@@ -69,11 +70,11 @@ class Bounds:
 class Relay:
     """Keeps connections to the addresses that it passes requests to."""
 
-    def __init__(self, bounds: Bounds) -> None:
-        """No connection yet."""
+    def __init__(self, bounds: Bounds, tls: ssl.SSLContext | None = None) -> None:
+        """No connection yet. `tls` is for addresses that begin with `tls:`."""
         self.bounds = bounds
         #: a passage takes them from here as well, and brings them back
-        self.connections = Pool()
+        self.connections = Pool(tls)
 
     def forget(self, address: str) -> None:
         """Nobody listens there any more."""

@@ -21,6 +21,8 @@ from kedge.workers.relay.end import HIGH_WATER, End
 from kedge.workers.relay.headers import Header, find
 
 if TYPE_CHECKING:
+    import ssl
+
     from starlette.types import Scope
 
     from kedge.http.server import Server
@@ -48,6 +50,7 @@ class Way(NamedTuple):
     address: str
     headers: Sequence[Header]
     added: Sequence[Header] = ()
+    tls: ssl.SSLContext | None = None
 
 
 class Opener(Protocol):
@@ -206,7 +209,7 @@ class Tunnel(End):
 
     async def _shake(self, head: _Head, way: Way) -> Program:
         """Ask for the WebSocket there. Raises `OSError` if nobody answers."""
-        program = await connect(Program, way.address)
+        program = await connect(Program, way.address, way.tls)
         assert program.transport is not None  # noqa: S101  (connected)
         program.added = way.added
         first = b"%b %b HTTP/1.1\r\n" % (head.method, head.url)
