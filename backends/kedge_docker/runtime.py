@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
@@ -23,8 +24,10 @@ from kedge_docker.instance_container import PORT, instance_config, order_of
 from kedge_docker.runtime_settings import OWN_NETWORK, DockerRuntimeSettings
 from kedge_docker.secret_files import SecretFiles
 from kedge_docker.watch import Watch
+from kedge_docker.way_out import WayOut
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from pydantic import BaseModel
@@ -56,6 +59,7 @@ class DockerRuntime:
         self._secrets = SecretFiles(self._folder / "secrets")
         self._instances: dict[str, DockerInstance] = {}
         self._network = settings.network
+        self._way_out: WayOut | None = None
         self._prepared = False
         self._early: deque[str] = deque(maxlen=REMEMBERED)
         self._given_up: set[asyncio.Task[None]] = set()
@@ -82,9 +86,11 @@ class DockerRuntime:
         """Start a container, and hand its program what it may know."""
         if request.kind is InstanceKind.IMAGE and request.image is None:
             raise StartRefused("the version names no image: there is nothing to run")
-        order = None if request.kind is InstanceKind.IMAGE else json.dumps(order_of(request)).encode()
         if not self._prepared:
             await self._prepare()
+        if request.egress and request.kind is not InstanceKind.IMAGE:
+            request = replace(request, egress=await self._lead_out(request.egress))
+        order = None if request.kind is InstanceKind.IMAGE else json.dumps(order_of(request)).encode()
         secrets = None
         if order is None and request.secrets:
             secrets = await asyncio.to_thread(self._secrets.write, request.instance_id, request.secrets)
@@ -103,6 +109,17 @@ class DockerRuntime:
             instance.note_end()
         return instance
 
+    async def _lead_out(self, egress: Mapping[str, str]) -> Mapping[str, str]:
+        """The way to the egress proxy as a container finds it; without one nothing is measured."""
+        try:
+            if self._way_out is None:
+                told = await self.engine.call("inspect_network", self._network)
+                self._way_out = self._way_out or WayOut(told)
+            return await self._way_out.lead(egress)
+        except (APIError, OSError, ValueError) as error:
+            log.warning("instances_are_not_measured", network=self._network, reason=str(error))
+            return {}
+
     async def _give_up(self, instance_id: str, starting: asyncio.Future[DockerInstance]) -> None:
         """Remove what a start that nobody waits for any more makes all the same."""
         try:
@@ -117,6 +134,8 @@ class DockerRuntime:
         """End every instance."""
         await asyncio.gather(*self._given_up)
         await asyncio.gather(*[instance.stop(grace=0) for instance in self._instances.values()])
+        if self._way_out is not None:
+            await self._way_out.close()
         await self._watch.close()
         await self.engine.close()
 
