@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from bench import blobs, cache, docker, gateway, logs, placement, start, throughput
+from bench import blobs, cache, deploys, docker, gateway, logs, measuring, placement, start, throughput
 from bench.figures import as_table, save
 
 MEASUREMENTS = {
@@ -15,6 +15,8 @@ MEASUREMENTS = {
     "logs": logs.measure,
     "placement": placement.measure,
     "gateway": gateway.measure,
+    "deploys": deploys.measure,
+    "measuring": measuring.measure,
     "blobs": blobs.measure,
     "cache": cache.measure,
     "docker": docker.measure,

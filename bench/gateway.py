@@ -72,6 +72,7 @@ class Target:
     pid: int
 
     def cpu_seconds(self) -> float:
+        """What that process has used so far, its children left out."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
 
@@ -158,15 +159,16 @@ def _cpu(title: str, value: float, baseline: float) -> Figure:
 
 def _in_turns(targets: dict[str, Target], path: str, connections: int) -> dict[str, list[Load]]:
     for target in targets.values():
-        _load(target, path, connections, 1)
+        load(target, path, connections, 1)
     loads: dict[str, list[Load]] = {name: [] for name in targets}
     for _ in range(ROUNDS):
         for name, target in targets.items():
-            loads[name].append(_load(target, path, connections, SECONDS))
+            loads[name].append(load(target, path, connections, SECONDS))
     return loads
 
 
-def _load(target: Target, path: str, connections: int, seconds: int) -> Load:
+def load(target: Target, path: str, connections: int, seconds: int) -> Load:
+    """Ask for the worker, for so many seconds over so many connections."""
     url, before = target.url + path, target.cpu_seconds()
     said = subprocess.run(
         [
