@@ -45,8 +45,8 @@ class Durations:
         """Nothing was served yet."""
         self._workers: Lru[str, _Worker] = Lru(MOST_WORKERS)
 
-    def record(self, worker_id: str, series: Series, milliseconds: float) -> None:
-        """A request was answered."""
+    def record(self, worker_id: str, series: Series, milliseconds: float, *, stands_for: int = 1) -> None:
+        """A request was answered, which stands for so many."""
         worker = self._workers.get(worker_id)
         if worker is None:
             worker = _Worker()
@@ -57,7 +57,7 @@ class Durations:
                 # of each location two at most, so that these fit besides
                 series = Series(OTHER, series.location, series.placed)
             sketch = worker.sketches.setdefault(series, _empty())
-        sketch.add(milliseconds)
+        sketch.add(milliseconds, stands_for)
 
     def forget(self, worker_id: str) -> None:
         """The worker was deployed anew."""

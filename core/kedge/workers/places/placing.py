@@ -16,6 +16,7 @@ from kedge.placement.routes import route_of
 from kedge.workers.egress.ledger import Speech
 from kedge.workers.lru import Lru
 from kedge.workers.places.durations import MOST_WORKERS, Durations, Series
+from kedge.workers.places.sampling import Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("placement")
 
 REVIEW_SECONDS = 2.0
+#: places that are remembered
+MOST_PLACES = 4096
 #: a node has so many seconds to be found again after a restart of this one
 PATIENCE = 15.0
 #: the first of these that a route has is what is said of its worker
@@ -83,6 +86,9 @@ class Placing:
         #: location → target → milliseconds, for hints
         self._distances: dict[str, dict[str, float]] = {}
         self.durations = Durations()
+        self._sampling = Sampling()
+        #: what `_place` gave since the nodes that answer were others
+        self._known_places: dict[tuple[str, str, bool], Place] = {}
         #: worker → the version that served it last
         self._versions: Lru[str, str] = Lru(MOST_WORKERS)
         #: set when a decision was made or became void
@@ -123,7 +129,11 @@ class Placing:
         calls: Sequence[Sequence[BackEndCall]] | None,
     ) -> None:
         """A request was answered; `calls` are those that its answer waited for, if they are known."""
-        self.durations.record(worker_id, Series(place.route, place.location, place.placed), duration_ms)
+        stands_for = self._sampling.stands_for(worker_id)
+        if not stands_for:
+            return
+        series = Series(place.route, place.location, place.placed)
+        self.durations.record(worker_id, series, duration_ms, stands_for=stands_for)
         if self._policy is None or calls is None or not place.route:
             return
         for call in {call.host for group in calls for call in group}:
@@ -242,6 +252,15 @@ class Placing:
         return set() if self._exchange is None else self._exchange.presence.there
 
     def _place(self, location: str, route: str, *, placed: bool) -> Place:
+        known = self._known_places.get((location, route, placed))
+        if known is None:
+            if len(self._known_places) >= MOST_PLACES:
+                self._known_places.clear()
+            known = self._find_place(location, route, placed=placed)
+            self._known_places[location, route, placed] = known
+        return known
+
+    def _find_place(self, location: str, route: str, *, placed: bool) -> Place:
         if location == self.here or self._exchange is None:
             return Place(self.here, None, placed and location == self.here, route)
         for peer in self._peers.values():
@@ -274,6 +293,7 @@ class Placing:
             self._policy.measured(source, target, milliseconds)
 
     def _alive(self) -> None:
+        self._known_places.clear()
         if self._policy is not None:
             # Until a node of such a location is found its requests run here, and nothing is decided anew.
             self._policy.set_locations(sorted({*self.locations, *self._expected}))
