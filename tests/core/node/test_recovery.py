@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import threading
 import time
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -18,9 +21,6 @@ from kedge.testing.node import (
     wait_for_end,
     wait_for_text,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 COUNTING = "for i in $(seq 1 40); do echo line $i; sleep 0.05; done"
 
@@ -139,16 +139,18 @@ def test_a_runner_that_vanished_with_the_node_is_tried_again(
 
 
 def kill_runners(data_dir: Path) -> None:
-    """End every process that works below the data dir."""
-    subprocess.run(["pkill", "-9", "-f", f"^[^ ]*python.*{data_dir}"], check=False)
-    for process in subprocess.run(
-        ["ps", "-eo", "pid"], capture_output=True, text=True, check=True
-    ).stdout.split()[1:]:
-        try:
-            folder = subprocess.run(
-                ["readlink", f"/proc/{process}/cwd"], capture_output=True, text=True, check=False
-            ).stdout
-        except OSError:
-            continue
-        if folder.startswith(str(data_dir)):
-            subprocess.run(["kill", "-9", process], check=False)
+    """End every process that works below the data dir or was started for it, and what it has started."""
+    while found := [one for one in Path("/proc").glob("[0-9]*") if belongs_to(data_dir, one)]:
+        for process in found:
+            with suppress(ProcessLookupError):
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+def belongs_to(data_dir: Path, process: Path) -> bool:
+    """Whether it lives and has to do with the folder."""
+    try:
+        return (process / "cwd").readlink().is_relative_to(data_dir) or (
+            str(data_dir).encode() in (process / "cmdline").read_bytes()
+        )
+    except OSError:
+        return False
