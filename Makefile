@@ -27,7 +27,7 @@ demo: $(RUNTIME)
 
 test: $(STAMP)
 	@.ci/servers || echo "The tests of what could not be installed are skipped."
-	$(BIN)/python -m pytest -n auto --dist worksteal -rfEs
+	$(BIN)/python .ci/tests.py $(TESTS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
