@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from errno import EEXIST, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR
 
 from kedge_runner.cache.errors import CacheFailed
 from kedge_runner.cache.folders import Folders
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 READ_BYTES = 1024 * 1024
 EMPTY = bytes(BLOCK)
+#: what only an archive's own members can bring about; anything else, such as a full disk, is this machine's
+BLAMED = frozenset({EEXIST, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR})
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -67,6 +70,7 @@ class Unpacker:
 
     Raises `CacheFailed` for a member that is not a plain file, a folder, or a link that stays within; for
     a name outside of `within`; for one that is there already; for more than the budget allows.
+    Raises `OSError` for what is not the archive's fault.
     """
 
     def __init__(self, root: str, within: Sequence[str], budget: Budget) -> None:
@@ -99,7 +103,7 @@ class Unpacker:
                 name = link = b""
             stream.drain()
         except OSError as error:
-            if error.filename is None:
+            if error.errno not in BLAMED:
                 raise
             raise CacheFailed(f"a member cannot be made: {error.strerror}") from error
 

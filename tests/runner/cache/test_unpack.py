@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tarfile
 from contextlib import suppress
@@ -244,6 +245,55 @@ def test_no_right_to_be_another_user_comes_from_an_archive(mode: int, root: Path
 
     for name in ("d", "x"):
         assert (root / "repo/out" / name).stat().st_mode & 0o7000 == 0
+
+
+def test_a_full_disk_is_not_the_archives_fault(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is at fault is dropped for all builds; this one is good, and the next machine has room."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "repo")
+
+    monkeypatch.setattr(os, "mkdir", full)
+    with pytest.raises(OSError, match="No space left"):
+        unpack(archive([FOLDER]), root)
+
+
+GOOD = archive(
+    [
+        FOLDER,
+        (member("repo/out/d", tarfile.DIRTYPE, mode=0o755), b""),
+        (member("repo/out/d/x"), b"x" * 600),
+        (member("repo/out/l", tarfile.SYMTYPE, link="d/x"), b""),
+        (member("repo/out/" + "n" * 120), b"long"),
+    ]
+).rstrip(b"\0") + bytes(1024 + 512)
+
+
+CHANGES = st.tuples(st.integers(0, len(GOOD) - 1), st.binary(min_size=1, max_size=8))
+
+
+def test_the_archive_that_is_changed_below_is_good(root: Path) -> None:
+    assert unpack(GOOD, root) == 3
+
+
+@settings(max_examples=200, deadline=None)
+@given(changes=st.lists(CHANGES, max_size=4))
+def test_whatever_is_changed_in_an_archive_nothing_leaves_the_folder(
+    changes: list[tuple[int, bytes]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The digest finds such archives; what was unpacked until then has done no harm."""
+    data = bytearray(GOOD)
+    for place, new in changes:
+        data[place : place + len(new)] = new
+    root = tmp_path_factory.mktemp("world") / "root"
+    root.mkdir()
+    (root.parent / "victim").write_text("safe")
+
+    with suppress(CacheFailed):
+        unpack(bytes(data), root)
+
+    assert everything(root.parent) == {str(root.parent / "victim"): b"safe"}
+    assert not any(path.is_symlink() and path.readlink().is_absolute() for path in root.rglob("*"))
 
 
 NAMES = st.lists(
