@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("bus")
 
 CHANNEL = "kedge"
-NOTIFY = text("SELECT pg_notify(:channel, :message)")
+NOTIFY = text("SELECT pg_notify(:channel, message) FROM unnest(CAST(:messages AS text[])) AS message")
 TAKE_NAME = "SELECT pg_try_advisory_lock(hashtextextended('kedge node ' || %s, 0))"
 #: a node that was killed holds its name until the server notices
 NAME_SECONDS = 10.0
@@ -144,5 +144,4 @@ class Bus:
 
 
 def _notify(session: Session, messages: list[str]) -> None:
-    for message in messages:
-        session.execute(NOTIFY, {"channel": CHANNEL, "message": message})
+    session.execute(NOTIFY, {"channel": CHANNEL, "messages": messages})

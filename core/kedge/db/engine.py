@@ -153,6 +153,9 @@ def _run(
         result = transaction(session, *args, **kwargs)
         if write:
             _commit(session, connection)
+        else:
+            # to roll back would have the driver forget the statements that it has prepared
+            connection.commit()
         return result, session.info.get(AFTER_COMMIT, [])
 
 

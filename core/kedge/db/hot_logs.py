@@ -45,6 +45,7 @@ GROW = (
         head_end=bindparam("new_head_end"),
         gap_end=bindparam("new_gap_end"),
     )
+    .returning(*_COLUMNS)
     .execution_options(**UNSYNCED)
 )
 SEAL = update(HotLog).where(*_THIS_LOG).values(sealed=True).execution_options(**UNSYNCED)
@@ -168,8 +169,8 @@ def _append(
     if head_end and size - max(head_end, gap_end) > half:
         gap_end = _drop_middle(session, key, head_end, size - half * 7 // 8, last=row.size)
     grown = {"new_size": size, "new_number": chunk.number + 1}
-    session.execute(GROW, {**_named(key), **grown, "new_head_end": head_end, "new_gap_end": gap_end})
-    return _to_extent(session.execute(LOOK, _named(key)).one())
+    values = {**_named(key), **grown, "new_head_end": head_end, "new_gap_end": gap_end}
+    return _to_extent(session.execute(GROW, values).one())
 
 
 def _drop_middle(session: Session, key: LogKey, head_end: int, wanted: int, *, last: int) -> int:

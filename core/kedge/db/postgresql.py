@@ -68,7 +68,6 @@ def connect(url: str, *, connections: int) -> Engine:
         parsed,
         pool_size=connections,
         max_overflow=0,
-        pool_pre_ping=True,
         hide_parameters=True,
         isolation_level="SERIALIZABLE",
         connect_args=OPTIONS,
