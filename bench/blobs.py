@@ -33,7 +33,7 @@ SIZE = 1024 * MIB
 ROUNDS = 3
 BUCKET = "kedge-bench"
 #: part size and threads of boto3's transfer manager: its default and what does better somewhere
-RIVALS = [(8 * MIB, 10), (16 * MIB, 8), (32 * MIB, 4), (64 * MIB, 4)]
+RIVALS = [(8 * MIB, 10), (8 * MIB, 20), (16 * MIB, 8), (32 * MIB, 4), (32 * MIB, 8), (64 * MIB, 4)]
 REASON = "not measured: no Ceph here"
 
 

@@ -25,6 +25,9 @@ log = structlog.get_logger("api")
 MOST_ERRORS = 20
 #: characters of a field's name that are repeated to whoever sent it
 LONGEST_PLACE = 200
+#: names of machines and buckets are not for whoever asks
+FAILED = "Kedge could not do this; its log says why"
+AWAY = "what Kedge needs for this is away or full just now; its log says what. Try again later"
 WORDS = {"extra_forbidden": "there is no such field", "missing": "is missing"}
 
 
@@ -39,7 +42,7 @@ async def kedge_error(_request: Request, error: Exception) -> Response:
     if isinstance(error, WrongMoment):
         headers[MOMENT.decode()] = error.moment.decode()
     result = {"expected": error.expected} if isinstance(error, LogGap) else None
-    message = str(error) if error.status < 500 else "Kedge could not do this; its log says why"
+    message = str(error) if error.status < 500 else AWAY if error.status == 503 else FAILED
     if error.status >= 500:
         log.error("request failed", error=str(error), exc_info=error)
     return failed([(error.code, message)], status=error.status, result=result, headers=headers)
@@ -75,7 +78,7 @@ async def gone(_request: Request, _error: Exception) -> Response:
 async def unexpected(_request: Request, error: Exception) -> Response:
     """Anything else."""
     log.error("request failed", exc_info=error)
-    return failed([(KedgeError.code, "Kedge could not do this; its log says why")], status=500)
+    return failed([(KedgeError.code, FAILED)], status=500)
 
 
 HANDLERS: dict[Any, Callable[[Request, Exception], Any]] = {
