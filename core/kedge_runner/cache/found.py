@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from kedge_runner.cache.unit import Unit, place
-from kedge_runner.detect import JAVASCRIPT, LARGEST_MANIFEST, PYTHON, detect
+from kedge_runner.detect import JAVASCRIPT, LARGEST_MANIFEST, PIP, PYTHON, detect
 from kedge_runner.jsontext import loads
 
 TYPE_CHECKING = False
@@ -55,6 +55,7 @@ def find_units(folder: str, root: str, keys: Keys) -> Iterator[Unit]:
             keys.hash(lockfile),
             root=root,
             excludes=MANAGER_EXCLUDES.get(manager.tool, ()),
+            locked=manager is not PIP,
         )
     packages = _packages(os.path.join(folder, "package.json"))
     locked = keys.hash(lockfiles[0]) if lockfiles else "none"
@@ -64,7 +65,13 @@ def find_units(folder: str, root: str, keys: Keys) -> Iterator[Unit]:
 
 
 def _unit(
-    name: str, paths: tuple[str, ...], digest: str, *, root: str, excludes: tuple[str, ...] = ()
+    name: str,
+    paths: tuple[str, ...],
+    digest: str,
+    *,
+    root: str,
+    excludes: tuple[str, ...] = (),
+    locked: bool = False,
 ) -> Unit:
     return Unit(
         name,
@@ -72,6 +79,7 @@ def _unit(
         key=f"{name}-{digest}",
         restore_keys=[f"{name}-"],
         excludes=[place(path, root) for path in excludes],
+        locked=locked,
     )
 
 

@@ -49,6 +49,7 @@ class Restored:
     def __init__(self, facts: dict[str, Any]) -> None:
         """`facts` as `note` has left them. Raises `KeyError`, `TypeError` or `ValueError` for others."""
         self.fingerprint = str(facts["fingerprint"])
+        self._key = str(facts["key"])
         self._files = int(facts["files"])
         self._bytes = int(facts["bytes"])
         self._folders = str(facts["folders"])
@@ -59,6 +60,10 @@ class Restored:
         """Whether a tree is what was restored, by what the file system tells of it."""
         same = tree.files == self._files and tree.folders == self._folders
         return same and 0 < tree.newest <= self._moment and not self._was_set_back()
+
+    def suffices(self, tree: Tree, unit: Unit) -> bool:
+        """Whether nothing was downloaded besides; package managers rewrite their indexes all the same."""
+        return unit.locked and self._key == unit.key and self._files == tree.files
 
     def alike(self, tree: Tree) -> bool:
         """Whether a tree may hold the same, so that it is worth to be read."""
@@ -74,6 +79,7 @@ class Restored:
 def note(workspace: str, unit: Unit, hit: dict[str, Any], folders: str, moment: int) -> None:
     """Keep in mind what was restored of a unit, until it is saved. Raises `OSError`."""
     facts = {
+        "key": hit["key"],
         "fingerprint": hit["fingerprint"],
         "files": hit["file_count"],
         "bytes": hit["tree_bytes"],

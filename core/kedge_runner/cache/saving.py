@@ -85,6 +85,8 @@ def save(kedge: Kedge, unit: Unit, workspace: str) -> str:
     wanted = {"name": unit.name, "key": unit.key, "version": unit.version(available())}
     if (restored := recall(workspace, unit)) is not None:
         entries = list(entries)
+        if restored.suffices(tree, unit):
+            return f"not saved, for nothing new was downloaded since it was saved as {unit.key}"
         if _is_kept(kedge, wanted, _guess(tree, entries, restored)):
             return f"not saved, for nothing has changed since it was saved as {unit.key}"
     archive = Archive(workspace)

@@ -21,7 +21,10 @@ NAME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01
 
 
 class Unit:
-    """`paths` are relative to the workspace; `excludes` are left out of what is saved."""
+    """`paths` are relative to the workspace; `excludes` are left out of what is saved.
+
+    What is `locked` holds downloads that its key tells one by one: with as many files there is nothing new.
+    """
 
     def __init__(
         self,
@@ -31,6 +34,7 @@ class Unit:
         key: str,
         restore_keys: Sequence[str] = (),
         excludes: Sequence[str] = (),
+        locked: bool = False,
     ) -> None:
         """Check everything. Raises `CacheFailed`."""
         if not name or len(name) > LONGEST_NAME or not NAME_LETTERS.issuperset(name):
@@ -44,6 +48,7 @@ class Unit:
         self.key = _checked_key(key)
         self.restore_keys = [_checked_key(one) for one in restore_keys]
         self.excludes = list(excludes)
+        self.locked = locked
 
     @property
     def after_install(self) -> bool:
@@ -58,7 +63,8 @@ class Unit:
 
     def to_json(self) -> dict[str, Any]:
         """For the process that does the work."""
-        return {name: getattr(self, name) for name in ("name", "paths", "key", "restore_keys", "excludes")}
+        names = ("name", "paths", "key", "restore_keys", "excludes", "locked")
+        return {name: getattr(self, name) for name in names}
 
 
 def place(path: str, root: str) -> str:

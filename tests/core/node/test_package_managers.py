@@ -79,6 +79,7 @@ def test_npm_installs_without_a_registry_what_an_earlier_build_has_downloaded(
     assert "Cache npm: saved" in first
     second = project.build({".npmrc": "offline=true\n"})
     assert "Cache npm: restored" in second
+    assert "Cache npm: not saved" in second
     assert "\ntrue\n" in second
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 UNIT = Unit("out", ["repo/out"], key="out", excludes=["repo/out/logs"])
 FILES = {"a": b"one", "b": b"two", "deep/c": b"three"}
-HIT = {"fingerprint": "f" * 64, "file_count": 3, "tree_bytes": sum(map(len, FILES.values()))}
+HIT = {"key": "out", "fingerprint": "f" * 64, "file_count": 3, "tree_bytes": sum(map(len, FILES.values()))}
 
 
 @pytest.fixture
@@ -149,3 +149,18 @@ def test_only_what_may_be_the_same_is_worth_reading(workspace: Path) -> None:
     (workspace / "repo" / "out" / "a").write_bytes(b"longer")
 
     assert not restored(workspace).alike(looked_at(workspace))
+
+
+LOCKED = Unit("out", ["repo/out"], key="out", locked=True)
+
+
+def test_downloads_of_a_lockfile_suffice_until_there_are_more(workspace: Path) -> None:
+    """npm writes the times of its requests into its index, every time."""
+    (workspace / "repo" / "out" / "a").write_bytes(b"another index")
+    assert restored(workspace).suffices(looked_at(workspace), LOCKED)
+    assert not restored(workspace).suffices(looked_at(workspace), UNIT)
+    other_key = Unit("out", ["repo/out"], key="other", locked=True)
+    assert not restored(workspace).suffices(looked_at(workspace), other_key)
+
+    (workspace / "repo" / "out" / "new").touch()
+    assert not restored(workspace).suffices(looked_at(workspace), LOCKED)
