@@ -121,7 +121,7 @@ class Registry(ThreadingHTTPServer):
 
 
 class _Answer(BaseHTTPRequestHandler):
-    server: Registry
+    server: Registry  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def do_GET(self) -> None:
         self.server.asked.append(f"{self.command} {self.path}")
@@ -144,7 +144,7 @@ class _Answer(BaseHTTPRequestHandler):
         if self.command == "GET":
             self.wfile.write(body)
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (named by the base class)
         """Nothing: the list tells."""
 
 

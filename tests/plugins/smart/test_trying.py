@@ -39,7 +39,7 @@ class Worker:
             self.policy.measured(source, target, rtt)
         self.calls = calls
         self.ways = ways
-        self.work = dict.fromkeys(PLACES, 50.0)
+        self.work: dict[str, float] = dict.fromkeys(PLACES, 50.0)
         self.now = 0.0
         random.seed(7)
         self._rng = Random(7)  # noqa: S311  (repeatable, not secret)
