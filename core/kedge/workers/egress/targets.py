@@ -19,7 +19,7 @@ METADATA = frozenset({ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_addres
 class NotAllowed(KedgeError):
     """A worker may not connect there."""
 
-    code = 12093
+    code = 12096
     status = 403
 
 

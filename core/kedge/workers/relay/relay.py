@@ -47,7 +47,7 @@ class NoAnswer(KedgeError):
 class BodyTooLarge(KedgeError):
     """The visitor sends more than he may."""
 
-    code = 12064
+    code = 12097
     status = 413
 
 
