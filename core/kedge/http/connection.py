@@ -54,6 +54,8 @@ class Connection(asyncio.Protocol):
         self._in_head = False
         #: bytes of this part, and of the parts before it that were all head
         self._part_bytes = self._head_bytes = 0
+        #: bytes since the last of a body: what chunks are extended with, and what stands behind them
+        self._beside = 0
         self._reading: Request | None = None
         #: the one that was read last is the last of the connection
         self._last = False
@@ -191,6 +193,7 @@ class Connection(asyncio.Protocol):
     def _feed(self, data: bytes) -> None:
         began_before = self._in_head
         self._part_bytes = len(data)
+        self._beside += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -202,6 +205,8 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             if not self._deaf:
                 self._broken(str(error))
+        if self._reading is not None and self._beside > self._server.limits.head and not self._deaf:
+            self._broken("too much stands between or behind the chunks of the request")
         if self._in_head and not self._deaf:
             self._wait_for_head(len(data) if began_before else 0)
 
@@ -320,6 +325,7 @@ class Connection(asyncio.Protocol):
         if request.chunked or request.length:
             request.whole = False
             self._reading = request
+            self._beside = 0
         if self._current is None:
             self._begin(request)
         else:
@@ -327,6 +333,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of its body."""
+        self._beside = 0
         request = self._reading
         if request is None or self._deaf:
             return

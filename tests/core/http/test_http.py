@@ -118,6 +118,18 @@ async def test_chunks_are_read_strictly_and_what_stands_behind_them_is_no_header
         assert place.app.asked == []
 
 
+@pytest.mark.parametrize("endless", [b"5;a=", b"0\r\nX: "])
+async def test_what_stands_beside_a_body_is_bounded(place: Place, endless: bytes) -> None:
+    async with place.visit() as visitor:
+        visitor.say(HEAD + b"Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await asyncio.wait_for(visitor.reader.readuntil(b"100 Continue\r\n\r\n"), 30)
+        visitor.say(endless + b"a" * 5000)
+        heard = await visitor.rest()
+
+    assert [told for told, _ in heard.answers] == [400]
+    assert place.app.asked == []
+
+
 async def test_an_error_waits_until_what_came_before_it_is_answered(place: Place) -> None:
     async with place.visit() as visitor:
         visitor.say(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\nNONSENSE\r\n\r\n")

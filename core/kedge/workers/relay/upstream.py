@@ -232,12 +232,7 @@ class Upstream(asyncio.Protocol):
             if self._head_size > LARGEST_HEAD + HIGH_WATER:
                 self._fail("the head of its answer is too large")
                 return
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._fail("it changed the protocol, which nobody asked for")
-        except httptools.HttpParserError as error:
-            self._fail(f"its answer is not HTTP ({error})")
+        self._read(data)
         taker = self._taker
         if self._excess:
             # what was asked for has come whole, and stays; nothing else that is said here counts
@@ -253,6 +248,17 @@ class Upstream(asyncio.Protocol):
             taker.ended()
         else:
             taker.flush()
+
+    def _read(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fail("it changed the protocol, which nobody asked for")
+        except httptools.HttpParserError as error:
+            if self._over:
+                self._excess = True
+            else:
+                self._fail(f"its answer is not HTTP ({error})")
 
     def eof_received(self) -> bool:
         """The other side has said everything."""
@@ -316,8 +322,14 @@ class Upstream(asyncio.Protocol):
         if len(headers) > MOST_HEADERS:
             self._fail("its answer has too many headers")
             return
-        if 100 <= status < 200:
+        if status < 100:
+            self._fail("its answer has no status that HTTP knows")
             return
+        if status < 200:
+            return
+        if status == 204:
+            # it has no body to measure (RFC 9110, 8.6): whoever believed a length would wait for it
+            headers = [header for header in headers if header[0] != b"content-length"]
         self._got_head = True
         names = [name for name, _ in headers]
         framed = b"content-length" in names or b"transfer-encoding" in names

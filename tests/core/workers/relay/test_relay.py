@@ -144,6 +144,7 @@ async def test_a_dead_connection_is_noticed_and_what_is_safe_is_asked_again(
         (b"HTTP/1.1 200 OK\r\n folded: x\r\n\r\n", "not HTTP"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 300 + b"\r\n", "too many headers"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 500_000, "too large"),
+        (b"HTTP/1.1 000 Nothing\r\nContent-Length: 0\r\n\r\n", "no status"),
         (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", "protocol"),
     ],
 )
@@ -194,6 +195,19 @@ async def test_what_nobody_asked_for_never_becomes_an_answer(program: Program, s
     program.say = say
     for _ in range(3):
         assert (await ask(site, GET)).body == b"hello"
+
+
+@pytest.mark.parametrize(("status", "length"), [(200, "0"), (204, None)])
+async def test_an_answer_counts_whatever_is_said_behind_it(
+    program: Program, site: Site, front: Front, status: int, length: str | None
+) -> None:
+    program.answers(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\nmore" % (status, 0 if length else 4))
+
+    answer = await site.ask()
+
+    assert (answer.status, answer.body) == (status, b"")
+    assert answer.headers.get("content-length") == length
+    assert front.errors == []
 
 
 async def test_parts_come_as_they_are_said(program: Program, site: Site) -> None:
