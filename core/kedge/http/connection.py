@@ -340,7 +340,8 @@ class Connection(asyncio.Protocol):
         if request is self._current and self._answering is not None:
             self._answering.body(body)
         else:
-            request.early = [*request.early, body]
+            request.early = request.early or []
+            request.early.append(body)
 
     def on_message_complete(self) -> None:
         """The request is whole."""
@@ -365,7 +366,7 @@ class Connection(asyncio.Protocol):
         shortcut = self._server.shortcut
         answering = shortcut(request) if shortcut is not None else None
         self._answering = answering = answering or Cycle(request, self._server)
-        for part in request.early:
+        for part in request.early or ():
             answering.body(part)
         if request.early and request.whole:
             answering.body_ended()

@@ -6,8 +6,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from kedge.http.connection import Connection
 
 Header = tuple[bytes, bytes]
@@ -32,7 +30,7 @@ class Request:
     #: whether its body has come to its end
     whole = True
     #: parts of the body that came before its turn to be answered
-    early: Sequence[bytes] = ()
+    early: list[bytes] | None = None
 
     def __init__(
         self, connection: Connection, method: bytes, target: bytes, headers: list[Header], version: str

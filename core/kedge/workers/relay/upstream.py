@@ -88,7 +88,8 @@ class Upstream(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
         self._headers: list[Header] = []
-        self._head_size = 0
+        #: bytes since the last one of a body or the end of a head
+        self._beside = 0
         self._parts: deque[bytes] = deque()
         self._buffered = 0
         self._paused = False
@@ -116,6 +117,7 @@ class Upstream(asyncio.Protocol):
         self._taker = taker
         self._bodiless = bodiless
         self._over = self._got_head = self._until_close = self.reusable = False
+        self._beside = 0
         self._answer = None
         if self._parts:
             self._parts.clear()
@@ -227,11 +229,10 @@ class Upstream(asyncio.Protocol):
             # nobody has asked for anything: what is said now must not become the next answer
             self._fail("it sent what was not asked for")
             return
-        if not self._got_head:
-            self._head_size += len(data)
-            if self._head_size > LARGEST_HEAD + HIGH_WATER:
-                self._fail("the head of its answer is too large")
-                return
+        self._beside += len(data)
+        if self._beside > LARGEST_HEAD + HIGH_WATER:
+            self._fail(f"{'what stands beside' if self._got_head else 'the head of'} its answer is too large")
+            return
         self._read(data)
         taker = self._taker
         if self._excess:
@@ -310,7 +311,8 @@ class Upstream(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header of the answer, or one behind its body, which nobody is told."""
-        self._headers.append((name.lower(), value))
+        if not self._got_head:
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
@@ -318,7 +320,7 @@ class Upstream(asyncio.Protocol):
             return
         status = self._parser.get_status_code()
         headers, self._headers = self._headers, []
-        self._head_size = 0
+        self._beside = 0
         if len(headers) > MOST_HEADERS:
             self._fail("its answer has too many headers")
             return
@@ -330,8 +332,11 @@ class Upstream(asyncio.Protocol):
         if status == 204:
             # it has no body to measure (RFC 9110, 8.6): whoever believed a length would wait for it
             headers = [header for header in headers if header[0] != b"content-length"]
-        self._got_head = True
         names = [name for name, _ in headers]
+        if b"transfer-encoding" in names and not _in_chunks_alone(headers):
+            self._fail("its answer has a transfer coding that nobody asked for")
+            return
+        self._got_head = True
         framed = b"content-length" in names or b"transfer-encoding" in names
         self._until_close = not framed and not self._bodiless and status not in {204, 304}
         self._answer = Answer(status, headers, names)
@@ -347,6 +352,7 @@ class Upstream(asyncio.Protocol):
         """A part of the body."""
         if self._over:
             return
+        self._beside = 0
         if self._taker is not None:
             self._taker.part(body)
             return
@@ -360,6 +366,11 @@ class Upstream(asyncio.Protocol):
         if self._got_head and not self._over:  # else 100 Continue or the like: the answer is still to come
             self._over = self.used = True
             self.reusable = self._parser.should_keep_alive() and not self._until_close
+
+
+def _in_chunks_alone(headers: list[Header]) -> bool:
+    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
+    return codings == [b"chunked"]
 
 
 def _keeps_alive(headers: list[Header]) -> bool:

@@ -144,6 +144,7 @@ async def test_a_dead_connection_is_noticed_and_what_is_safe_is_asked_again(
         (b"HTTP/1.1 200 OK\r\n folded: x\r\n\r\n", "not HTTP"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 300 + b"\r\n", "too many headers"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 500_000, "too large"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "transfer coding"),
         (b"HTTP/1.1 000 Nothing\r\nContent-Length: 0\r\n\r\n", "no status"),
         (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", "protocol"),
     ],
@@ -184,6 +185,23 @@ async def test_an_answer_that_breaks_off_breaks_off(program: Program, site: Site
     answer = await ask(site, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 
     assert (answer.status, answer.body) == (200, b"hel")
+
+
+@pytest.mark.parametrize("endless", [b"0\r\nX: ", b"5;a="])
+async def test_what_stands_beside_an_answers_body_is_bounded(
+    program: Program, site: Site, endless: bytes
+) -> None:
+    async def say(talk: Talk) -> None:
+        await talk.hear()
+        talk.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n" + endless)
+        while True:  # until nobody listens any more
+            talk.say(b"a" * 100_000)
+            await talk.writer.drain()
+
+    program.say = say
+    answer = await ask(site, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    assert answer.body == b"hel"
 
 
 async def test_what_nobody_asked_for_never_becomes_an_answer(program: Program, site: Site) -> None:
@@ -301,6 +319,8 @@ def test_what_concerns_one_connection_and_what_only_kedge_may_say_is_left_out() 
             (b"x-forwarded-for", b"6.6.6.6"),
             (b"x-request-id", b"mine"),
             (b"kedge-location", b"there"),
+            (b"kedge_location", b"there"),
+            (b"x_real_ip", b"6.6.6.6"),
             (b"accept", b"*/*"),
         ],
         NOBODY,
