@@ -84,7 +84,9 @@ def pytest_xdist_auto_num_workers() -> int | None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say at the end, where failures are looked for, in which order the tests ran."""
-    terminalreporter.write_line(f"order: -p randomly --randomly-seed={config.getoption('randomly_seed')}")
+    seed = config.getoption("randomly_seed", None)  # none where the order is not random
+    if seed is not None:
+        terminalreporter.write_line(f"order: -p randomly --randomly-seed={seed}")
 
 
 @pytest.fixture(scope="session")
