@@ -87,7 +87,7 @@ class Versions:
         # From here on nothing of it is doomed any more; what was before goes first.
         if await self._db.write(self._add_upload, upload_row, needed):
             await self._doomed.wait(needed)
-            await self._blobs.put(key, data)
+        await self._put_if_gone(key, data)
         missing = await self._missing(principal.account_id, manifest.sizes)
         upload = OpenUpload(
             account_id=principal.account_id,
@@ -154,6 +154,12 @@ class Versions:
         """Whether something that it needs is doomed."""
         session.add(make())
         return bool(doomed.among(session, self._doomed.store, needed))
+
+    async def _put_if_gone(self, key: str, data: bytes) -> None:
+        try:
+            await self._blobs.stat(key)
+        except BlobNotFound:
+            await self._blobs.put(key, data)
 
     async def _missing(self, account_id: str, digests: Iterable[str]) -> list[str]:
         waiting = iter(digests)

@@ -279,6 +279,25 @@ async def test_an_upload_that_begins_between_the_look_and_the_deletion_loses_not
     assert key_of(b"old") in await keys(slow.blobs)
 
 
+async def test_a_manifest_that_goes_before_its_upload_is_known_is_stored_again(
+    slow: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = slow.blobs.put
+    cleaned: list[str] = []
+
+    async def put_and_clean(key: str, data: Any) -> None:
+        await put(key, data)
+        if key.startswith("manifests/") and not cleaned:
+            cleaned.append(key)
+            await cleaner_of(slow).clean()
+            assert key not in await keys(slow.blobs, "manifests/")
+
+    monkeypatch.setattr(slow.blobs, "put", put_and_clean)
+    made = await slow.upload({"a": b"1"})
+
+    await _require_whole(slow, await slow.versions.get(ACCOUNT, "hello", made.version_id))
+
+
 async def test_uploads_and_cleaners_of_many_nodes_at_once_lose_no_file(slow: Platform, db: Database) -> None:
     """Every version that was completed is whole, however often its files came and went before."""
     bodies = [b"%d" % number for number in range(6)]
