@@ -245,7 +245,8 @@ class Pool:
         self._failures += 1
         delay = 0.0 if at_once else min(2.0 ** (self._failures - 1), LONGEST_BACK_OFF)
         self._retry_at = time.monotonic() + delay
-        again = f"; it has failed {self._failures} times, the next start is in {delay:g} s" if delay else ""
+        times = "once" if self._failures == 1 else f"{self._failures} times"
+        again = f"; it has failed {times}, the next start is in {delay:g} s" if delay else ""
         log.warning("instance failed", worker=self.runnable.worker, reason=failure.reason, again_in=delay)
         self._starter.note(self.runnable, f"{failure.reason}{again}")
 

@@ -230,7 +230,7 @@ async def test_what_keeps_failing_is_started_less_and_less_often(lab: Lab) -> No
     assert len(lab.runtime.started) == 1
     assert 0 < caught.value.retry_after <= 61
     (note,) = lab.notes
-    assert note.startswith("an instance of shop exited with code 1 before it answered; it has failed 1 times")
+    assert note.startswith("an instance of shop exited with code 1 before it answered; it has failed once")
 
 
 async def test_one_crash_is_made_good_at_once_and_a_crash_loop_is_not(lab: Lab) -> None:
