@@ -233,13 +233,15 @@ async def test_one_that_was_overtaken_cannot_say_that_a_deployment_failed(node: 
     made = await node.upload(b"one")
     await node.platform.db.write_rows(take_up, "b", but=())
 
-    node.runtime.exits_with = 1
-    node.runtime.hold.set()
-    await node.ended()
+    failure = {"reason": "it exited", "probes": [], "tail": ""}
+    settle = node.rollouts._deployments.settle
+    assert not await settle(str(made.deployment_id), failure, node.platform.urls)
 
     deployment = await node.platform.db.read(by_uuid, made.deployment_id)
     assert deployment is not None
     assert (deployment.state, deployment.failure) == ("starting", {})
+    node.runtime.hold.set()
+    await node.ended()
 
 
 async def test_instances_of_what_serves_no_more_end_wherever_that_was_decided(node: Node) -> None:
