@@ -11,7 +11,7 @@ from starlette.routing import Route
 from kedge.api import bodies
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
-from kedge.api.shapes import ApiTokenShape, NewApiTokenShape
+from kedge.api.shapes.tokens import ApiTokenShape, NewApiTokenShape
 from kedge.db.clock import now_ms, to_iso
 from kedge.db.queries import tokens as queries
 from kedge.db.tables import ApiToken

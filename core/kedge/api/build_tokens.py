@@ -12,7 +12,7 @@ from starlette.routing import Route
 from kedge.api import bodies
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
-from kedge.api.shapes import BuildTokenShape
+from kedge.api.shapes.tokens import BuildTokenShape
 from kedge.db.clock import now_ms
 from kedge.db.queries import tokens as queries
 from kedge.db.tables import BuildToken

@@ -13,7 +13,7 @@ from kedge.workers.urls import WorkerUrls
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from kedge.api.shapes import BuildShape, ExtraShape, FailureShape, MetadataShape, WaitShape
+    from kedge.api.shapes.builds import BuildShape, ExtraShape, FailureShape, MetadataShape, WaitShape
     from kedge.db.queries.builds import BuildView
     from kedge.db.queries.queue import Before
 

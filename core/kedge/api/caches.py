@@ -9,7 +9,7 @@ from starlette.routing import Route
 from kedge.api import bodies
 from kedge.api.envelope import ok, page_info
 from kedge.api.operations import answers
-from kedge.api.shapes import CacheShape
+from kedge.api.shapes.caches import CacheShape
 from kedge.db.clock import to_iso
 from kedge.db.queries import caches as queries
 

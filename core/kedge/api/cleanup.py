@@ -9,7 +9,7 @@ from starlette.routing import Route
 from kedge.api import bodies
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
-from kedge.api.shapes import CleanupShape
+from kedge.api.shapes.cleanup import CleanupShape
 from kedge.db.clock import to_iso
 from kedge.db.queries import workers
 

@@ -13,7 +13,7 @@ from kedge.api import bodies
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
 from kedge.api.rules import BranchName  # noqa: TC001  (pydantic reads it when it runs)
-from kedge.api.shapes import AskedShape, DeployHookShape, ListedHookShape
+from kedge.api.shapes.triggers import AskedShape, DeployHookShape, ListedHookShape
 from kedge.db.clock import now_ms, to_iso
 from kedge.db.queries import deploy_hooks as queries
 from kedge.db.tables import DeployHook

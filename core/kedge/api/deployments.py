@@ -11,7 +11,7 @@ from kedge.api import bodies
 from kedge.api.bodies import services
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
-from kedge.api.shapes import DeploymentShape, DeploymentsShape, failure_shape
+from kedge.api.shapes.deployments import DeploymentShape, DeploymentsShape, failure_shape
 from kedge.api.versions import OUTCOME_SECONDS, SCRIPT, WORKER, Line, urls
 from kedge.db.clock import to_iso
 from kedge.errors import NotFound

@@ -21,7 +21,8 @@ from kedge.api.logs import (
 )
 from kedge.api.logs import QUERY as LOG_QUERY
 from kedge.api.operations import answers
-from kedge.api.shapes import InstancesShape, LogPageShape
+from kedge.api.shapes.logs import LogPageShape
+from kedge.api.shapes.workers import InstancesShape
 from kedge.api.versions import SCRIPT, WORKER
 from kedge.builds.log_pages import read_page
 from kedge.builds.logs import Cursor
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from kedge.api.services import Services
-    from kedge.api.shapes import InstanceShape
+    from kedge.api.shapes.workers import InstanceShape
     from kedge.workers.pool import Member, Pool
     from kedge.workers.worker_logs import WorkerLogs
 

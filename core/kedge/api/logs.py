@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
-from kedge.api.shapes import LogPageShape
+from kedge.api.shapes.logs import LogPageShape
 from kedge.builds.control import own_build
 from kedge.builds.log_pages import LogText, parse_range, read_page
 from kedge.builds.logs import Cursor

@@ -10,7 +10,7 @@ from kedge.api.bodies import services
 from kedge.api.envelope import ok
 from kedge.api.near_database import WRITES
 from kedge.api.operations import answers
-from kedge.api.shapes import ControlPlaneShape, DurationsShape, ExplanationsShape
+from kedge.api.shapes.placement import ControlPlaneShape, DurationsShape, ExplanationsShape
 from kedge.api.versions import SCRIPT, WORKER
 from kedge.db.queries.versions import find_worker
 from kedge.workers.places.placing import status_of

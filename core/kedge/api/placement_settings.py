@@ -11,13 +11,8 @@ from kedge.api import bodies
 from kedge.api.bodies import services
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
-from kedge.api.shapes import (
-    PlacementShape,
-    ProvidersShape,
-    ScriptShape,
-    ServiceShape,
-    SettingsShape,
-)
+from kedge.api.shapes.placement import PlacementShape, ProvidersShape, SettingsShape
+from kedge.api.shapes.workers import ScriptShape, ServiceShape
 from kedge.api.versions import SCRIPT, WORKER, outcome, urls
 from kedge.api.workers import describe_script
 from kedge.db.clock import to_iso

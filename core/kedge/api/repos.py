@@ -12,7 +12,7 @@ from kedge.api import bodies
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
 from kedge.api.rules import branch_name, folder_path
-from kedge.api.shapes import AutofillShape, ConnectedShape, ConnectionShape
+from kedge.api.shapes.repos import AutofillShape, ConnectedShape, ConnectionShape
 from kedge.builds.autofill import autofill
 from kedge.contracts.forge import Repo
 from kedge.db.clock import now_ms, to_iso

@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
-from kedge.api.shapes import AppendedShape, OrderShape
+from kedge.api.shapes.logs import AppendedShape, OrderShape
 from kedge.builds.states import Outcome, Status
 from kedge.contracts.failures import Failure
 from kedge.db.queries.lifecycle import Verdict

@@ -12,7 +12,7 @@ from kedge.api import bodies
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
 from kedge.api.runner import identify
-from kedge.api.shapes import HitShape, KnownShape, LookupShape, TransferShape, UploadShape
+from kedge.api.shapes.caches import HitShape, KnownShape, LookupShape, TransferShape, UploadShape
 from kedge.builds.caches import NewArchive
 from kedge.db.queries.caches import Wanted
 

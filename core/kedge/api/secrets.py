@@ -11,7 +11,7 @@ from kedge.api import bodies
 from kedge.api.bodies import services
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
-from kedge.api.shapes import WorkerSecretShape
+from kedge.api.shapes.workers import WorkerSecretShape
 from kedge.api.variables import Key, Value  # noqa: TC001  (pydantic reads them)
 from kedge.api.versions import SCRIPT, WORKER
 from kedge.db.clock import now_ms

@@ -12,7 +12,8 @@ from kedge.api import bodies, repos
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
 from kedge.api.rules import BranchRules, PathRules, SomeBranchRules, folder_path
-from kedge.api.shapes import CacheDeclaration, TriggerShape
+from kedge.api.shapes.caches import CacheDeclaration
+from kedge.api.shapes.triggers import TriggerShape
 from kedge.config.caches import Caches  # noqa: TC001  (as pydantic)
 from kedge.db.clock import now_ms, to_iso
 from kedge.db.queries import triggers as queries

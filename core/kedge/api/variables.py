@@ -12,7 +12,7 @@ from starlette.routing import Route
 from kedge.api import bodies
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
-from kedge.api.shapes import VariableShape
+from kedge.api.shapes.variables import VariableShape
 from kedge.db.clock import now_ms, to_iso
 from kedge.db.queries import triggers as queries
 

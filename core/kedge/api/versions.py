@@ -14,15 +14,8 @@ from kedge.api.bodies import services
 from kedge.api.envelope import ok, page_info
 from kedge.api.operations import answers
 from kedge.api.run_body import RunBody, run_spec
-from kedge.api.shapes import (
-    BegunShape,
-    CompletedShape,
-    OutcomeShape,
-    VersionMetadata,
-    VersionShape,
-    VersionsShape,
-    failure_shape,
-)
+from kedge.api.shapes.deployments import OutcomeShape, failure_shape
+from kedge.api.shapes.versions import BegunShape, CompletedShape, VersionMetadata, VersionShape, VersionsShape
 from kedge.db.clock import to_iso
 from kedge.errors import TooLarge
 from kedge.workers.completion import Wish

@@ -11,7 +11,7 @@ from kedge.api import bodies
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
 from kedge.api.removal import remove_worker
-from kedge.api.shapes import Removed, WorkerShape
+from kedge.api.shapes.workers import Removed, WorkerShape
 from kedge.config.workers import WorkerName  # noqa: TC001  (pydantic reads it when it runs)
 from kedge.db.clock import now_ms, to_iso
 from kedge.db.queries import workers as queries
