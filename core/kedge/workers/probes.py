@@ -7,9 +7,9 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-import httpx
-
 from kedge.contracts.runtime import UNIX
+from kedge.workers.relay.connect import connect
+from kedge.workers.relay.upstream import Upstream, UpstreamClosed
 
 if TYPE_CHECKING:
     from kedge.contracts.runtime import Instance
@@ -23,7 +23,10 @@ LEAST = 0.5
 #: probes that are shown to somebody who asks why
 KEPT = 5
 #: programs behind a Unix socket know their visitor by a header alone
-HEADERS = {"user-agent": "kedge-probe", "x-forwarded-for": "127.0.0.1", "connection": "close"}
+HEAD = (
+    b"GET %b HTTP/1.1\r\nhost: %b\r\nuser-agent: kedge-probe\r\naccept: */*\r\n"
+    b"x-forwarded-for: 127.0.0.1\r\nconnection: close\r\n\r\n"
+)
 
 
 class NotUp(Exception):
@@ -58,42 +61,42 @@ async def _probe_until_up(address: str, health: str | None, patience: float) -> 
     started = time.monotonic()
     said: deque[str] = deque(maxlen=KEPT)
     pause = SOON
-    async with _client(address) as client:
-        while True:
-            asked = time.monotonic() - started
-            answer = await _probe(client, health, min(PATIENCE, max(patience - asked, LEAST)))
-            if answer is None:
-                return
-            said.append(f"after {asked:.1f} s: {answer}")
-            if time.monotonic() - started + pause > patience:
-                raise NotUp(f"did not answer within {patience:g} s", list(said))
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, AT_MOST)
+    while True:
+        asked = time.monotonic() - started
+        answer = await _probe(address, health, min(PATIENCE, max(patience - asked, LEAST)))
+        if answer is None:
+            return
+        said.append(f"after {asked:.1f} s: {answer}")
+        if time.monotonic() - started + pause > patience:
+            raise NotUp(f"did not answer within {patience:g} s", list(said))
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, AT_MOST)
 
 
-def _client(address: str) -> httpx.AsyncClient:
-    path = address.removeprefix(UNIX) if address.startswith(UNIX) else None
-    transport = httpx.AsyncHTTPTransport(uds=path, verify=False, trust_env=False)
-    base_url = "http://localhost" if path else f"http://{address}"
-    return httpx.AsyncClient(transport=transport, base_url=base_url, headers=HEADERS, trust_env=False)
-
-
-async def _probe(client: httpx.AsyncClient, health: str | None, patience: float) -> str | None:
+async def _probe(address: str, health: str | None, patience: float) -> str | None:
     """`None` if it is up, else what it did."""
     path = health or "/"
     try:
-        # the headers are answer enough: a body may be endless
-        async with asyncio.timeout(patience), client.stream("GET", path) as response:
-            status = response.status_code
-    except (httpx.HTTPError, TimeoutError) as error:
+        async with asyncio.timeout(patience):
+            status = await _status(address, path)
+    except (OSError, UpstreamClosed) as error:
         return f"GET {path}: {_in_words(error)}"
     good = 200 <= status < 400 if health else status < 500
     return None if good else f"GET {path}: status {status}"
 
 
+async def _status(address: str, path: str) -> int:
+    """What it answers. The head is answer enough: a body may be endless."""
+    host = "localhost" if address.startswith(UNIX) else address
+    upstream = await connect(Upstream, address)
+    try:
+        upstream.send_head(HEAD % (path.encode(), host.encode()), bodiless=False)
+        return (await upstream.answer()).status
+    finally:
+        upstream.close()
+
+
 def _in_words(error: Exception) -> str:
-    if isinstance(error, httpx.ConnectError):
+    if isinstance(error, ConnectionRefusedError | FileNotFoundError):
         return "nobody listens there"
-    return (
-        "no answer" if isinstance(error, TimeoutError | httpx.TimeoutException) else str(error) or "no HTTP"
-    )
+    return "no answer" if isinstance(error, TimeoutError) else str(error)

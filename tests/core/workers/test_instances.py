@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -303,3 +305,9 @@ async def test_a_node_that_stops_lets_nobody_wait(lab: Lab) -> None:
     with pytest.raises(Overloaded, match="this node is stopping"):
         await waiting
     lab.runtime.hold.set()
+
+
+def test_a_node_asks_its_instances_without_a_library_that_takes_long_to_load() -> None:
+    """httpx loads its half with the first request, for 0.1 s in which no visitor was answered."""
+    program = "import sys, kedge.node.node; sys.exit('httpx' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
