@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from kedge.attempts import AttemptName, Attempts, Ending, StartedAttempt
     from kedge.config import Duration, SecretRef, Size
     from kedge.image_pulls import pull_is_hopeless
+    from kedge.runner_route import RunnerRoute
 
 __all__ = [
     "AttemptName",
@@ -125,6 +126,7 @@ __all__ = [
     "Repo",
     "RequestPlacement",
     "RequestServed",
+    "RunnerRoute",
     "Runtime",
     "Scope",
     "SecretRef",
@@ -151,6 +153,7 @@ _LATER = {
     **dict.fromkeys(("AttemptName", "Attempts", "Ending", "StartedAttempt"), "kedge.attempts"),
     **dict.fromkeys(("Duration", "SecretRef", "Size"), "kedge.config"),
     "pull_is_hopeless": "kedge.image_pulls",
+    "RunnerRoute": "kedge.runner_route",
 }
 
 

@@ -69,7 +69,10 @@ def kedge_register_request_placement() -> Sequence[type[RequestPlacement]]:  # t
 
 @hookspec
 def kedge_register_routes(host: Host) -> Sequence[BaseRoute]:  # type: ignore[empty-body]
-    """Return routes that are served beside the API. Each must check its caller by `host.authenticate`."""
+    """Return routes that are served beside the API. Each must check its caller by `host.authenticate`.
+
+    Those of the class `RunnerRoute` are for builds, too: forges that host repositories serve clones by them.
+    """
 
 
 @hookspec

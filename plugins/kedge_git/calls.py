@@ -20,6 +20,8 @@ _UPLOAD, _RECEIVE = "git-upload-pack", "git-receive-pack"
 _PROTOCOL = re.compile(r"[a-z0-9=:.-]{1,64}")
 _GZIP = frozenset({"gzip", "x-gzip"})
 _SUFFIX = ".git"
+#: slashes in `/git/OWNER/REPO/`
+_BEFORE_REST = 4
 
 
 class Refused(Exception):
@@ -72,7 +74,7 @@ class Call:
 
 def parse_call(scope: Scope, headers: Headers) -> Call:
     """Understand a request. Raises `Refused`, or `NotFound` for what no git client asks of this server."""
-    rest = scope["path_params"]["rest"]
+    rest = scope["path"].split("/", _BEFORE_REST)[_BEFORE_REST]
     expected = "GET" if rest == "info/refs" else "POST"
     service = _service_asked(scope) if rest == "info/refs" else rest
     if service not in {_UPLOAD, _RECEIVE}:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
+from kedge import RunnerRoute
 from kedge_git.server import GitServer
 
 if TYPE_CHECKING:
@@ -13,7 +14,15 @@ if TYPE_CHECKING:
 
     from kedge import Host
 
+REPO = "/git/{owner}/{repo}"
+#: all that a clone asks for
+FETCHES = ("info/refs", "git-upload-pack")
+
 
 def git_routes(host: Host) -> list[BaseRoute]:
     """`/git/{owner}/{repo}.git/{service}`; they serve once the forge is open."""
-    return [Route("/git/{owner}/{repo}/{rest:path}", endpoint=GitServer(host))]
+    server = GitServer(host)
+    return [
+        *(RunnerRoute(f"{REPO}/{fetch}", endpoint=server) for fetch in FETCHES),
+        Route(f"{REPO}/{{rest:path}}", endpoint=server),
+    ]

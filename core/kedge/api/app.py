@@ -35,6 +35,7 @@ from kedge.api.access import AccountAccess
 from kedge.api.errors import HANDLERS
 from kedge.api.near_database import NearDatabase
 from kedge.observe.requests import RequestLog
+from kedge.runner_route import RunnerRoute
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,23 +69,42 @@ ACCOUNT_ROUTES: list[Route] = [
 
 def create_app(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> Starlette:
     """The application. `extra_routes` come from plugins and check their callers themselves."""
-    app = Starlette(
-        routes=[
-            *runner.routes,
-            *runner_caches.routes,
-            *peers.routes,
-            *deploy_hooks.nameless_routes,
-            Mount(
-                ACCOUNT,
-                app=Router(ACCOUNT_ROUTES, redirect_slashes=False),
-                middleware=[Middleware(NearDatabase), Middleware(AccountAccess)],
-            ),
-            *health.routes,
-            *extra_routes,
-        ],
-        middleware=[Middleware(RequestLog)],
-        exception_handlers=HANDLERS,
+    routes = [
+        *runner.routes,
+        *runner_caches.routes,
+        *peers.routes,
+        *deploy_hooks.nameless_routes,
+        _below_account(ACCOUNT_ROUTES),
+        *health.routes,
+        *extra_routes,
+    ]
+    return _app(services, routes)
+
+
+def create_runner_app(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> Starlette:
+    """All that builds reach by the socket of their node: what a runner says, its caches, clone and deploy.
+
+    Of `extra_routes` it has those that are made for builds.
+    """
+    routes = [
+        *runner.routes,
+        *runner_caches.routes,
+        _below_account(versions.upload_routes),
+        *(route for route in extra_routes if isinstance(route, RunnerRoute)),
+    ]
+    return _app(services, routes)
+
+
+def _below_account(routes: Sequence[Route]) -> Mount:
+    return Mount(
+        ACCOUNT,
+        app=Router(routes, redirect_slashes=False),
+        middleware=[Middleware(NearDatabase), Middleware(AccountAccess)],
     )
+
+
+def _app(services: Services, routes: Sequence[BaseRoute]) -> Starlette:
+    app = Starlette(routes=routes, middleware=[Middleware(RequestLog)], exception_handlers=HANDLERS)
     # A redirect would tell nameless callers which addresses there are, and names the Host they sent.
     app.router.redirect_slashes = False
     app.state.services = services

@@ -187,10 +187,15 @@ WORKER = "/workers/workers/{worker}"
 #: the older name of the same, which existing clients use
 SCRIPT = "/workers/scripts/{worker}"
 
-routes = [
+#: all that a deploy calls
+upload_routes = [
     Route(f"{WORKER}/versions/uploads", begin, methods=["POST"]),
     Route(f"{WORKER}/versions/uploads/{{upload_id}}/files/{{sha256}}", put_file, methods=["PUT"]),
     Route(f"{WORKER}/versions/uploads/{{upload_id}}/complete", complete, methods=["POST"]),
+]
+
+routes = [
+    *upload_routes,
     *(
         route
         for prefix in (WORKER, SCRIPT)

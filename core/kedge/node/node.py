@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from kedge.config import Settings
-    from kedge.node.front import Front
     from kedge.registry import Registry
 
 #: open streams get this long to end when the node stops
@@ -82,11 +81,9 @@ class Node:
             peer_url=settings.node.url or listeners.url_of(tcp, elsewhere=bus.own_address()),
             cluster_key=await cluster_key(db, secret_box(settings)),
         )
-        sockets = [tcp]
-        if parts.socket_path is not None:
-            unix = listeners.listen_unix(parts.socket_path)
+        unix = listeners.listen_unix(parts.socket_path) if parts.socket_path is not None else None
+        if unix is not None:
             stack.callback(unix.close)
-            sockets.append(unix)
         await parts.open(stack)
         await self.registry.startup(parts.host)
         stack.push_async_callback(self.registry.shutdown, parts.host)
@@ -96,21 +93,20 @@ class Node:
             parts.background.start(apply_workers(settings, local_url))
             self._ready(self.url)
 
-        server = self._make_server(parts.front)
-        await server.open(sockets)
+        servers = self._make_servers(parts)
+        for server, listener in zip(servers, (tcp, unix), strict=True):
+            await server.open([listener] if listener else [])
         with self._signals():
             started()
             await self._asked_to_stop.wait()
-            await server.close(patience=SHUTDOWN_PATIENCE)
+            await asyncio.gather(*[server.close(patience=SHUTDOWN_PATIENCE) for server in servers])
 
-    def _make_server(self, front: Front) -> Server:
-        limits = self.settings.gateway
-        return Server(
-            front,
-            Limits(head=limits.head, head_within=limits.head_within),
-            shortcut=front.gateway.at_once,
-            tunnel=partial(Tunnel, front.gateway),
-        )
+    def _make_servers(self, parts: Parts) -> tuple[Server, Server]:
+        """One for everybody, and one for builds, which find there what they need and nothing else."""
+        gateway = parts.front.gateway
+        limits = Limits(head=self.settings.gateway.head, head_within=self.settings.gateway.head_within)
+        public = Server(parts.front, limits, shortcut=gateway.at_once, tunnel=partial(Tunnel, gateway))
+        return public, Server(parts.runner_app, limits)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

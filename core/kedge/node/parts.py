@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from kedge.api.access import Access
-from kedge.api.app import create_app
+from kedge.api.app import create_app, create_runner_app
 from kedge.api.services import Services
 from kedge.builds.adoption import Adoption
 from kedge.builds.background import Background
@@ -227,7 +227,10 @@ class Parts:
         self.host.access = services.access
         self.host.intake = services.intake
         self.host.logs = services.logs
-        return Front(gateway, create_app(services, extra_routes=self.registry.routes(self.host)))
+        extra_routes = self.registry.routes(self.host)
+        #: what answers builds of this machine by the socket
+        self.runner_app = create_runner_app(services, extra_routes)
+        return Front(gateway, create_app(services, extra_routes))
 
     def _worker_changed(self, gateway: Gateway, name: str) -> None:
         """Another node has changed what serves a worker."""

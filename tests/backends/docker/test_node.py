@@ -85,6 +85,44 @@ def test_a_push_is_cloned_built_and_deployed_without_any_network(
     assert page.text == "a page from a container\n"
 
 
+#: asks Kedge, by the socket that a container has of it, and prints what becomes of it
+ASK = """
+import http.client, socket, sys
+for host, path in (one.split("|") for one in sys.argv[2:]):
+    with socket.socket(socket.AF_UNIX) as kedge:
+        kedge.connect("/run/kedge/kedge.sock")
+        call = http.client.HTTPConnection("kedge")
+        call.sock = kedge
+        call.request("GET", path, headers={"Host": host, "Authorization": f"Bearer {sys.argv[1]}"})
+        print("asked", host, path, call.getresponse().status)
+"""
+
+
+def test_a_container_finds_neither_the_api_nor_workers_at_its_socket(
+    start: Callable[..., RunningNode], tmp_path: Path
+) -> None:
+    node = start()
+    asked = {
+        "localhost|/client/v4/accounts/default/builds": 404,
+        "localhost|/healthz": 404,
+        "app.localhost|/": 404,
+        "localhost|/api/builds/1/job": 401,
+        "localhost|/git/default/app.git/info/refs?service=git-upload-pack": 200,
+    }
+    # of somebody who may do everything
+    ask = f"python3 ask.py {node.server.token} {' '.join(map(repr, asked))}"
+    first = push(node, tmp_path, f"{PAGE}; if [ -f ask.py ]; then {ask}; fi", "kedge deploy dist")
+    assert first["build_outcome"] == "success", read_log(node.server, first["build_uuid"])
+    repository = Repository(tmp_path / "repo")
+    repository.commit({"ask.py": ASK})
+
+    assert node.push(repository, "app").returncode == 0
+
+    said = read_log(node.server, latest_build(node.server)["build_uuid"])
+    told = [line.split()[1:] for line in said.splitlines() if line.startswith("asked ")]
+    assert {f"{host}|{path}": int(status) for host, path, status in told} == asked
+
+
 def test_a_command_that_fails_is_the_users_and_is_not_tried_again(
     start: Callable[..., RunningNode], tmp_path: Path
 ) -> None:
