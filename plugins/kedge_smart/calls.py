@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 
-#: the part that the newest call tells
-NEWEST = 0.05
+from kedge_smart.mean import Mean
+
+#: about so many calls are remembered
+MEMORY = 20.0
 #: so many calls contradict a measurement, and so few elsewhere tell what is usual
 MANY, SOME = 20, 5
 #: less than this is no contradiction, in milliseconds
@@ -24,48 +26,24 @@ class Calls:
 
     def __init__(self) -> None:
         """Of no call."""
-        self._unexplained: defaultdict[str, dict[str, _Mean]] = defaultdict(dict)
+        self._unexplained: defaultdict[str, dict[str, Mean]] = defaultdict(dict)
 
     def add(self, location: str, back_end: str, unexplained_ms: float) -> None:
         """Take a call in."""
         of = self._unexplained[back_end]
         mean = of.get(location)
         if mean is None:
-            mean = of[location] = _Mean()
+            mean = of[location] = Mean(MEMORY)
         mean.add(unexplained_ms)
 
     def untold(self, location: str, back_end: str, measured_ms: float) -> float:
         """How much longer the way is than what was measured, as far as that is beyond doubt."""
         of = self._unexplained.get(back_end)
         here = of.get(location) if of else None
-        if of is None or here is None or here.calls < MANY:
+        if of is None or here is None or here.count < MANY:
             return 0.0
-        others = [other for name, other in of.items() if name != location and other.calls >= SOME]
-        usual = min(others, key=lambda other: other.mean, default=here)
-        excess = here.mean - max(usual.mean, 0.0)
+        others = [other for name, other in of.items() if name != location and other.count >= SOME]
+        usual = min(others, key=lambda other: other.value, default=here)
+        excess = here.value - max(usual.value, 0.0)
         doubt = CERTAINTY * math.hypot(here.error, usual.error)
         return excess if excess - doubt > measured_ms + SMALL else 0.0
-
-
-class _Mean:
-    """Of many values the newest count most."""
-
-    __slots__ = ("_variance", "calls", "mean")
-
-    def __init__(self) -> None:
-        self.calls = 0
-        self.mean = 0.0
-        self._variance = 0.0
-
-    def add(self, value: float) -> None:
-        part = max(NEWEST, 1.0 / (self.calls + 1))
-        off = value - self.mean
-        self.calls += 1
-        self.mean += part * off
-        self._variance = (1.0 - part) * (self._variance + part * off * off)
-
-    @property
-    def error(self) -> float:
-        """The standard error of the mean."""
-        part = max(NEWEST, 1.0 / max(self.calls, 1))
-        return math.sqrt(self._variance * part / (2.0 - part))

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from kedge import Host, ServedRequest
 
 #: more calls than this in an invocation, on average, are more than one
-ONE_CALL = 1.05
+ONE_CALL = 1.0
 #: what was known longer ago is worth nothing
 LONGEST_AGE = 7 * 24 * 3600.0
 #: gains smaller than this part wait for `refine_seconds`
 LARGE_GAIN = 0.1
-#: what a location that was left lately has to be faster by
+#: gains of this part are not waited with, however many moves there were
 VERY_LARGE_GAIN = 0.3
 
 
@@ -171,7 +171,7 @@ class SmartPlacement:
                 entry.move(name, name, 0.0, now)
             return
         weighing = self._weigh(name, entry, ends, now)
-        best = self._best(name, entry, weighing, now)
+        best = fastest(weighing.expected, [entry.location, name, *self._alive])
         if best is None or entry.location not in weighing.expected:
             entry.reason = "not all ways are measured yet"
             return
@@ -186,37 +186,25 @@ class SmartPlacement:
         present = weighing.expected[entry.location]
         gain = present - weighing.expected[best]
         share = gain / present if present else 0.0
+        # that requests take longer than expected is beyond doubt: to leave is no whim
+        times = 1.0 if weighing.surprise > 0.0 else entry.damping.times(now)
         if best == entry.location:
             self._settle(entry, "no location is faster")
-        elif gain < self._settings.min_gain_ms or not self._may_move(entry, share, now):
+        elif gain < self._settings.min_gain_ms or not self._may_move(entry, share, now, times):
             self._settle(entry, f"{best} would be {share:.1%} faster: not enough to move for, or too soon")
         else:
             self._move(name, entry, best, weighing, surprise=weighing.surprise, now=now)
         if entry.decided_on is None:
             entry.decided_on = now
 
-    def _best(self, name: str, entry: Entry, weighing: Weighing, now: float) -> str | None:
-        """The fastest; one that was left lately has to be faster by much, or they would take turns."""
-        best = fastest(weighing.expected, [entry.location, name, *self._alive])
-        present = weighing.expected.get(entry.location)
-        if best is None or present is None or not entry.left_lately(best, now, self._settings.refine_seconds):
-            return best
-        if weighing.expected[best] < present * (1.0 - VERY_LARGE_GAIN):
-            return best
-        others = [
-            place
-            for place in weighing.expected
-            if not entry.left_lately(place, now, self._settings.refine_seconds)
-        ]
-        return fastest(weighing.expected, [entry.location, *others])
-
-    def _may_move(self, entry: Entry, share: float, now: float) -> bool:
+    def _may_move(self, entry: Entry, share: float, now: float, times: float = 1.0) -> bool:
+        """Whether a gain is large enough by now; unless it is very large, `times` what is usual is asked."""
         if entry.decided_on is None:
             return share >= self._settings.margin
         since = now - (entry.decided_on if entry.moved_on is None else entry.moved_on)
-        if share >= LARGE_GAIN:
+        if share >= min(LARGE_GAIN * times, VERY_LARGE_GAIN):
             return entry.moved_on is None or since >= self._settings.dwell_seconds
-        return share >= self._settings.refine_margin and since >= self._settings.refine_seconds
+        return share >= self._settings.refine_margin * times and since >= self._settings.refine_seconds
 
     def _follow(self, name: str, entry: Entry, won: Trial, weighing: Weighing, now: float) -> None:
         """Run where requests were tried and are faster, and go on from what was seen in the trial."""
@@ -237,6 +225,8 @@ class SmartPlacement:
         # By the distances it should stay: that it goes back is what was observed, and so it was in vain.
         in_vain = best == name and weighing.travel[left].ms < weighing.travel[name].ms
         entry.move(name, best, surprise, now)
+        if entry.decided_on is not None:
+            entry.damping.add(now)
         if in_vain:
             entry.status = PlacementStatus.UNSUPPORTED_APPLICATION
             entry.reason = f"at {left} it was slower than near its visitor"

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from typing import TYPE_CHECKING
 
+from kedge_smart.mean import Mean
+from kedge_smart.work import Work
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from kedge import BackEndCall
 
 #: about so many invocations are remembered; older ones fade
 MEMORY = 1000.0
-#: of the work of a back end, the share that the newest call tells
-NEWEST = 0.02
+#: as to how many calls they make: 1.1 and 1.0 are told apart over many only
+CALLS_MEMORY = 4000.0
 #: waits told apart for each route, those that come most often
 MOST_WAITS = 8
 #: calls side by side that are told apart
 MOST_TOGETHER = 8
 #: back ends remembered for each route
 MOST_HOSTS = 8
-#: standard errors that an average has to be above something
-DOUBT = 3.0
+#: standard errors that an average has to be above something: it is asked again and again
+DOUBT = 4.0
 _HUGE = 1e12
 
 #: calls side by side: (back end, round trips) of each, sorted
@@ -35,28 +37,25 @@ class Profile:
     Instead of making all sums smaller with every invocation, each new one weighs a little more.
     """
 
-    __slots__ = ("_calls", "_squares", "_total", "_waits", "_weight", "ignored", "invocations", "work")
+    __slots__ = ("_calls", "_total", "_waits", "_weight", "_work", "ignored", "invocations")
 
     def __init__(self) -> None:
         """Nothing is known."""
         self.invocations = 0
-        #: back end → milliseconds that a call is at work there, the way left out
-        self.work: dict[str, float] = {}
         #: back ends whose answer no response waited for
         self.ignored: set[str] = set()
         self._weight = 1.0
         self._total = 0.0
-        self._calls = self._squares = 0.0
+        self._calls = Mean(CALLS_MEMORY)
         self._waits: dict[Wait, float] = {}
+        self._work: dict[str, Work] = {}
 
     def add(self, calls: Sequence[Sequence[BackEndCall]], ways: Iterable[float | None]) -> None:
         """Take an invocation in; `ways` tells the round-trip time to the back end of each call in turn."""
         self.invocations += 1
         self._weight /= 1.0 - 1.0 / MEMORY
         self._total += self._weight
-        awaited = sum(call.awaited for together in calls for call in together)
-        self._calls += self._weight * awaited
-        self._squares += self._weight * awaited * awaited
+        self._calls.add(sum(call.awaited for together in calls for call in together))
         way = iter(ways)
         for together in calls:
             for call in together:
@@ -74,27 +73,36 @@ class Profile:
     @property
     def calls(self) -> tuple[float, float]:
         """Calls that an invocation waits for on average, at least and at most: chance leaves that open."""
-        if not self._total:
-            return 0.0, 0.0
-        mean = self._calls / self._total
-        variance = max(self._squares / self._total - mean * mean, 0.0)
-        doubt = DOUBT * math.sqrt(variance / min(self.invocations, MEMORY))
-        return mean - doubt, mean + doubt
+        doubt = DOUBT * self._calls.error
+        return self._calls.value - doubt, self._calls.value + doubt
+
+    @property
+    def work(self) -> dict[str, float]:
+        """Back end → milliseconds that a call is at work there, the way left out."""
+        return {host: work.ms for host, work in self._work.items()}
 
     def means(self) -> tuple[float, float]:
         """Awaited calls of an invocation, and their square, on average."""
-        return (self._calls / self._total, self._squares / self._total) if self._total else (0.0, 0.0)
+        return self._calls.value, self._calls.square
 
-    def resume(self, invocations: int, calls: float, squares: float, waits: dict[Wait, float]) -> None:
+    def resume(
+        self,
+        invocations: int,
+        calls: float,
+        squares: float,
+        waits: dict[Wait, float],
+        work: Mapping[str, float],
+    ) -> None:
         """Go on from averages over so many invocations, of which about `MEMORY` are remembered."""
         self.invocations = invocations
         self._total = self._weight * min(invocations, MEMORY)
-        self._calls, self._squares = calls * self._total, squares * self._total
+        self._calls.resume(invocations, calls, squares)
         self._waits = {
             tuple((sys.intern(host), rounds) for host, rounds in wait[:MOST_TOGETHER]): often * self._total
             for wait, often in list(waits.items())[:MOST_WAITS]
             if self._total
         }
+        self._work = {host: Work(ms) for host, ms in list(work.items())[:MOST_HOSTS]}
 
     def waits(self) -> dict[Wait, float]:
         """How often an invocation waits for which calls, on average."""
@@ -108,17 +116,15 @@ class Profile:
         self.ignored.discard(call.host)
         if way is None:
             return
-        work = max(call.duration_ms - call.rounds * way, 0.0)
-        known = self.work.get(call.host)
-        if known is not None:
-            self.work[call.host] = known + NEWEST * (work - known)
-        elif len(self.work) < MOST_HOSTS:
-            self.work[call.host] = work
+        work = self._work.get(call.host)
+        if work is None:
+            if len(self._work) >= MOST_HOSTS:
+                return
+            work = self._work[call.host] = Work()
+        work.add(call.duration_ms, call.rounds * way)
 
     def _shrink(self) -> None:
         factor = 1.0 / self._weight
         self._weight = 1.0
         self._total *= factor
-        self._calls *= factor
-        self._squares *= factor
         self._waits = {wait: weight * factor for wait, weight in self._waits.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kedge import PlacementStatus
+from kedge_smart.damping import Damping
 from kedge_smart.durations import Durations
 from kedge_smart.profile import Profile
 from kedge_smart.slowness import Slowness
@@ -25,6 +26,7 @@ class Entry:
 
     __slots__ = (
         "baseline",
+        "damping",
         "decided_on",
         "here",
         "location",
@@ -49,6 +51,7 @@ class Entry:
         #: location left → (milliseconds that it took longer than expected, when it was left)
         self.surprises: dict[str, tuple[float, float]] | None = None
         self.slowness = Slowness()
+        self.damping = Damping()
 
     @property
     def requests(self) -> float:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeFloat, NonNegativeInt
 
 from kedge import PlacementStatus
+from kedge_smart.damping import Damping
 from kedge_smart.durations import Durations
 from kedge_smart.profile import Profile
 from kedge_smart.route import Entry, Route, Routes
@@ -51,8 +52,7 @@ class StoredProfile(_Stored):
         """The profile that it was."""
         profile = Profile()
         waits = {tuple((host, rounds) for host, rounds in wait): often for wait, often in self.waits}
-        profile.resume(self.invocations, self.calls, self.squares, waits)
-        profile.work = dict(self.work)
+        profile.resume(self.invocations, self.calls, self.squares, waits, self.work)
         profile.ignored = set(self.ignored)
         return profile
 
@@ -70,6 +70,7 @@ class StoredEntry(_Stored):
     surprises: dict[Text, tuple[FiniteFloat, Age]]
     usual: NonNegativeFloat | None = None
     late: NonNegativeFloat = 0.0
+    moves: NonNegativeFloat = 0.0
 
     @classmethod
     def of(cls, entry: Entry, now: float) -> StoredEntry:
@@ -88,6 +89,7 @@ class StoredEntry(_Stored):
             },
             usual=entry.slowness.usual,
             late=entry.slowness.late,
+            moves=entry.damping.moves(now),
         )
 
     def again(self, name: str, now: float) -> Entry:
@@ -101,6 +103,7 @@ class StoredEntry(_Stored):
         entry.moved_on = None if self.moved is None else now - self.moved
         entry.surprises = {place: (late, now - age) for place, (late, age) in self.surprises.items()} or None
         entry.slowness = Slowness(self.usual, self.late)
+        entry.damping = Damping(self.moves, now)
         return entry
 
 

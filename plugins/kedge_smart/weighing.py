@@ -56,7 +56,7 @@ def back_ends(
     A back end whose round-trip times differ by less than `same` milliseconds between all locations is as
     near to one as to the other.
     """
-    waits = profile.waits()
+    waits, work = profile.waits(), profile.work
     reasons = dict.fromkeys(profile.ignored, "no response waits for it")
     for host in {host for wait in waits for host, _ in wait}:
         if (reason := excluded.reason(host)) is not None:
@@ -69,10 +69,10 @@ def back_ends(
     counted.pop((), None)
     return BackEnds(
         waits=dict(counted),
-        work=profile.work,
+        work=work,
         excluded=reasons,
         calls=profile.calls,
-        travel={location: _waiting(location, counted, profile.work, latency) for location in locations},
+        travel={location: _waiting(location, counted, work, latency) for location in locations},
     )
 
 

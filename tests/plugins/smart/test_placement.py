@@ -262,3 +262,38 @@ def test_a_clock_that_jumps_moves_nothing(policy: SmartPlacement) -> None:
         assert policy.review(now) == []
         (found,) = policy.explain("w")
         assert found.location == "frankfurt"
+
+
+def test_what_left_for_a_lie_goes_back_as_soon_as_it_is_found_out(policy: SmartPlacement) -> None:
+    policy.measured("frankfurt", "db.example.com", 100.0)
+    three = ["db.example.com"] * 3
+    serve(policy, calls(*three))
+    policy.review(10.0)
+    assert policy.explain("w")[0].location == "frankfurt"
+    measure(policy, "frankfurt", 90.0)
+    policy.review(4000.0)
+
+    measure(policy, "dallas", 0.1)
+    policy.review(8000.0)
+    assert policy.explain("w")[0].location == "dallas"
+    measure(policy, "dallas", 157.0)
+    policy.review(8000.0 + 700.0)
+
+    assert policy.explain("w")[0].location == "frankfurt"
+
+
+def test_the_more_requests_went_to_and_fro_the_more_a_move_has_to_gain(policy: SmartPlacement) -> None:
+    serve(policy, calls(*["db.example.com"] * 3))
+    measure(policy, "frankfurt", 300.0)
+    moves = 0
+    for hour in range(48):
+        # by turns it is an eighth faster there than in Sydney, and slower
+        measure(policy, "dallas", 160.0 if hour % 2 else 225.0)
+        moves += bool(policy.review(10.0 + hour * 3600.0))
+
+    assert 1 <= moves <= 5
+
+
+def measure(policy: SmartPlacement, location: str, rtt: float) -> None:
+    for _ in range(15):
+        policy.measured(location, "db.example.com", rtt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -47,3 +48,17 @@ def test_old_calls_fade() -> None:
             profile.add([[BackEndCall(host=host, duration_ms=1.0)]], [0.0])
 
     assert profile.waits()[("old", 1),] < 0.01
+
+
+def test_one_call_and_a_little_more_are_told_apart() -> None:
+    assert at_least(1.0) <= 1.0 < at_least(1.1)
+
+
+def at_least(calls: float) -> float:
+    """Of invocations of which half make two calls, and some one more: `calls` on average."""
+    rng = Random(1)  # noqa: S311  (repeatable, not secret)
+    profile = Profile()
+    for _ in range(8000):
+        made = 2 * (rng.random() < 0.5) + (rng.random() < calls - 1.0)
+        profile.add([[BackEndCall(host="a", duration_ms=1.0)]] * made, [0.0] * made)
+    return profile.calls[0]
