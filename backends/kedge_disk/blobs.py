@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Iterator
     from datetime import timedelta
 
-    from kedge import Host, PresignedRequest
+    from kedge import Host, PresignedRequest, SignedParts
 
 #: stands behind the name of every folder, so that `a` and `a/b` can both be keys
 FOLDER = "+"
@@ -138,6 +138,11 @@ class DiskBlobs:
     ) -> PresignedRequest | None:
         """Files have no URL."""
         self._path(key)
+        return None
+
+    @property
+    def signed_parts(self) -> SignedParts | None:
+        """Files have no URL."""
         return None
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 from weakref import WeakValueDictionary
 
@@ -21,7 +22,10 @@ from kedge import (
 from kedge_s3.bucket import Bucket
 from kedge_s3.client import make_clients
 from kedge_s3.download import Downloads
+from kedge_s3.parts import S3Parts
 from kedge_s3.settings import S3Settings
+from kedge_s3.signing import Signer, check_lifetime
+from kedge_s3.signing_trial import CAREFUL
 from kedge_s3.stale import keep_sweeping
 from kedge_s3.threads import Threads
 from kedge_s3.trial import try_out
@@ -33,14 +37,13 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from kedge import Host, PresignedRequest
+    from kedge import Host, PresignedRequest, SignedParts
+    from kedge_s3.client import Clients
     from kedge_s3.trial import Abilities
 
     Page = list[tuple[str, int, datetime]]
 
 log = structlog.get_logger("s3")
-
-LONGEST_PRESIGNED = timedelta(days=7)
 
 
 class S3Blobs:
@@ -50,7 +53,9 @@ class S3Blobs:
     Settings: ClassVar[type[BaseModel]] = S3Settings
     shared: bool = True
 
+    _clients: Clients
     _bucket: Bucket
+    _signer: Signer
     _downloads: Downloads
 
     def __init__(self, settings: S3Settings, host: Host) -> None:
@@ -75,13 +80,17 @@ class S3Blobs:
         self._sweeping = asyncio.create_task(keep_sweeping(self._bucket, self._threads))
 
     def _connect(self) -> None:
-        self._bucket = Bucket(self._settings, make_clients(self._settings, self._host))
+        self._clients = make_clients(self._settings, self._host)
+        self._bucket = Bucket(self._settings, self._clients)
+        self._signer = Signer(self._settings, self._clients.presigning)
         self._downloads = Downloads(self._bucket, self._threads, self._settings)
 
     async def _find_abilities(self) -> Abilities:
         async with self._trial:
             if self._abilities is None:
-                self._abilities = await self._threads.run_to_end(try_out, self._bucket, self._settings)
+                self._abilities = await self._threads.run_to_end(
+                    try_out, self._bucket, self._settings, self._clients
+                )
                 self._bucket.has_md5_etags = self._abilities.md5_etags
         return self._abilities
 
@@ -153,9 +162,19 @@ class S3Blobs:
     ) -> PresignedRequest | None:
         """Sign a request for this key alone."""
         check_blob_key(key)
-        if not timedelta(seconds=1) <= expires <= LONGEST_PRESIGNED:
-            raise InvalidInput("a presigned request is good for a second at least and seven days at most")
-        return await self._threads.run(self._bucket.presign, key, method, expires, size, md5)
+        check_lifetime(expires)
+        signing = self._abilities.signing if self._abilities else CAREFUL
+        if not signing.blobs:
+            return None
+        sign = partial(self._signer.blob, key, method, expires=expires, size=size, md5=md5)
+        return await self._threads.run(partial(sign, guard=signing.guard))
+
+    @property
+    def signed_parts(self) -> SignedParts | None:
+        """Parts, if the store was seen to take signed ones."""
+        if self._abilities is None or not self._abilities.signing.parts:
+            return None
+        return S3Parts(self._bucket, self._signer, self._threads)
 
     async def close(self) -> None:
         """Stop sweeping and let go of the threads."""

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any
 from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError, ResponseStreamingError
 
-from kedge import BlobDamaged, BlobInfo, BlobNotFound, PresignedRequest, StoreRefused
-from kedge_s3.checks import SINGLE, Check, content_md5, md5, md5_of
-from kedge_s3.client import NO_COPIES
+from kedge import BlobDamaged, BlobInfo, BlobNotFound, StoreRefused, StoreUnavailable
+from kedge_s3.checks import SINGLE, Check, etag_of_parts, md5, md5_of
+from kedge_s3.encryption import encryption_of
 from kedge_s3.errors import status_of, translate, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from kedge_s3.client import Clients
     from kedge_s3.settings import S3Settings
@@ -54,12 +54,7 @@ class Bucket:
         self.name = settings.bucket
         self.prefix = settings.prefix
         self._client = clients.own
-        self._presigning = clients.presigning
-        self._encryption: dict[str, Any] = {}
-        if settings.encryption != "bucket":
-            self._encryption["ServerSideEncryption"] = settings.encryption
-        if settings.kms_key is not None:
-            self._encryption["SSEKMSKeyId"] = settings.kms_key
+        self._encryption = encryption_of(settings)
         #: whether ETags are MD5s; known once the store was tried
         self.has_md5_etags = False
 
@@ -142,6 +137,22 @@ class Bucket:
                 MultipartUpload={"Parts": parts},
                 **extra,
             )
+
+    def join(self, key: str, upload: str, etags: Sequence[str], *, if_absent: bool = False) -> None:
+        """As `complete`; it is no error if that was done before, and the answer was lost."""
+        try:
+            self.complete(key, upload, etags, if_absent=if_absent)
+        except BlobNotFound as error:
+            if not self._is_made_of(key, etags):
+                raise StoreUnavailable(f"the upload of {key} was dropped; store it again") from error
+
+    def _is_made_of(self, key: str, etags: Sequence[str]) -> bool:
+        if not self.has_md5_etags or not all(map(SINGLE.fullmatch, etags)):
+            return False
+        try:
+            return self.etag(key) == etag_of_parts([bytes.fromhex(etag) for etag in etags])
+        except BlobNotFound:
+            return False
 
     def abort(self, key: str, upload: str) -> None:
         """Drop the parts. It is no error if they are gone."""
@@ -244,39 +255,6 @@ class Bucket:
         with translated(self.name, key):
             self._client.delete_object(Bucket=self.name, Key=self.prefix + key)
 
-    def presign(
-        self,
-        key: str,
-        method: Literal["GET", "PUT"],
-        expires: timedelta,
-        size: int | None,
-        digest: bytes | None,
-    ) -> PresignedRequest:
-        """Sign a request; the store is not asked."""
-        named: dict[str, Any] = {"Bucket": self.name, "Key": self.prefix + key}
-        headers: dict[str, str] = {}
-        if method == "PUT":
-            named |= self._encryption
-            headers = NO_COPIES | _encryption_headers(self._encryption)
-            if size is not None:
-                named["ContentLength"], headers["Content-Length"] = size, str(size)
-            if digest is not None:
-                named["ContentMD5"] = headers["Content-MD5"] = content_md5(digest)
-        operation = "get_object" if method == "GET" else "put_object"
-        with translated(self.name, key):
-            url = self._presigning.generate_presigned_url(
-                operation, Params=named, ExpiresIn=int(expires.total_seconds())
-            )
-        return PresignedRequest(method=method, url=url, headers=headers)
-
 
 def _total(content_range: str | None, length: int) -> int:
     return int(content_range.rpartition("/")[2]) if content_range else length
-
-
-def _encryption_headers(encryption: dict[str, Any]) -> dict[str, str]:
-    names = {
-        "ServerSideEncryption": "x-amz-server-side-encryption",
-        "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
-    }
-    return {names[name]: value for name, value in encryption.items()}

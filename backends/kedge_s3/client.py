@@ -10,19 +10,15 @@ import boto3
 from botocore.config import Config
 
 from kedge import StoreRefused
+from kedge_s3.signing import cover
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from botocore.awsrequest import AWSRequest
     from mypy_boto3_s3 import S3Client
 
     from kedge import Host
     from kedge_s3.settings import S3Settings
-
-
-#: belongs to each presigned PUT; the second is Ceph's name for the first
-NO_COPIES = dict.fromkeys(("x-amz-copy-source-if-match", "x-amz-copy-if-match"), '"none"')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,19 +44,12 @@ def make_clients(settings: S3Settings, host: Host) -> Clients:
             "s3", region_name=region, endpoint_url=endpoint, verify=verify, config=_config(settings)
         )
 
-    presigning = client(settings.public_endpoint or settings.endpoint)
-    presigning.meta.events.register("before-sign.s3.PutObject", _forbid_copies)
-    return Clients(own=client(settings.endpoint), presigning=presigning)
-
-
-def _forbid_copies(request: AWSRequest, **_: object) -> None:
-    """Let the signature cover a condition that no copy fulfils, and that means nothing to a plain PUT.
-
-    Some stores (Ceph) heed headers that were not signed: whoever may store one blob could have any other
-    copied there, and read it.
-    """
-    for name, value in NO_COPIES.items():
-        request.headers[name] = value
+    clients = Clients(
+        own=client(settings.endpoint), presigning=client(settings.public_endpoint or settings.endpoint)
+    )
+    for one in (clients.own, clients.presigning):
+        one.meta.events.register("before-sign.s3", cover)
+    return clients
 
 
 def _checked(ca_file: Path) -> str:

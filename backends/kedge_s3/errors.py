@@ -16,7 +16,15 @@ from botocore.exceptions import (
     SSLError,
 )
 
-from kedge import BlobDamaged, BlobNotFound, Conflict, KedgeError, StoreRefused, StoreUnavailable
+from kedge import (
+    BlobDamaged,
+    BlobNotFound,
+    Conflict,
+    InvalidInput,
+    KedgeError,
+    StoreRefused,
+    StoreUnavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +40,8 @@ CHANGED_UNDERWAY = {
     "IncompleteBody",
 }
 HELD_UP = {"SlowDown", "RequestTimeout", "RequestTimeoutException", "ServiceUnavailable", "Throttling"}
+#: the parts that were to be joined are not those that were sent
+OTHER_PARTS = {"InvalidPart", "InvalidPartOrder", "EntityTooSmall"}
 IN_THE_WAY = {"ConditionalRequestConflict", "OperationAborted"}
 ADVICE = {
     "NoSuchBucket": "the bucket does not exist: create it, or set `bucket`",
@@ -82,6 +92,8 @@ def _translate_answer(error: ClientError, bucket: str, key: str) -> KedgeError:
         return BlobDamaged(f"bucket {bucket}: {key} arrived with other bytes than were sent ({code})")
     if code == "PreconditionFailed" or status == 412:
         return Conflict(f"the blob {key} is there already")
+    if code in OTHER_PARTS:
+        return InvalidInput(f"{key}: these are not the parts that were sent ({code})")
     if code in HELD_UP or code in IN_THE_WAY or status >= 500 or status == 429:
         return StoreUnavailable(f"bucket {bucket}: the store cannot serve just now ({code or status})")
     if code != "NoSuchBucket" and status == 404:

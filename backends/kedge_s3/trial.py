@@ -10,12 +10,16 @@ import structlog
 
 from kedge import Conflict, StoreRefused
 from kedge_s3.checks import etag_of_parts, md5
+from kedge_s3.races import has_one_winner
+from kedge_s3.signing_trial import SigningTrial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kedge_s3.bucket import Bucket
+    from kedge_s3.client import Clients
     from kedge_s3.settings import S3Settings
+    from kedge_s3.signing_trial import Signing
 
 log = structlog.get_logger("s3")
 
@@ -31,10 +35,11 @@ class Abilities:
     conditional_put: bool
     conditional_complete: bool
     md5_etags: bool
+    signing: Signing
 
 
-def try_out(bucket: Bucket, settings: S3Settings) -> Abilities:
-    """Write, write on condition, complete on condition; clear up; tell what happened."""
+def try_out(bucket: Bucket, settings: S3Settings, clients: Clients) -> Abilities:
+    """Write, write on condition, race, complete on condition, sign; clear up; tell what happened."""
     key = FOLDER + uuid4().hex
     wanted = settings.conditional_writes
     try:
@@ -42,14 +47,19 @@ def try_out(bucket: Bucket, settings: S3Settings) -> Abilities:
         bucket.require_encryption(key)
         conditional_put = wanted == "yes"
         if wanted == "auto":
-            conditional_put = _refuses(lambda: bucket.put(key, BODY, if_absent=True))
+            conditional_put = _refuses(lambda: bucket.put(key, BODY, if_absent=True)) and has_one_winner(
+                bucket, key
+            )
         conditional_complete, joined = _try_parts(bucket, key, with_condition=wanted != "no")
+        md5_etags = single == md5(BODY).hex() and joined == etag_of_parts([md5(BODY)])
+        signing = SigningTrial(bucket, settings, clients, key).run()
     finally:
         bucket.delete(key)
     found = Abilities(
         conditional_put=conditional_put,
         conditional_complete=conditional_complete and conditional_put,
-        md5_etags=single == md5(BODY).hex() and joined == etag_of_parts([md5(BODY)]),
+        md5_etags=md5_etags,
+        signing=signing,
     )
     _tell(found, bucket.name)
     return found

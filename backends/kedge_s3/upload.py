@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from contextlib import aclosing, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import structlog
 
-from kedge import BlobNotFound, Conflict, KedgeError, StoreUnavailable, TooLarge
-from kedge_s3.checks import etag_of_parts
+from kedge import BlobNotFound, Conflict, KedgeError, TooLarge
 from kedge_s3.settings import MOST_PARTS
 from kedge_s3.sources import cut_stream, cut_whole, part_size_for
 
@@ -112,7 +112,9 @@ class Upload:
         upload = await self._threads.run_to_end(self._bucket.begin, self._key, part_size)
         try:
             sent = await self._send_all(upload, parts)
-            await self._threads.run_to_end(self._complete, upload, [etag for etag, _ in sent], if_absent)
+            etags = [etag for etag, _ in sent]
+            join = partial(self._bucket.join, self._key, upload, etags, if_absent=if_absent)
+            await self._threads.run_to_end(join)
         except BaseException:
             await self._abort(upload)
             raise
@@ -153,21 +155,6 @@ class Upload:
     def _send_part(self, upload: str, number: int, part: Part) -> tuple[str, int]:
         body = part()
         return self._bucket.put_part(self._key, upload, number, body), len(body)
-
-    def _complete(self, upload: str, etags: list[str], if_absent: bool) -> None:  # noqa: FBT001
-        try:
-            self._bucket.complete(self._key, upload, etags, if_absent=if_absent)
-        except BlobNotFound as error:
-            # The upload is gone: an answer that got lost had been a yes, unless somebody dropped it.
-            if not self._is_there(etags):
-                raise StoreUnavailable(f"the upload of {self._key} was dropped; store it again") from error
-
-    def _is_there(self, etags: list[str]) -> bool:
-        try:
-            found = self._bucket.etag(self._key)
-        except BlobNotFound:
-            return False
-        return self._bucket.has_md5_etags and found == etag_of_parts([bytes.fromhex(etag) for etag in etags])
 
     async def _abort(self, upload: str) -> None:
         try:

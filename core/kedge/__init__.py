@@ -31,6 +31,7 @@ from kedge.contracts.request_placement import (
     WeighedLocation,
 )
 from kedge.contracts.runtime import Instance, InstanceExit, InstanceKind, InstanceRequest, Runtime
+from kedge.contracts.signed_parts import SignedParts
 from kedge.errors import (
     BlobDamaged,
     BlobNotFound,
@@ -132,6 +133,7 @@ __all__ = [
     "SecretRef",
     "ServedRequest",
     "ServingError",
+    "SignedParts",
     "Size",
     "StaleAttempt",
     "StartRefused",

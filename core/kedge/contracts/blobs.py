@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from kedge.contracts.host import Host
+    from kedge.contracts.signed_parts import SignedParts
 
 
 KEY = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", re.ASCII)
@@ -138,6 +139,11 @@ class BlobStore(Protocol):
         A `PUT` may be bound to a `size` and to the MD5 of its bytes: the store refuses any other body.
         Where there is `None`, let the bytes pass through `put` and `get`. Files of a disk have no URL.
         """
+        ...
+
+    @property
+    def signed_parts(self) -> SignedParts | None:
+        """By which others store large blobs part by part, or `None` if the store cannot. Known once open."""
         ...
 
     async def close(self) -> None:

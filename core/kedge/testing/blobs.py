@@ -12,6 +12,7 @@ import pytest
 
 from kedge.contracts.blobs import BlobStore
 from kedge.errors import BlobNotFound, Conflict, InvalidInput
+from kedge.testing.signed_parts import SignedPartsSuite
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -95,7 +96,7 @@ async def broken(part: bytes) -> AsyncIterator[bytes]:
     raise ConnectionResetError("the sender is gone")
 
 
-class BlobStoreSuite:
+class BlobStoreSuite(SignedPartsSuite):
     """Subclass it as `class TestMine(BlobStoreSuite)`; give the fixture `store` and the method `reopen`."""
 
     @pytest.fixture

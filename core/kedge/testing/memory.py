@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from kedge.contracts.blobs import PresignedRequest
     from kedge.contracts.host import Host
+    from kedge.contracts.signed_parts import SignedParts
 
 PART_BYTES = 1024 * 1024
 BUILD_UUID = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
@@ -119,6 +120,11 @@ class MemoryBlobs(Failing):
     ) -> PresignedRequest | None:
         """Memory has no URL."""
         self._check(key)
+        return None
+
+    @property
+    def signed_parts(self) -> SignedParts | None:
+        """Memory has no URL."""
         return None
 
     async def close(self) -> None:

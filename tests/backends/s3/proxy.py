@@ -9,9 +9,10 @@ from contextlib import suppress
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 Asked = tuple[str, str, int]
@@ -31,6 +32,10 @@ class Spoiler:
         self.strangers: list[Asked] = []
         #: the same of what boto3 has asked for
         self.own: list[Asked] = []
+        #: paths of what a store that looks first has
+        self.stored: set[str] = set()
+        #: who waits here goes on with another one
+        self.others = threading.Barrier(2)
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.spoiler = self
         self._has_tls = certificate is not None
@@ -81,6 +86,9 @@ class _Handler(BaseHTTPRequestHandler):
         asked = (self.command, self.path.partition("?")[0], len(body))
         is_own = "Boto" in (self.headers.get("User-Agent") or "")
         (self.spoiler.own if is_own else self.spoiler.strangers).append(asked)
+        if harm in STATUSES and (status := STATUSES[harm](self, asked[1])):
+            self._answer(status, [], b"", "")
+            return
         is_object = "+trial" not in self.path and "%2Btrial" not in self.path and "?list" not in self.path
         if harm == "flip what is sent" and self.command == "PUT" and is_object:
             body = _flip(body)
@@ -119,6 +127,36 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Nothing."""
+
+
+def _strict(handler: _Handler, _: str) -> int | None:
+    """As AWS and R2: takes no header of its own kind that was not signed, nor conditions of copies."""
+    signed = parse_qs(urlsplit(handler.path).query).get("X-Amz-SignedHeaders", [""])[0].split(";")
+    copying = {name.lower() for name in handler.headers if name.lower().startswith("x-amz-copy")}
+    if not copying or signed == [""]:
+        return None
+    return 501 if copying <= set(signed) else 403
+
+
+def _look_first(handler: _Handler, path: str) -> int | None:
+    """As Swift: looks whether there is anything, and writes later, when others have looked too."""
+    spoiler = handler.spoiler
+    if handler.command == "DELETE":
+        spoiler.stored.discard(path)
+    if handler.command != "PUT":
+        return None
+    is_there, conditional = path in spoiler.stored, handler.headers.get("If-None-Match")
+    if conditional is not None:
+        if is_there:
+            return 412
+        del handler.headers["If-None-Match"]
+        with suppress(threading.BrokenBarrierError):
+            spoiler.others.wait(timeout=10)
+    spoiler.stored.add(path)
+    return None
+
+
+STATUSES: dict[str, Callable[[_Handler, str], int | None]] = {"strict": _strict, "look first": _look_first}
 
 
 def _flip(data: bytes) -> bytes:
