@@ -15,6 +15,7 @@ from kedge.api.instances import INSTANCES, own_instances
 from kedge.errors import Unauthorized
 from kedge.placement.cluster_key import FORWARD
 from kedge.workers.places.exchange import PATH, answer_exchange, signed_target
+from kedge.workers.warm_up import WARM
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -35,6 +36,13 @@ async def instances(request: Request) -> Response:
     return JSONResponse(own_instances(services(request), worker))
 
 
+async def warm(request: Request) -> Response:
+    """Have a deployment's versions answer here too, before a node of this cluster lets it serve."""
+    uuid, running = str(orjson.loads(await _question(request))), services(request).running
+    nothing = {"started": False, "failure": None}
+    return JSONResponse(nothing if running is None else await running.warm_up.asked(uuid))
+
+
 async def _question(request: Request) -> bytes:
     """What a node of this cluster asks. Raises `Unauthorized` for anybody else."""
     key = services(request).places.key
@@ -49,5 +57,5 @@ async def _question(request: Request) -> bytes:
 
 routes = [
     Route(path.decode(), answer, methods=["POST"], include_in_schema=False)
-    for path, answer in ((PATH, exchange), (INSTANCES, instances))
+    for path, answer in ((PATH, exchange), (INSTANCES, instances), (WARM, warm))
 ]

@@ -57,6 +57,7 @@ from kedge.workers.urls import WorkerUrls
 from kedge.workers.version_files import VersionFiles
 from kedge.workers.versions import Versions
 from kedge.workers.visitors import Visitors
+from kedge.workers.warm_up import WarmUp
 from kedge.workers.worker_logs import WorkerLogs
 
 if TYPE_CHECKING:
@@ -197,6 +198,8 @@ class Parts:
             shortcut=self._relaying(Shortcut),
         )
         deployments.subscribe(gateway.forget)
+        if self.running is not None:
+            self.running.retirement.subscribe(gateway.forget)
         deployments.subscribe(partial(self.bus.tell, "worker"))
         self.bus.subscribe("worker", partial(self._worker_changed, gateway))
         intake = Intake(builds)
@@ -255,10 +258,13 @@ class Parts:
             server_root=folder / "servers",
         )
         instances = Instances(self.starter, runnables.load, settings.runtime)
+        exchange = self.places.exchange if builds.db.shared else None
+        warm_up = WarmUp(builds.db, instances, exchange, node=settings.node.name)
         return Running(
             kinds=self.runtime.kinds,
             instances=instances,
-            rollouts=Rollouts(builds.db, deployments, instances, node=settings.node.name),
+            rollouts=Rollouts(builds.db, deployments, instances, warm_up=warm_up, node=settings.node.name),
+            warm_up=warm_up,
             retirement=Retirement(builds.db, instances),
         )
 

@@ -115,10 +115,18 @@ class Instances:
         """The pool of a version, made if there is none yet. Raises as `load` does."""
         return self._pools.get(version_id) or await self._pool(version_id)
 
-    async def warm(self, version_id: str) -> None:
-        """Return once an instance of the version answers. Raises as `lease` does."""
-        async with self.lease(version_id):
-            pass
+    async def warm(self, version_id: str, count: int = 1) -> bool:
+        """Return once so many instances of the version answer, or as many as there may be.
+
+        They are kept for `start_timeout` even if nobody asks. Whether any was still to come. Raises
+        `InstanceFailed` if none answers, `Overloaded` if this node stops, and as `load` does.
+        """
+        return await (await self.pool(version_id)).warm(count)
+
+    def ready(self, version_id: str) -> int:
+        """How many instances of the version answer."""
+        pool = self._pools.get(version_id)
+        return 0 if pool is None else len(pool.members)
 
     def drain(self, version_id: str) -> None:
         """The version serves no more: its instances end when their requests have ended."""
@@ -143,6 +151,11 @@ class Instances:
     def versions(self) -> dict[str, str]:
         """The versions that have had instances here of late, each with its worker's id."""
         return {version_id: pool.runnable.worker_id for version_id, pool in self._pools.items()}
+
+    @property
+    def workers(self) -> dict[str, str]:
+        """The workers that have had instances here of late: id → name."""
+        return {pool.runnable.worker_id: pool.runnable.worker for pool in self._pools.values()}
 
     def of_worker(self, worker_id: str) -> list[Pool]:
         """The pools of a worker's versions on this node."""

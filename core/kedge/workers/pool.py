@@ -80,7 +80,9 @@ class Pool:
         self._concurrency = runnable.concurrency or settings.concurrency
         self._most = min(runnable.max_instances or settings.max_instances, settings.max_instances)
         self._waiting: deque[asyncio.Future[Member]] = deque()
+        self._starts: set[asyncio.Task[None]] = set()
         self._starting = 0
+        self._kept_until = 0.0
         self._failures = 0
         self._retry_at = 0.0
         self._retry: asyncio.TimerHandle | None = None
@@ -112,6 +114,24 @@ class Pool:
                 "ask later, or raise runtime.max_instances or runtime.queue"
             )
         return await self._wait()
+
+    async def warm(self, count: int) -> bool:
+        """See `Instances.warm`."""
+        wanted = min(count, self._most)
+        missing = len(self.members) < wanted
+        while len(self.members) < wanted:
+            if self._closed:
+                raise Overloaded("this node is stopping; ask again")
+            if self._back_off() <= 0:
+                self._start_more(wanted - len(self.members) - self._starting)
+            elif not self._starting:
+                if not self.members:
+                    raise self._told_again()
+                # the first was missed, the others would have been welcome
+                break
+            await asyncio.wait(self._starts, return_when=asyncio.FIRST_COMPLETED)
+        self._kept_until = time.monotonic() + self._settings.start_timeout
+        return missing
 
     def take_at_once(self) -> Member | None:
         """The least busy instance, if one can take a request now."""
@@ -192,8 +212,14 @@ class Pool:
             len(self._waiting) > self._starting * self._concurrency
             and len(self.members) + self._starting < self._most
         ):
+            self._start_more(1)
+
+    def _start_more(self, count: int) -> None:
+        for _ in range(count):
             self._starting += 1
-            self._spawn(self._start())
+            task = self._spawn(self._start())
+            self._starts.add(task)
+            task.add_done_callback(self._starts.discard)
 
     async def _start(self) -> None:
         try:
@@ -278,7 +304,7 @@ class Pool:
         member.idle = None
         if member.in_flight:
             return
-        left = member.idle_since + self._settings.idle_timeout - time.monotonic()
+        left = max(member.idle_since + self._settings.idle_timeout, self._kept_until) - time.monotonic()
         if left > 0:
             self._look_later(member, left)
         else:
@@ -311,7 +337,8 @@ class Pool:
         member.leaving.set()
         await member.instance.stop(grace=self._settings.stop_grace)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from kedge.db.queries.deployments import serving_versions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kedge.db.engine import Database
     from kedge.workers.instances import Instances
 
@@ -26,7 +28,12 @@ class Retirement:
         self._db = db
         self._instances = instances
         self._served: set[str] = set()
+        self._subscribers: list[Callable[[str], None]] = []
         self._changed = asyncio.Event()
+
+    def subscribe(self, changed: Callable[[str], None]) -> None:
+        """Call `changed(worker's name)` before instances of it are drained: no request may come to them."""
+        self._subscribers.append(changed)
 
     def look(self) -> None:
         """Another node has deployed or removed something."""
@@ -46,6 +53,7 @@ class Retirement:
     async def sweep(self) -> None:
         """Compare what runs here with what serves."""
         here = self._instances.versions
+        names = self._instances.workers
         workers = set(here.values())
         serving = await self._db.read(serving_versions, workers) if workers else {}
         for worker_id in workers - serving.keys():
@@ -54,5 +62,7 @@ class Retirement:
             version_id for version_id, worker_id in here.items() if version_id in serving.get(worker_id, ())
         }
         for version_id in self._served - now:
+            for changed in self._subscribers if version_id in here else ():
+                changed(names[here[version_id]])
             self._instances.drain(version_id)
         self._served = now

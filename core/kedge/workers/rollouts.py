@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
 from kedge.db.queries import deployments as queries
 from kedge.db.queries import nodes
-from kedge.errors import InstanceFailed, KedgeError, Overloaded, StoreUnavailable
-from kedge.workers.manifest import STATIC
+from kedge.errors import KedgeError, Overloaded, StoreUnavailable
+from kedge.workers.warm_up import change_of, told
 
 if TYPE_CHECKING:
-    from sqlmodel import Session
-
     from kedge.db.engine import Database
     from kedge.db.tables import Deployment
     from kedge.workers.deployments import Deployments
     from kedge.workers.instances import Instances
     from kedge.workers.urls import WorkerUrls
+    from kedge.workers.warm_up import WarmUp
 
 log = structlog.get_logger("rollouts")
 
@@ -31,19 +29,26 @@ LOOK_SECONDS = 0.5
 
 
 class Rollouts:
-    """Starts an instance of each version of a deployment, and then lets it serve; or tells why it does not.
+    """Has the versions of a deployment answer, and then lets it serve; or tells why it does not.
 
     What served before serves until then, and for ever if that fails.
     """
 
     def __init__(
-        self, db: Database, deployments: Deployments, instances: Instances, *, node: str = ""
+        self,
+        db: Database,
+        deployments: Deployments,
+        instances: Instances,
+        *,
+        warm_up: WarmUp,
+        node: str = "",
     ) -> None:
         """From now on `deployments` wait for instances; `node` is this one."""
         self._db = db
         self._node = node
         self._deployments = deployments
         self._instances = instances
+        self._warm_up = warm_up
         self._running: dict[str, asyncio.Task[None]] = {}
         deployments.start_by(self.start)
 
@@ -90,41 +95,17 @@ class Rollouts:
             log.warning("deployment waits for the database", deployment=uuid, reason=str(error))
 
     async def _switch(self, uuid: str, urls: WorkerUrls) -> None:
-        wanted, before = await self._db.read(_versions, uuid)
+        change = await self._db.read(change_of, uuid)
         try:
-            async with AsyncExitStack() as stack:
-                # held until the versions serve, so that they are not idle
-                await asyncio.gather(
-                    *[stack.enter_async_context(self._instances.lease(one)) for one in wanted]
-                )
-                switched = await self._deployments.settle(uuid, None, urls)
+            await self._warm_up.everywhere(change, uuid)
+            switched = await self._deployments.settle(uuid, None, urls)
         except Overloaded:
             # the node is stopping
             return
         except KedgeError as error:
-            await self._deployments.settle(uuid, _failure(error), urls)
+            await self._deployments.settle(uuid, told(error), urls)
             log.warning("deployment failed; what served before goes on", deployment=uuid, reason=str(error))
             return
         if switched:
-            for version_id in before - wanted:
+            for version_id in change.before - change.wanted.keys():
                 self._instances.drain(version_id)
-
-
-def _versions(session: Session, uuid: str) -> tuple[set[str], set[str]]:
-    """The versions that need instances: of the deployment, and of what serves now."""
-    deployment = queries.by_uuid(session, uuid)
-    if deployment is None:
-        return set(), set()
-    current = queries.serving(session, deployment.worker_id)
-    return _running(session, deployment), _running(session, current) if current else set()
-
-
-def _running(session: Session, deployment: Deployment) -> set[str]:
-    traffic = queries.versions_of(session, deployment)
-    return {one.version.id for one in traffic if one.version.kind != STATIC}
-
-
-def _failure(error: KedgeError) -> dict[str, Any]:
-    if isinstance(error, InstanceFailed):
-        return {"reason": error.reason, "probes": list(error.probes), "tail": error.tail}
-    return {"reason": str(error), "probes": [], "tail": ""}

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kedge.workers.instances import Instances
     from kedge.workers.retirement import Retirement
     from kedge.workers.rollouts import Rollouts
+    from kedge.workers.warm_up import WarmUp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,4 +22,5 @@ class Running:
     kinds: AbstractSet[InstanceKind]
     instances: Instances
     rollouts: Rollouts
+    warm_up: WarmUp
     retirement: Retirement

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -74,6 +75,10 @@ class Lab:
             raise InstanceFailed(f"an instance of shop {error.reason}", probes=error.probes) from None
         return instance
 
+    async def request(self, version_id: str) -> None:
+        async with self.instances.lease(version_id):
+            pass
+
     def note(self, runnable: Runnable, text: str) -> None:
         self.notes.append(text)
 
@@ -132,7 +137,7 @@ async def test_more_requests_than_one_instance_takes_start_more_up_to_the_limit(
         assert sorted(lease.instance_id for lease in leases) == sorted(
             2 * [instance.instance_id for instance in lab.runtime.started]
         )
-        waiting = asyncio.create_task(lab.instances.warm("v1"))
+        waiting = asyncio.create_task(lab.request("v1"))
         await asyncio.sleep(0)
         assert not waiting.done()
     await waiting
@@ -142,10 +147,10 @@ async def test_more_requests_than_one_instance_takes_start_more_up_to_the_limit(
 async def test_the_queue_has_an_end(lab: Lab) -> None:
     lab.open(concurrency=1, max_instances=1, queue=1)
     async with lab.instances.lease("v1"):
-        waiting = asyncio.create_task(lab.instances.warm("v1"))
+        waiting = asyncio.create_task(lab.request("v1"))
         await asyncio.sleep(0)
         with pytest.raises(Overloaded, match=r"1 requests wait for shop already.*max_instances"):
-            await lab.instances.warm("v1")
+            await lab.request("v1")
     await waiting
 
 
@@ -156,19 +161,19 @@ async def test_waiting_has_an_end(lab: Lab) -> None:
         (pool,) = lab.instances.of_worker("w")
         pool._settings = RuntimeSettings(queue_timeout=0.05)
         with pytest.raises(Overloaded, match=r"no instance of shop was free for 0\.05 s"):
-            await lab.instances.warm("v1")
+            await lab.request("v1")
 
 
 async def test_a_request_that_is_given_up_while_it_waits_takes_no_place(lab: Lab) -> None:
     lab.open(concurrency=1, max_instances=1)
     async with lab.instances.lease("v1"):
-        given_up = asyncio.create_task(lab.instances.warm("v1"))
+        given_up = asyncio.create_task(lab.request("v1"))
         await asyncio.sleep(0)
     # the instance was handed to it in the moment in which it goes
     given_up.cancel()
     with pytest.raises(asyncio.CancelledError):
         await given_up
-    await lab.instances.warm("v1")
+    await lab.request("v1")
     state = lab.instances.state("v1")
     assert state is not None
     assert (state.ready, state.in_flight) == (1, 0)
@@ -176,9 +181,9 @@ async def test_a_request_that_is_given_up_while_it_waits_takes_no_place(lab: Lab
 
 async def test_an_instance_that_nobody_asks_is_ended_and_started_again_on_demand(lab: Lab) -> None:
     lab.open(idle_timeout=0.05)
-    await lab.instances.warm("v1")
+    await lab.request("v1")
     await lab.runtime.started[0].exited()
-    await lab.instances.warm("v1")
+    await lab.request("v1")
     assert len(lab.runtime.started) == 2
 
 
@@ -194,7 +199,7 @@ async def test_a_start_that_fails_tells_what_was_seen(lab: Lab) -> None:
     lab.runtime.status = 500
     lab.start_timeout = 2.0
     with pytest.raises(InstanceFailed, match="shop did not answer within 2 s") as caught:
-        await lab.instances.warm("v1")
+        await lab.request("v1")
     assert any(probe.endswith("GET /: status 500") for probe in caught.value.probes)
     assert not lab.runtime.running
 
@@ -202,21 +207,21 @@ async def test_a_start_that_fails_tells_what_was_seen(lab: Lab) -> None:
 async def test_a_health_path_must_answer_with_success(lab: Lab) -> None:
     lab.runtime.status, lab.health, lab.start_timeout = 404, "/", 1.0
     with pytest.raises(InstanceFailed) as caught:
-        await lab.instances.warm("v1")
+        await lab.request("v1")
     assert any(probe.endswith("GET /: status 404") for probe in caught.value.probes)
     lab.health = None
-    await lab.instances.warm("v2")
+    await lab.request("v2")
 
 
 async def test_an_instance_that_ends_before_it_answers_has_failed_at_once(lab: Lab) -> None:
     lab.runtime.exits_with = 1
     with pytest.raises(InstanceFailed, match="shop exited with code 1 before it answered"):
-        await lab.instances.warm("v1")
+        await lab.request("v1")
 
 
 async def test_all_who_wait_hear_of_a_refused_start(lab: Lab) -> None:
     lab.runtime.refusal = StartRefused("there is no such image")
-    results = await asyncio.gather(*[lab.instances.warm("v1") for _ in range(3)], return_exceptions=True)
+    results = await asyncio.gather(*[lab.request("v1") for _ in range(3)], return_exceptions=True)
     assert [str(result) for result in results] == ["there is no such image"] * 3
     assert {type(result) for result in results} == {InstanceFailed}
 
@@ -224,10 +229,10 @@ async def test_all_who_wait_hear_of_a_refused_start(lab: Lab) -> None:
 async def test_what_keeps_failing_is_started_less_and_less_often(lab: Lab) -> None:
     lab.runtime.exits_with = 1
     with pytest.raises(InstanceFailed):
-        await lab.instances.warm("v1")
+        await lab.request("v1")
     lab.lengthen_back_off()
     with pytest.raises(InstanceFailed) as caught:
-        await lab.instances.warm("v1")
+        await lab.request("v1")
     # the second was not tried at all
     assert len(lab.runtime.started) == 1
     assert 0 < caught.value.retry_after <= 61
@@ -236,15 +241,15 @@ async def test_what_keeps_failing_is_started_less_and_less_often(lab: Lab) -> No
 
 
 async def test_one_crash_is_made_good_at_once_and_a_crash_loop_is_not(lab: Lab) -> None:
-    await lab.instances.warm("v1")
+    await lab.request("v1")
     lab.runtime.started[0].crash(9)
     await lab.until(lambda: lab.notes)
-    await lab.instances.warm("v1")
+    await lab.request("v1")
     lab.runtime.started[1].crash(9)
     await lab.until(lambda: len(lab.notes) == 2)
     lab.lengthen_back_off()
     with pytest.raises(InstanceFailed, match="shop exited with code 9") as caught:
-        await lab.instances.warm("v1")
+        await lab.request("v1")
     assert caught.value.tail == "its last words"
     assert "it has failed 2 times, the next start is in 2 s" in lab.notes[1]
 
@@ -278,18 +283,18 @@ async def test_draining_does_not_wait_for_ever(lab: Lab) -> None:
 async def test_an_unknown_version_is_told_and_not_remembered(lab: Lab) -> None:
     for _ in range(2):
         with pytest.raises(NotFound):
-            await lab.instances.warm("unknown")
+            await lab.request("unknown")
     assert lab.instances.state("unknown") is None
 
 
 async def test_what_is_not_used_any_more_is_forgotten(lab: Lab) -> None:
     lab.open(idle_timeout=0.01)
-    await lab.instances.warm("v1")
+    await lab.request("v1")
     await lab.runtime.started[0].exited()
     await asyncio.sleep(0)
 
     async def forgotten() -> bool:
-        await lab.instances.warm(uuid4().hex)
+        await lab.request(uuid4().hex)
         return lab.instances.state("v1") is None
 
     async with asyncio.timeout(PATIENCE):
@@ -299,12 +304,65 @@ async def test_what_is_not_used_any_more_is_forgotten(lab: Lab) -> None:
 
 async def test_a_node_that_stops_lets_nobody_wait(lab: Lab) -> None:
     lab.runtime.hold.clear()
-    waiting = asyncio.create_task(lab.instances.warm("v1"))
+    waiting = asyncio.create_task(lab.request("v1"))
     await lab.until(lambda: lab.runtime.started)
     await lab.instances.close()
     with pytest.raises(Overloaded, match="this node is stopping"):
         await waiting
     lab.runtime.hold.set()
+
+
+async def test_as_many_instances_as_are_wanted_answer_before_anybody_asks(lab: Lab) -> None:
+    lab.open(max_instances=3)
+    lab.runtime.hold.clear()
+    warming = asyncio.create_task(lab.instances.warm("v1", 2))
+    await lab.until(lambda: len(lab.runtime.started) == 2)
+    assert (lab.instances.ready("v1"), warming.done()) == (0, False)
+    lab.runtime.hold.set()
+    assert await warming is True
+    assert lab.instances.ready("v1") == 2
+    assert await lab.instances.warm("v1", 2) is False
+    # no more than there may be
+    assert await lab.instances.warm("v1", 9) is True
+    assert (lab.instances.ready("v1"), len(lab.runtime.started)) == (3, 3)
+
+
+async def test_an_instance_that_is_kept_warm_takes_every_request_at_once(lab: Lab) -> None:
+    lab.open(concurrency=1, max_instances=1)
+    await lab.instances.warm("v1")
+    async with lab.instances.lease("v1"):
+        assert len(lab.runtime.started) == 1
+
+
+async def test_what_is_warm_is_kept_although_nobody_asks_yet(lab: Lab) -> None:
+    lab.open(idle_timeout=0.05, start_timeout=0.5)
+    began = time.monotonic()
+    await lab.instances.warm("v1")
+    await lab.runtime.started[0].exited()
+    assert time.monotonic() - began >= 0.5
+
+
+async def test_warming_tells_why_nothing_answers(lab: Lab) -> None:
+    lab.runtime.exits_with = 1
+    with pytest.raises(InstanceFailed, match="exited with code 1"):
+        await lab.instances.warm("v1", 2)
+    assert lab.instances.ready("v1") == 0
+
+
+async def test_one_instance_that_answers_will_do_where_others_do_not_start(lab: Lab) -> None:
+    await lab.instances.warm("v1")
+    lab.runtime.exits_with = 1
+    assert await lab.instances.warm("v1", 3) is True
+    assert lab.instances.ready("v1") == 1
+
+
+async def test_who_warms_a_node_that_stops_is_told_so(lab: Lab) -> None:
+    lab.runtime.hold.clear()
+    warming = asyncio.create_task(lab.instances.warm("v1"))
+    await lab.until(lambda: lab.runtime.started)
+    await lab.instances.close()
+    with pytest.raises(Overloaded, match="this node is stopping"):
+        await warming
 
 
 def test_a_node_asks_its_instances_without_a_library_that_takes_long_to_load() -> None:

@@ -32,6 +32,7 @@ from kedge.workers.runnable import Runnable
 from kedge.workers.starter import InstanceStarter
 from kedge.workers.version_files import VersionFiles
 from kedge.workers.versions import NewVersion
+from kedge.workers.warm_up import WarmUp
 from kedge.workers.worker_logs import WorkerLogs
 from kedge_disk.log_store import DiskLogs, DiskLogSettings
 
@@ -50,7 +51,8 @@ class Node:
         self.worker_id = worker_id
         self.runtime = runtime
         self.instances = Instances(starter, self.load, RuntimeSettings())
-        self.rollouts = Rollouts(platform.db, platform.deployments, self.instances)
+        self.warm_up = WarmUp(platform.db, self.instances)
+        self.rollouts = Rollouts(platform.db, platform.deployments, self.instances, warm_up=self.warm_up)
         self.retirement = Retirement(platform.db, self.instances)
 
     async def load(self, version_id: str) -> Runnable:
@@ -254,8 +256,13 @@ async def test_instances_of_what_serves_no_more_end_wherever_that_was_decided(no
     # by a node of which this one hears nothing
     elsewhere = Deployments(node.platform.db, deployed=node.platform._deployed, node="b")
     await elsewhere.deploy(node.platform.principal, "hello", shares, urls=node.platform.urls)
+    told: list[tuple[str, int]] = []
+    node.retirement.subscribe(lambda worker: told.append((worker, len(node.runtime.running))))
 
     await node.retirement.sweep()
+
+    # before they go, so that no request is still sent to them
+    assert told == [("hello", 2)]
 
     await node.runtime.started[0].exited()
     assert len(node.runtime.running) == 1

@@ -13,7 +13,7 @@ import structlog
 from kedge.errors import InvalidInput
 from kedge.placement.cluster_key import FORWARD, MOMENT, Forwarded, Moments
 from kedge.workers.egress.ledger import Speech
-from kedge.workers.places.presence import Presence
+from kedge.workers.places.presence import PeerGone, Presence
 from kedge.workers.relay.connect import TLS
 from kedge.workers.relay.headers import find
 from kedge.workers.relay.pool import Pool
@@ -128,10 +128,32 @@ class Exchange:
         answers = await asyncio.gather(*[self._ask_once(peer, path, body) for peer in peers])
         return {peer.name: answer for peer, answer in zip(peers, answers, strict=True)}
 
+    async def ask_patiently(self, path: bytes, question: Any) -> dict[str, Any]:
+        """The same, of a question that takes time: for as long as a peer is there. Only those that answer."""
+        body = orjson.dumps(question)
+        peers = [peer for peer in self._peers.values() if peer.name in self.presence.there]
+        answers = await asyncio.gather(*[self._wait_for(peer, path, body) for peer in peers])
+        known = zip(peers, answers, strict=True)
+        return {peer.name: answer for peer, answer in known if answer is not None}
+
+    async def _wait_for(self, peer: Peer, path: bytes, body: bytes) -> Any:
+        try:
+            async with self.presence.waiting_for(peer):
+                return await self._answer(peer, path, body)
+        except PeerGone:
+            return None
+
     async def _ask_once(self, peer: Peer, path: bytes, body: bytes) -> Any:
         try:
             async with asyncio.timeout(self._silence):
-                data, _ = await self._request(peer, path, body)
+                return await self._answer(peer, path, body)
+        except TimeoutError:
+            log.warning("peer_did_not_answer", peer=peer.name, path=path.decode(), reason="no answer in time")
+            return None
+
+    async def _answer(self, peer: Peer, path: bytes, body: bytes) -> Any:
+        try:
+            data, _ = await self._request(peer, path, body)
             return orjson.loads(data)
         except (OSError, UpstreamClosed, ValueError) as error:
             log.warning("peer_did_not_answer", peer=peer.name, path=path.decode(), reason=_reason(error))
