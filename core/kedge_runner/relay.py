@@ -63,8 +63,10 @@ def _pass_on(source: Any, target: Any) -> None:
 
 def lead_through(relay_url: str, job: dict[str, Any]) -> None:
     """Change the addresses of Kedge in a job, so that commands reach it by the relay."""
-    public_url = job["deploy"]["url"]
-    clone = job["clone"]
-    if clone["url"].startswith(public_url + "/"):
-        clone["url"] = relay_url + clone["url"][len(public_url) :]
-    job["deploy"]["url"] = relay_url
+    for way in (job["clone"], job["deploy"]):
+        if way is not None:  # code from outside deploys nothing
+            way["url"] = _moved(way["url"], job["public_url"], relay_url)
+
+
+def _moved(url: str, old: str, new: str) -> str:
+    return new + url[len(old) :] if url == old or url.startswith(old + "/") else url

@@ -203,6 +203,7 @@ def kedge(tmp_path: Path, source: Path, commit: str) -> Iterator[FakeKedge]:
         "commit_hash": commit,
         "is_production": True,
         "trusted": True,
+        "public_url": "http://127.0.0.1:1",
         "clone": {"url": source.as_uri(), "username": "", "password": "", "local_path": str(source / ".git")},
         "root_directory": "/",
         "build_command": "",
@@ -227,6 +228,8 @@ class Runners:
         self.workspace = workspace
         self.started: list[subprocess.Popen[bytes]] = []
         self.endpoint = ""
+        #: whether commands reach Kedge by a port of the runner's own
+        self.relay = False
         #: Python that is run before the runner, such as what makes a pause short
         self.tuning = ""
 
@@ -246,6 +249,7 @@ class Runners:
             "build_uuid": self.kedge.build_uuid,
             "attempt": 1,
             "workspace": str(self.workspace),
+            "relay": self.relay,
         }
         assert process.stdin
         with process.stdin as stdin:

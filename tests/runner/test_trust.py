@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.runner.conftest import FakeKedge, Runners
 
 
@@ -32,3 +34,17 @@ def test_a_trusted_build_says_nothing_of_trust(kedge: FakeKedge, runners: Runner
 
     assert "deployed\n" in kedge.log
     assert "trusted" not in kedge.log
+
+
+def test_it_builds_where_commands_reach_kedge_by_a_relay(
+    kedge: FakeKedge, runners: Runners, tmp_path: Path
+) -> None:
+    kedge.stop()
+    kedge.socket = str(tmp_path / "kedge.sock")
+    kedge.start()
+    runners.endpoint, runners.relay = f"unix:{kedge.socket}", True
+
+    verdict = runners.run(trusted=False, deploy=None, build_command="echo built")
+
+    assert verdict["outcome"] == "success"
+    assert "built\n" in kedge.log

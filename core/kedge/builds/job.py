@@ -77,6 +77,7 @@ async def make_job(services: BuildServices, build_uuid: str, attempt: int, token
         "commit_hash": build.commit_hash,
         "is_production": build.is_production,
         "trusted": build.trusted,
+        "public_url": services.public_url,
         "clone": {
             "url": source.url,
             "username": source.username,
