@@ -8,7 +8,7 @@ import hashlib
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
@@ -32,7 +32,9 @@ ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "configs" / "build-image" / "from_packages.py"
 #: where both the runner and a stand-in for it can be had as an image
 RUNNERS = {"runner": ROOT / "core" / "kedge_runner", "stand-in": STAND_IN / "kedge_runner"}
-CHANGES = ["USER build", "WORKDIR /workspace", "LABEL kedge.testing=1"]
+#: whose an image is: several checkouts share the engine
+CHECKOUT = "kedge.testing.checkout"
+CHANGES = ["USER build", "WORKDIR /workspace", f'LABEL {CHECKOUT}="{ROOT}"']
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,13 +106,14 @@ def find_engine() -> Engine | str:
 
 def _image(client: docker.DockerClient, kind: str) -> str:
     """The name of an image of what the sources are now; it is made when it is first asked for."""
-    name = f"kedge-testing/{kind}"
+    name = f"kedge-testing/{kind}-{hashlib.sha256(bytes(ROOT)).hexdigest()[:8]}"
     tag = _digest(RUNNERS[kind])
     with _alone(kind):
         try:
             client.images.get(f"{name}:{tag}")
         except ImageNotFound:
             _remove_older(client, name)
+            _remove_those_of_no_checkout(client)
             _make(client, name, tag, RUNNERS[kind])
     return f"{name}:{tag}"
 
@@ -125,10 +128,15 @@ def _make(client: docker.DockerClient, name: str, tag: str, runner: Path) -> Non
 
 def _remove_older(client: docker.DockerClient, name: str) -> None:
     for image in client.images.list(name):
-        try:
+        with suppress(APIError):  # something runs in it
             client.images.remove(str(image.id))
-        except APIError:
-            continue  # something runs in it
+
+
+def _remove_those_of_no_checkout(client: docker.DockerClient) -> None:
+    for image in client.images.list(filters={"label": CHECKOUT}):
+        if not Path(image.labels[CHECKOUT]).is_dir():
+            with suppress(APIError):
+                client.images.remove(str(image.id))
 
 
 def _digest(runner: Path) -> str:
