@@ -11,14 +11,14 @@ from docker.errors import APIError, NotFound
 from kedge import CapacityUnavailable, StartRefused
 from kedge_docker.channel import Channel
 from kedge_docker.container import container_config, own_network
-from kedge_docker.engine import NoImage, is_conflict, refusal
+from kedge_docker.engine import is_conflict, refusal
 from kedge_docker.labels import ATTEMPT, BUILD, OWNER, WARM, name_of
 from kedge_docker.settings import OWN_NETWORK
 
 if TYPE_CHECKING:
     import docker
 
-    from kedge import AttemptName
+    from kedge import AttemptName, ComputeError
     from kedge_docker.container import Shape
     from kedge_docker.engine import Engine
     from kedge_docker.images import Images
@@ -63,13 +63,7 @@ class Containers:
         Raises `NameTaken`, `StartRefused` or `CapacityUnavailable`; then nothing is left of it.
         """
         work = partial(self._create, shape=shape, name=name, labels=labels)
-        try:
-            return await self.engine.run(work)
-        except NoImage:
-            if self._settings.pull == "never":
-                raise
-        await self._images.pull(shape.image)
-        return await self.engine.run(work)
+        return await self._images.run(shape.image, work)
 
     async def give(self, waiting: Waiting, name: AttemptName, image: str) -> None:
         """Give a container that waits for a build in `image` to an attempt.
@@ -141,8 +135,25 @@ class Containers:
         except APIError as error:
             if is_conflict(error):
                 raise NameTaken(config["name"]) from error
-            raise refusal(error, shape.image) from error
-        return made, _start(api, made, shape.image)
+            raise self._refusal(error, shape.image) from error
+        return made, self._start(api, made, shape.image)
+
+    def _start(self, api: docker.APIClient, container_id: str, image: str) -> Channel:
+        channel: Channel | None = None
+        try:
+            channel = Channel.attach(api, container_id)
+            api.start(container_id)
+        except BaseException as error:
+            if channel is not None:
+                channel.close()
+            api.remove_container(container_id, v=True, force=True)
+            if isinstance(error, APIError):
+                raise self._refusal(error, image) from error
+            raise
+        return channel
+
+    def _refusal(self, error: APIError, image: str) -> ComputeError:
+        return refusal(error, image, table=self._settings.table)
 
 
 class NameTaken(Exception):
@@ -151,21 +162,6 @@ class NameTaken(Exception):
 
 class Gone(Exception):
     """A container that waited has ended, or is of no use any more."""
-
-
-def _start(api: docker.APIClient, container_id: str, image: str) -> Channel:
-    channel: Channel | None = None
-    try:
-        channel = Channel.attach(api, container_id)
-        api.start(container_id)
-    except BaseException as error:
-        if channel is not None:
-            channel.close()
-        api.remove_container(container_id, v=True, force=True)
-        if isinstance(error, APIError):
-            raise refusal(error, image) from error
-        raise
-    return channel
 
 
 def _give(api: Any, waiting: Waiting, name: str, image: str) -> None:

@@ -8,7 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 from urllib.parse import urlsplit
 
 import docker
@@ -41,6 +41,9 @@ class NoImage(StartRefused):
 
 class Place(Protocol):
     """The settings that say which engine it is."""
+
+    #: where they stand in a config file
+    table: ClassVar[str]
 
     @property
     def engine(self) -> str:
@@ -107,7 +110,7 @@ class Engine:
             # an answer, though the SDK has it descend from errors of the connection
             raise
         except PermissionError as error:
-            raise _not_allowed(self._settings.engine) from error
+            raise _not_allowed(self._settings) from error
         except (RequestException, OSError) as error:
             raise EngineGone(f"the Docker engine at {self._settings.engine} does not answer") from error
 
@@ -134,7 +137,7 @@ class Engine:
                     max_pool_size=THREADS,
                 )
             except DockerException as error:
-                raise _cannot_connect(self._settings.engine, error) from error
+                raise _cannot_connect(self._settings, error) from error
         return self._api
 
     async def close(self) -> None:
@@ -149,16 +152,16 @@ def _call(method: str, *args: Any, **kwargs: Any) -> Any:
     return getattr(api, method)(*arguments, **kwargs)
 
 
-def _cannot_connect(engine: str, error: DockerException) -> Exception:
+def _cannot_connect(place: Place, error: DockerException) -> Exception:
     text = str(error)
     if any(word in text for word in ("TLS", "SSL", "certificate", "HTTPS server")):
-        return ConfigError([f"compute.docker.tls: {text}"])
-    return EngineGone(f"the Docker engine at {engine} does not answer")
+        return ConfigError([f"{place.table}.tls: {text}"])
+    return EngineGone(f"the Docker engine at {place.engine} does not answer")
 
 
-def _not_allowed(engine: str) -> ConfigError:
+def _not_allowed(place: Place) -> ConfigError:
     mistake = (
-        f"compute.docker.engine: {engine} may not be used by this user; add it to the group of the "
+        f"{place.table}.engine: {place.engine} may not be used by this user; add it to the group of the "
         "socket, and mind that whoever may use the engine is root on its machine"
     )
     return ConfigError([mistake])
@@ -182,13 +185,13 @@ def is_conflict(error: APIError) -> bool:
     return error.status_code == 409
 
 
-def refusal(error: APIError, image: str) -> ComputeError:
-    """What a failed start means: whether another try may help, and what to do."""
+def refusal(error: APIError, image: str, *, table: str) -> ComputeError:
+    """What a failed start means: whether another try may help, and what to do about `table` if none does."""
     said = str(error.explanation or error).strip()
     if isinstance(error, ImageNotFound) or (is_missing(error) and "image" in said.lower()):
         return NoImage(
-            f"the Docker engine has no image {image}; build it as configs/build-image/Dockerfile tells, "
-            'pull it, or set compute.docker.pull = "missing"'
+            f"the Docker engine has no image {image}; build it there (kedge/build-image as "
+            f'configs/build-image/Dockerfile tells), pull it, or set {table}.pull = "missing"'
         )
     if any(word in said.lower() for word in FULL):
         return CapacityUnavailable(f"the Docker engine has no room for another build ({said})")

@@ -29,8 +29,8 @@ class EngineCompute(ABC):
         self._settings = settings
         self._host = host
         self._engine = Engine(settings)
-        self._registries = Registries(settings.registries, host)
-        self._images = Images(self._engine, self._registries)
+        self._registries = Registries(settings.registries, host, table=settings.table)
+        self._images = Images(self._engine, self._registries, allowed=settings.pull == "missing")
         self._attempts: Attempts[Attempt] = Attempts()
         #: whether the engine has been seen since this node started
         self._looked = False

@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
-import docker.errors
 import structlog
 from docker.errors import APIError, NotFound
 
@@ -19,8 +18,10 @@ from kedge_docker.channel import Channel
 from kedge_docker.container_compute import read_or_make
 from kedge_docker.containers import own_network_id
 from kedge_docker.engine import Engine, EngineGone, close_stream, refusal
+from kedge_docker.images import Images
 from kedge_docker.instance import DockerInstance
 from kedge_docker.instance_container import PORT, instance_config, order_of
+from kedge_docker.registries import Registries
 from kedge_docker.runtime_settings import OWN_NETWORK, DockerRuntimeSettings
 from kedge_docker.secret_files import SecretFiles
 from kedge_docker.watch import Watch
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    import docker
     from pydantic import BaseModel
 
     from kedge import Host, InstanceRequest
@@ -56,6 +58,8 @@ class DockerRuntime:
         self._settings = settings
         self._folder = (host.data_dir / "docker").absolute()
         self.engine = Engine(settings)
+        self._registries = Registries(settings.registries, host, table=settings.table)
+        self._images = Images(self.engine, self._registries, allowed=settings.pull == "missing")
         self._secrets = SecretFiles(self._folder / "secrets")
         self._instances: dict[str, DockerInstance] = {}
         self._network = settings.network
@@ -71,7 +75,11 @@ class DockerRuntime:
         return {"label": [f"{OWNER}={self._owner}"]}
 
     async def open(self) -> None:
-        """End what an earlier node left. An engine that does not answer is tried again by the first start."""
+        """End what an earlier node left. An engine that does not answer is tried again by the first start.
+
+        Raises `ConfigError` if the folder cannot be used, or a password is not there.
+        """
+        await asyncio.to_thread(self._registries.check)
         try:
             self._owner = await asyncio.to_thread(self._prepare_folder)
         except OSError as error:
@@ -94,7 +102,8 @@ class DockerRuntime:
         secrets = None
         if order is None and request.secrets:
             secrets = await asyncio.to_thread(self._secrets.write, request.instance_id, request.secrets)
-        starting = asyncio.ensure_future(self.engine.run(partial(self._start, request, order, secrets)))
+        work = partial(self._start, request, order, secrets)
+        starting = asyncio.ensure_future(self._images.run(request.image or self._settings.image, work))
         try:
             instance = await asyncio.shield(starting)
         except asyncio.CancelledError:
@@ -132,6 +141,7 @@ class DockerRuntime:
 
     async def close(self) -> None:
         """End every instance."""
+        self._images.close()
         await asyncio.gather(*self._given_up)
         await asyncio.gather(*[instance.stop(grace=0) for instance in self._instances.values()])
         if self._way_out is not None:
@@ -182,7 +192,7 @@ class DockerRuntime:
         try:
             container_id: str = api.create_container(**config)["Id"]
         except APIError as error:
-            raise _refused(error, config["image"]) from error
+            raise refusal(error, config["image"], table=self._settings.table) from error
         output: Any = None
         try:
             output = api.attach(container_id, stdout=True, stderr=True, stream=True, logs=False)
@@ -196,17 +206,11 @@ class DockerRuntime:
                 close_stream(output)
             _remove(api, container_id=container_id)
             if isinstance(error, APIError):
-                raise _refused(error, config["image"]) from error
+                raise refusal(error, config["image"], table=self._settings.table) from error
             raise
         return DockerInstance(
             request.instance_id, container_id, address=address, output=output, engine=self.engine
         )
-
-
-def _refused(error: APIError, image: str) -> Exception:
-    if isinstance(error, docker.errors.ImageNotFound):
-        return StartRefused(f"the Docker engine has no image {image}; build it or pull it there")
-    return refusal(error, image)
 
 
 def _address(found: dict[str, Any]) -> str:

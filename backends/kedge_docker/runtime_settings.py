@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from kedge import Size
-from kedge_docker.settings import MIB, TlsSettings, engine_address
+from kedge_docker.settings import MIB, RegistryTables, TlsSettings, engine_address
 
 #: the network that Kedge makes for instances: its containers cannot reach each other
 OWN_NETWORK = "kedge-workers"
@@ -18,6 +18,9 @@ class DockerRuntimeSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    #: how its mistakes name it
+    table: ClassVar[str] = "runtime.docker"
+
     engine: Annotated[str, AfterValidator(engine_address)] = Field(
         default="unix:///var/run/docker.sock", description="Where the engine of this machine listens."
     )
@@ -25,6 +28,13 @@ class DockerRuntimeSettings(BaseModel):
         default="kedge/build-image",
         min_length=1,
         description="The image that workers of the kinds asgi and command run in: where they were built.",
+    )
+    pull: Literal["never", "missing"] = Field(
+        default="never",
+        description="Whether an image that the engine does not have is pulled.",
+    )
+    registries: RegistryTables = Field(
+        default_factory=dict, description="Credentials for pulls, by the registry's host."
     )
     memory: Size = Field(default=512 * MIB, ge=16 * MIB, description="Memory of one instance, with no swap.")
     cpu: float | None = Field(

@@ -98,6 +98,7 @@ class Services:
     def _create(self, api: Any, name: AttemptName, request: ComputeRequest, assignment: bytes) -> str:
         labels = {**request.labels, CLUSTER: self._settings.cluster}
         labels |= {BUILD: name.build_uuid, ATTEMPT: str(name.attempt)}
+        headers = self._registries.headers(request.image or self._settings.image)
         secret = self._make_secret(api, name_of(name), assignment, labels)
         try:
             made = _post(
@@ -109,7 +110,7 @@ class Services:
                     "TaskTemplate": self._task(request, secret),
                     "Mode": ServiceMode("replicated", 1),
                 },
-                headers=self._registries.headers(request.image or self._settings.image),
+                headers=headers,
             )
         except APIError as error:
             found = _find(api, name_of(name), self.filter) if is_conflict(error) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -48,7 +48,7 @@ class TlsSettings(BaseModel):
 
 
 class RegistrySettings(BaseModel):
-    """`[compute.docker.registries."HOST"]`: who Kedge is to a registry."""
+    """`[compute.docker.registries."HOST"]` and the same of `runtime`: who Kedge is to a registry."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,10 +56,17 @@ class RegistrySettings(BaseModel):
     password: SecretRef = Field(description='"env:NAME" or "file:PATH"; a file is read anew for each pull.')
 
 
+#: by the host of the registry, as images name it
+RegistryTables = dict[Annotated[str, AfterValidator(registry_host)], RegistrySettings]
+
+
 class DockerSettings(BaseModel):
     """Which engine, which image, and what a build may use."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: how its mistakes name it
+    table: ClassVar[str] = "compute.docker"
 
     mode: Literal["containers", "swarm"] = Field(
         default="containers",
@@ -73,7 +80,7 @@ class DockerSettings(BaseModel):
     pull: Literal["never", "missing"] = Field(
         default="never", description="Whether an image that the engine does not have is pulled."
     )
-    registries: dict[Annotated[str, AfterValidator(registry_host)], RegistrySettings] = Field(
+    registries: RegistryTables = Field(
         default_factory=dict, description="Credentials for pulls, by the registry's host."
     )
     warm: int = Field(

@@ -89,7 +89,8 @@ class SwarmCompute(EngineCompute):
         try:
             service_id = await self._services.create(name, request, assignment)
         except APIError as error:
-            raise refusal(error, request.image or self._settings.image) from error
+            image = request.image or self._settings.image
+            raise refusal(error, image, table=self._settings.table) from error
         try:
             await self._begun(service_id)
         except EngineGone:

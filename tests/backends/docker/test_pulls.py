@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import ValidationError
-from tests.docker_registry import PASSWORD, USER, forget
+from requests import Response
+from tests.docker_registry import PASSWORD, USER, Registry, forget
+from tests.private_engine import PrivateEngine, run
 
 from kedge import CapacityUnavailable, ConfigError, StartRefused
 from kedge_docker import images
@@ -17,10 +19,14 @@ from kedge_docker.settings import DockerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.backends.docker.conftest import Lab
     from tests.docker_engine import Engine
-    from tests.docker_registry import Registry
+
+
+#: 20 Mbit/s
+SLOWLY = ("tbf", "rate", "20mbit", "burst", "64kb", "latency", "400ms")
 
 
 @pytest.fixture
@@ -126,6 +132,45 @@ async def test_a_build_waits_for_a_registry_that_is_down(lab: Lab, registry: Reg
     await lab.start(["wait"])
 
 
+async def test_a_build_waits_for_a_registry_that_dies_in_the_middle_of_a_pull(
+    lab: Lab, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = Response.iter_lines
+
+    def killing(response: Response, *args: Any) -> Iterator[bytes]:
+        for line in lines(response, *args):
+            yield line
+            if b'"Downloading"' in line:
+                registry.stop()
+
+    with (
+        # which else tries for a minute by itself
+        PrivateEngine(engine, "--max-download-attempts=1") as machine,
+        Registry(tmp_path / "registry", port=5000, inside=machine.inside) as registry,
+    ):
+        machine.copy(engine.stand_in)
+        client = machine.client()
+        image = registry.push(client, engine.stand_in, "kedge/stand-in:1")
+        client.images.remove(engine.stand_in, force=True)
+        client.close()
+        # else all would be there before anybody can die
+        run(*machine.inside("tc", "qdisc", "add", "dev", "lo", "root", *SLOWLY))
+        await lab.open(engine=machine.url, image=image, **settings_for(registry))
+        with monkeypatch.context() as patch:
+            patch.setattr(Response, "iter_lines", killing)
+            with pytest.raises(
+                CapacityUnavailable, match=r"cannot be pulled now .*(EOF|reset by peer|refused)"
+            ) as waits:
+                await lab.compute.start(lab.request())
+        assert PASSWORD not in str(waits.value)
+
+        registry.start()
+        run(*machine.inside("tc", "qdisc", "del", "dev", "lo", "root"))
+        await lab.start(["wait"])
+        await lab.close()
+        await lab.open()
+
+
 async def test_a_build_waits_for_a_registry_that_hangs_and_a_node_that_ends_does_not(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +187,22 @@ async def test_a_build_waits_for_a_registry_that_hangs_and_a_node_that_ends_does
             await lab.compute.close()
         assert isinstance((await asyncio.gather(start, return_exceptions=True))[0], BaseException)
         await lab.open()
+
+
+async def test_a_build_waits_for_a_password_whose_file_has_vanished_and_is_told_of_what_setting(
+    lab: Lab, registry: Registry, image: str
+) -> None:
+    file = lab.folder / "password"
+    file.write_text(PASSWORD)
+    await lab.open(image=image, **settings_for(registry, f"file:{file}"))
+    file.unlink()
+
+    with pytest.raises(CapacityUnavailable) as waits:
+        await lab.compute.start(lab.request())
+
+    assert f'compute.docker.registries."{registry.host}".password: file:{file}' in str(waits.value)
+    file.write_text(PASSWORD)
+    await lab.start(["wait"])
 
 
 async def test_a_password_that_is_not_there_is_a_mistake_of_the_config(lab: Lab, registry: Registry) -> None:
