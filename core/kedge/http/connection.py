@@ -13,12 +13,13 @@ import structlog
 from kedge.http.answering import in_words
 from kedge.http.cycle import Cycle
 from kedge.http.request import Request
-from kedge.http.rules import NOTED, Refused, check
+from kedge.http.rules import Refused, check, framing_of
+from kedge.http.shape import SHAPES
 from kedge.http.upgrade import asks_for_websocket, head_of, without_upgrade
 
 if TYPE_CHECKING:
     from kedge.http.answering import Answering
-    from kedge.http.request import Header
+    from kedge.http.rules import Framing
     from kedge.http.server import Server
 
 log = structlog.get_logger("http")
@@ -34,13 +35,49 @@ LINGER_SECONDS = 5.0
 class Connection(asyncio.Protocol):
     """Strict, and in order: an answer is written when its request's turn has come, an error no sooner."""
 
+    __slots__ = (
+        "_again",
+        "_answering",
+        "_beside",
+        "_closing",
+        "_current",
+        "_deadlines",
+        "_deaf",
+        "_head_bytes",
+        "_held",
+        "_in_head",
+        "_last",
+        "_last_words",
+        "_most_head",
+        "_names",
+        "_parser",
+        "_part_bytes",
+        "_read_paused",
+        "_reading",
+        "_server",
+        "_target",
+        "_time",
+        "_values",
+        "_waiting",
+        "_websocket",
+        "address",
+        "client",
+        "deadline",
+        "transport",
+        "visitor",
+        "write_paused",
+    )
+
     def __init__(self, server: Server) -> None:
         """Not connected yet."""
         self._server = server
+        self._deadlines = server.deadlines
         self._time = asyncio.get_running_loop().time
         self._parser = httptools.HttpRequestParser(self)
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
         self.client: tuple[str, int] | None = None
+        #: his address; empty for one that came by a Unix socket
+        self.visitor = ""
         self.address: tuple[str, int | None] | None = None
         self.deadline = math.inf
         #: whether the visitor is slow to read
@@ -48,10 +85,10 @@ class Connection(asyncio.Protocol):
         self._read_paused = False
         # ---- what is read
         self._target = b""
-        self._headers: list[Header] = []
-        #: those of them that frame the request
-        self._noted: list[Header] = []
+        self._names: list[bytes] = []
+        self._values: list[bytes] = []
         self._in_head = False
+        self._most_head = server.limits.head
         #: bytes of this part, and of the parts before it that were all head
         self._part_bytes = self._head_bytes = 0
         #: bytes since the last of a body: what chunks are extended with, and what stands behind them
@@ -76,8 +113,8 @@ class Connection(asyncio.Protocol):
     def give(self, seconds: float) -> None:
         """Let the answer take so long from now, until this is called again."""
         deadline = self.deadline = self._time() + seconds
-        if deadline < self._server.deadlines.due:
-            self._server.deadlines.wake_at(deadline)
+        if deadline < self._deadlines.due:
+            self._deadlines.wake_at(deadline)
 
     def hear_less(self) -> None:
         """Read no more for now."""
@@ -95,10 +132,9 @@ class Connection(asyncio.Protocol):
         """The answer is whole, and the next request's turn has come."""
         request = self._current
         self._current = self._answering = None
-        self.deadline = math.inf
         if request is None or self.transport.is_closing():
-            return
-        if not request.whole:
+            self.deadline = math.inf
+        elif not request.whole:
             self._linger()
         elif not request.keep_alive or self._closing:
             self.transport.close()
@@ -128,10 +164,12 @@ class Connection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(high=HIGH_WATER)
         peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        self.client = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None
+        if isinstance(peer, tuple):
+            self.client = str(peer[0]), int(peer[1])
+            self.visitor = self.client[0]
         self.address = (str(own[0]), int(own[1])) if isinstance(own, tuple) else (str(own), None)
         self._server.came(self)
-        self._server.deadlines.watch(self)
+        self._deadlines.watch(self)
         self.give(self._server.limits.head_within)
 
     def data_received(self, data: bytes) -> None:
@@ -150,7 +188,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The visitor has gone."""
         self._server.went(self)
-        self._server.deadlines.forget(self)
+        self._deadlines.forget(self)
         self._deaf = True
         self._waiting.clear()
         answering, self._answering, self._current = self._answering, None, None
@@ -205,7 +243,7 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             if not self._deaf:
                 self._broken(str(error))
-        if self._reading is not None and self._beside > self._server.limits.head and not self._deaf:
+        if self._reading is not None and self._beside > self._most_head and not self._deaf:
             self._broken("too much stands between or behind the chunks of the request")
         if self._in_head and not self._deaf:
             self._wait_for_head(len(data) if began_before else 0)
@@ -269,22 +307,23 @@ class Connection(asyncio.Protocol):
 
     def _is_large(self) -> bool:
         """Whether the head has more bytes than it may; it is only measured if that can be."""
-        most = self._server.limits.head
+        most = self._most_head
         if self._head_bytes + self._part_bytes <= most:
             return False
-        measured = len(self._target) + sum(len(name) + len(value) + 4 for name, value in self._headers)
+        said = [*self._names, *self._values]
+        measured = len(self._target) + sum(map(len, said)) + 2 * len(said)
         return max(measured, self._head_bytes) > most
 
     def _too_large(self) -> str:
-        return f"the head of a request may have {self._server.limits.head} bytes"
+        return f"the head of a request may have {self._most_head} bytes"
 
     # ---- httptools
 
     def on_message_begin(self) -> None:
         """A request begins."""
         self._target = b""
-        self._headers = []
-        self._noted = []
+        self._names.clear()
+        self._values.clear()
         self._head_bytes = 0
         self._in_head = True
 
@@ -293,28 +332,27 @@ class Connection(asyncio.Protocol):
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header; those behind the body are not passed on."""
-        if self._in_head:
-            header = name.lower(), value
-            self._headers.append(header)
-            if header[0] in NOTED:
-                self._noted.append(header)
+        """One header; those behind the body are not passed on, as they are not there yet."""
+        self._names.append(name)
+        self._values.append(value)
 
     def on_headers_complete(self) -> None:
         """The head is whole: its turn may have come."""
         self._in_head = False
         if self._deaf:
             return
-        if self._head_bytes + self._part_bytes > self._server.limits.head and self._is_large():
+        if self._head_bytes + self._part_bytes > self._most_head and self._is_large():
             self._refuse(431, self._too_large())
             return
-        parser = self._parser
-        version = parser.get_http_version()
-        request = Request(self, parser.get_method(), self._target, self._headers, version)
-        request.old = version != "1.1"
-        request.keep_alive = not request.old and parser.should_keep_alive()
+        parser, shape, values = self._parser, SHAPES[tuple(self._names)], self._values
+        self._names, self._values = [], []
+        request = Request(self, parser.get_method(), self._target, shape, values)
+        framing: Framing = shape[framing_of]
+        request.keep_alive = parser.should_keep_alive()
+        if framing.connection or not request.keep_alive:
+            self._tell_version(request)
         try:
-            check(request, self._noted)
+            check(request, framing)
             if parser.should_upgrade():
                 self._note_upgrade(request)
                 return
@@ -330,6 +368,12 @@ class Connection(asyncio.Protocol):
             self._begin(request)
         else:
             self._queue(request)
+
+    def _tell_version(self, request: Request) -> None:
+        """Only HTTP/1.1 keeps a connection that nobody asked to keep: then this need not be told."""
+        request.version = self._parser.get_http_version()
+        if request.version != "1.1":
+            request.old, request.keep_alive = True, False
 
     def on_body(self, body: bytes) -> None:
         """A part of its body."""
@@ -359,19 +403,24 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, request: Request) -> None:
         self._current = request
-        self.deadline = math.inf
         if request is self._websocket:
             self._hand_over(request)
             return
-        shortcut = self._server.shortcut
-        answering = shortcut(request) if shortcut is not None else None
-        self._answering = answering = answering or Cycle(request, self._server)
-        for part in request.early or ():
-            answering.body(part)
-        if request.early and request.whole:
-            answering.body_ended()
+        answering = self._server.shortcut(request)
+        if answering is None:
+            self.deadline = math.inf
+            answering = Cycle(request, self._server)
+        self._answering = answering
+        if request.early:
+            self._catch_up(answering, request)
         if self.write_paused:
             answering.pause()
+
+    def _catch_up(self, answering: Answering, request: Request) -> None:
+        for part in request.early or ():
+            answering.body(part)
+        if request.whole:
+            answering.body_ended()
 
     def _queue(self, request: Request) -> None:
         if len(self._waiting) < MOST_WAITING:
@@ -410,7 +459,7 @@ class Connection(asyncio.Protocol):
         tunnel = self._server.tunnel(self._server)
         tunnel.connection_made(self.transport)
         self._server.went(self)
-        self._server.deadlines.forget(self)
+        self._deadlines.forget(self)
         self.transport.set_protocol(tunnel)
         tunnel.data_received(head_of(request))
         held, self._held = b"".join(self._held), []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from kedge.http.request import Header, Request
+    from kedge.http.request import Request
+    from kedge.http.shape import Names
 
 HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+;=-]*(?::\d{0,5})?|\[[0-9A-Fa-f:.]+\](?::\d{0,5})?")
 ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
@@ -27,30 +28,51 @@ class Refused(Exception):
         self.reason = reason
 
 
-def check(request: Request, noted: Sequence[Header]) -> None:
+class Framing(NamedTuple):
+    """Which headers of a request say how it is framed and for whom it is."""
+
+    #: what notes each of them, and its place
+    noted: tuple[tuple[Callable[[Request, bytes], None], int], ...]
+    #: whether one of them is there more than once
+    doubled: bool
+    #: whether it does not say for which host it is
+    hostless: bool
+    #: whether a header says what becomes of the connection
+    connection: bool
+    too_many: bool
+
+
+def framing_of(names: Names) -> Framing:
+    """What the names of a request's headers tell of how it is framed."""
+    noted = [name for name in names if name in NOTED]
+    return Framing(
+        tuple((NOTED[name], place) for place, name in enumerate(names) if name in NOTED),
+        len(noted) != len(set(noted)),
+        b"host" not in noted,
+        # the parser takes both for the same
+        b"connection" in names or b"proxy-connection" in names,
+        len(names) > MOST_HEADERS,
+    )
+
+
+def check(request: Request, framing: Framing) -> None:
     """Note how the request is framed, and for which host it is. Raises `Refused`.
 
-    `noted` are those of its headers that are in `NOTED`. The parser has refused before: lengths that are no
-    numbers or more than one, a length beside chunks, folded headers, control characters, lines that end
-    without CR LF.
+    The parser has refused before: lengths that are no numbers or more than one, a length beside chunks,
+    folded headers, control characters, lines that end without CR LF.
     """
-    if request.version not in VERSIONS:
+    if request.old and request.version not in VERSIONS:
         raise Refused(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
-    if len(request.headers) > MOST_HEADERS:
+    if framing.too_many:
         raise Refused(431, f"a request may have {MOST_HEADERS} headers")
-    for name, value in noted:
-        NOTED[name](request, value)
-    if len(noted) != 1 or noted[0][0] != b"host":
-        _check_names([name for name, _ in noted], request)
+    for note, place in framing.noted:
+        note(request, request.values[place])
+    if framing.doubled:
+        raise Refused(400, "a request says once for which host it is, and how it is framed")
+    if framing.hostless and not request.old:
+        raise Refused(400, "a request names its host")
     if request.target[:1] != b"/" or b"#" in request.target:
         _check_target(request)
-
-
-def _check_names(names: list[bytes], request: Request) -> None:
-    if len(names) != len(set(names)):
-        raise Refused(400, "a request says once for which host it is, and how it is framed")
-    if b"host" not in names and not request.old:
-        raise Refused(400, "a request names its host")
 
 
 @lru_cache(maxsize=4096)

@@ -43,6 +43,10 @@ class Limits:
     keep_alive: float = 75.0
 
 
+def _nothing(_: Request) -> None:
+    return None
+
+
 class Server:
     """Answers by an ASGI application; what `shortcut` takes is answered without a task of its own."""
 
@@ -60,7 +64,7 @@ class Server:
         """
         self.app = app
         self.limits = limits
-        self.shortcut = shortcut
+        self.shortcut = shortcut or _nothing
         self.tunnel = tunnel
         self.deadlines = Deadlines()
         self._connections: set[Stoppable] = set()

@@ -11,7 +11,7 @@ import orjson
 
 from kedge.contracts.request_placement import BackEndCall
 from kedge.workers.egress.ledger import pack
-from kedge.workers.relay.headers import WAIT_UNTIL, find
+from kedge.workers.relay.headers import WAIT_UNTIL
 
 if TYPE_CHECKING:
     from kedge.workers.egress.ledger import Ledger
@@ -56,8 +56,8 @@ class Errand:
         """The answer begins: what it waited for is known now. Return headers to add to it."""
         if self._invocation is not None:
             self.calls = self._invocation.groups()
-        if WAIT_UNTIL in answer.names:
-            self._go_on(find(answer.headers, WAIT_UNTIL) or b"")
+        for wanted in answer.find(WAIT_UNTIL)[:1]:
+            self._go_on(wanted)
         said = beside(self.id, self.place)
         if self._passed_on and self.calls is not None:
             said.append((CALLS, orjson.dumps(pack(self.calls))))

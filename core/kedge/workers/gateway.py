@@ -71,7 +71,7 @@ class Gateway:
         split = None if name is None else self._sites.at_hand(name)
         if split is None or self._shortcut is None:
             return None
-        site = split.sites[0] if len(split.sites) == 1 else split.pick(_by_name(request.headers))
+        site = split.only or split.pick(_by_name(request.headers))
         return None if site.manifest is not None else self._shortcut.take(site, request, self._served)
 
     def _name_of(self, host: bytes) -> str | None:
@@ -107,7 +107,7 @@ class Gateway:
             await self._contents.send("", _nothing(name), scope, receive, send)
             return
         site = split.pick(headers)
-        if self._served.wanted():
+        if self._served.wanted:
             await self._serve_and_tell(site, headers, scope, receive, send)
         else:
             await self._serve(site, headers, scope, receive, send)

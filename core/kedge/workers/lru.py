@@ -29,6 +29,11 @@ class Lru(Generic[K, V]):
         self._values.move_to_end(key)
         return found[0]
 
+    def peek(self, key: K) -> V | None:
+        """The value, which counts as used no more than before."""
+        found = self._values.get(key)
+        return None if found is None else found[0]
+
     def put(self, key: K, value: V, *, cost: int = 1) -> None:
         """Keep a value; one that costs more than all the room is kept until the next."""
         self.drop(key)

@@ -38,10 +38,8 @@ class Served:
         self._untold: deque[RequestServed] = deque()
         self._telling: asyncio.Task[None] | None = None
         self._lost = 0
-
-    def wanted(self) -> bool:
-        """Whether anybody listens: else an event need not be made."""
-        return self._listeners.listens("kedge_request_served")
+        #: whether anybody listens: else an event need not be made
+        self.wanted = listeners.listens("kedge_request_served")
 
     def tell(self, event: RequestServed) -> None:
         """A request was served."""

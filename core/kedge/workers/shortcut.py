@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from kedge.contracts.events import RequestServed
+from kedge.http.answering import lines
 from kedge.workers.errand import Errand
 from kedge.workers.instances import Lease
 from kedge.workers.refusals import refusal
-from kedge.workers.relay.headers import WAIT_UNTIL, request_lines
+from kedge.workers.relay.headers import WAIT_UNTIL, to_instances
 from kedge.workers.relay.passage import Passage
 from kedge.workers.relaying import PLACE
+from kedge.workers.visitors import IDS, introduced
 
 if TYPE_CHECKING:
     from kedge.db.queries.deployments import Serving
@@ -23,9 +25,9 @@ if TYPE_CHECKING:
     from kedge.workers.places.places import Places
     from kedge.workers.places.placing import Place
     from kedge.workers.pool import Member, Pool
-    from kedge.workers.relay.headers import Header
+    from kedge.workers.relay.headers import Passing
     from kedge.workers.relay.relay import Relay
-    from kedge.workers.relay.upstream import Answer, Upstream
+    from kedge.workers.relay.upstream import Answer
     from kedge.workers.served import Served
     from kedge.workers.sites import Site
     from kedge.workers.static import Reply
@@ -53,7 +55,7 @@ class Shortcut:
 
     def take(self, site: Site, request: Request, served: Served) -> Passage | None:
         """Begin to answer a request; `None` if it has to take the long way."""
-        if request.length > self.relay.bounds.body or self.places.may_be_passed_on(request.headers):
+        if request.length > self.relay.bounds.body or self.places.may_be_passed_on(request.shape.said):
             return None
         place = None
         if site.wish:
@@ -69,36 +71,43 @@ class Shortcut:
         if upstream is None:
             pool.give_back(member)
             return None
-        client, headers = request.connection.client, request.headers
-        visitor = "" if client is None else client[0]
-        going = _Going(self, address, upstream, request)
-        going.id = request_id = self._visitors.request_id(visitor, headers)
-        going.take(site.serving, pool, member)
+        going = _Going(self.relay, address, upstream, request)
+        told = going.take(self, site.serving, pool, member)
         if place is not None:
             going.measure(place)
-        if served.wanted():
+        if served.wanted:
             going.tell(served)
-        introduced = self._visitors.introduce(visitor, request.host, headers)
-        return going.begin(request_lines(headers, introduced, request_id))
+        return going.begin(told)
+
+    def introduce(self, request: Request) -> tuple[bytes, bytes]:
+        """The id of a request, and the lines that tell an instance who asks."""
+        visitor = request.connection.visitor
+        if self._visitors.may_believe:
+            headers = request.headers
+            request_id = self._visitors.request_id(visitor, headers)
+            return request_id, self._visitors.introduce(visitor, request.host, headers)
+        return IDS.next(), introduced(visitor, "http", request.host)
 
 
 class _Going(Passage):
     """One request on the short way."""
 
-    id: bytes
-    _errand: Errand | None = None
-    _served: Served | None = None
+    __slots__ = ("_began", "_errand", "_member", "_pool", "_served", "_serving", "_shortcut", "_told", "id")
 
-    def __init__(self, shortcut: Shortcut, address: str, upstream: Upstream, request: Request) -> None:
-        super().__init__(shortcut.relay, address, upstream, request)
+    def take(self, shortcut: Shortcut, serving: Serving, pool: Pool, member: Member) -> bytes:
+        """Of which version it is asked, and who of its instances was taken for it; return what he is told."""
         self._shortcut = shortcut
-        self._began = time.perf_counter()
-
-    def take(self, serving: Serving, pool: Pool, member: Member) -> None:
-        """Of which version it is asked, and who of its instances was taken for it."""
         self._serving = serving
         self._pool = pool
         self._member = member
+        self._errand: Errand | None = None
+        self._served: Served | None = None
+        self._began = time.perf_counter()
+        request = self.request
+        self.id, introduced = shortcut.introduce(request)
+        self._told = told = b"x-request-id: %b\r\n" % self.id
+        passing: Passing = request.shape[to_instances]
+        return passing.lines(request.values) + introduced + told
 
     def measure(self, place: Place) -> None:
         """It was placed: what the instance asks of others is counted, and how long it takes."""
@@ -108,12 +117,12 @@ class _Going(Passage):
         """Plugins want to hear of it."""
         self._served = served
 
-    def added(self, answer: Answer) -> list[Header]:
+    def added(self, answer: Answer) -> bytes:
         if self._errand is not None:
-            return self._errand.answered(answer)
-        if WAIT_UNTIL in answer.names:
-            return self._make_errand(None, None).answered(answer)
-        return [(b"x-request-id", self.id)]
+            return lines(self._errand.answered(answer))
+        if WAIT_UNTIL in answer.shape.said:
+            return lines(self._make_errand(None, None).answered(answer))
+        return self._told
 
     def refusal(self, error: KedgeError) -> Reply:
         return refusal(error, self._serving, self.id)

@@ -53,11 +53,17 @@ class Split:
     """The sites among which a worker's traffic is split, the newest version first."""
 
     sites: tuple[Site, ...]
+    #: the one that has all of it, if one has
+    only: Site | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Tell them apart once."""
+        object.__setattr__(self, "only", self.sites[0] if len(self.sites) == 1 else None)
 
     def pick(self, headers: Mapping[bytes, bytes]) -> Site:
         """The site for one request; see `kedge.workers.shares`."""
-        if len(self.sites) == 1:
-            return self.sites[0]
+        if self.only is not None:
+            return self.only
         shares = [(site.serving.version_id, site.serving.percentage) for site in self.sites]
         return self.sites[choose(self.sites[0].serving.worker, shares, headers)]
 
@@ -88,7 +94,8 @@ class Sites:
 
     def at_hand(self, name: str) -> Split | None:
         """The sites, if they can be told without waiting."""
-        seen = self._seen.get(name)
+        # it is put there again as soon as it is not trusted any more: so much for when it was used
+        seen = self._seen.peek(name)
         if seen is None or self._clock() - seen.asked_at >= TRUSTED_FOR:
             return None
         return seen.running or self._split(seen)

@@ -43,16 +43,16 @@ class RequestIds:
 
     def __init__(self) -> None:
         """None was given yet."""
-        self._random = b""
+        self._digits = b""
         self._next = 0
 
     def next(self) -> bytes:
         """Another one: 32 hexadecimal digits."""
         start = self._next
-        if start == len(self._random):
-            self._random, start = os.urandom(BATCH), 0
-        self._next = end = start + ID_BYTES
-        return self._random[start:end].hex().encode()
+        if start == len(self._digits):
+            self._digits, start = os.urandom(BATCH).hex().encode(), 0
+        self._next = end = start + 2 * ID_BYTES
+        return self._digits[start:end]
 
 
 IDS = RequestIds()
@@ -64,6 +64,8 @@ class Visitors:
     def __init__(self, trusted: Sequence[IPv4Network | IPv6Network] = ()) -> None:
         """`trusted` are the networks that such proxies are in."""
         self._trusted = trusted
+        #: whether what the headers of a request say of its visitor may count
+        self.may_believe = bool(trusted)
 
     def of(self, client: str, host: bytes, headers: Sequence[Header]) -> Visitor:
         """Who asks. Of `X-Forwarded-For` the last address that is not itself a trusted proxy's counts."""
@@ -78,9 +80,7 @@ class Visitors:
 
     def introduce(self, client: str, host: bytes, headers: Sequence[Header]) -> bytes:
         """The lines by which he is introduced to an instance."""
-        if not self._trusted:
-            return _introduced(client, host)
-        return lines(introduction(self.of(client, host, headers)))
+        return introduced(*self.of(client, host, headers))
 
     def request_id(self, client: str, headers: Sequence[Header]) -> bytes:
         """The one that a trusted proxy gave, or a new one."""
@@ -110,5 +110,6 @@ class Visitors:
 
 
 @lru_cache(maxsize=1024)
-def _introduced(client: str, host: bytes) -> bytes:
-    return lines(introduction(Visitor(client, "http", host)))
+def introduced(client: str, scheme: str, host: bytes) -> bytes:
+    """The lines by which a visitor is introduced to an instance."""
+    return lines(introduction(Visitor(client, scheme, host)))

@@ -175,9 +175,12 @@ async def test_a_head_has_to_come_in_time(place: Place) -> None:
         assert (await hasty.ask(b"")).answers == []
 
 
-async def test_a_visitor_of_old_gets_no_chunks_and_one_answer(place: Place) -> None:
+@pytest.mark.parametrize(
+    "wish", [b"", b"Connection: keep-alive\r\n", b"Proxy-Connection: keep-alive\r\n"], ids=repr
+)
+async def test_a_visitor_of_old_gets_no_chunks_and_one_answer(place: Place, wish: bytes) -> None:
     async with place.visit() as visitor:
-        visitor.say(b"GET /unsized HTTP/1.0\r\n\r\n" + LAST)
+        visitor.say(b"GET /unsized HTTP/1.0\r\n" + wish + b"\r\n" + LAST)
         told = await asyncio.wait_for(visitor.reader.read(), 30)
 
     head, _, body = told.partition(b"\r\n\r\n")

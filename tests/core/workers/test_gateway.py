@@ -5,6 +5,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.core.workers.conftest import Ears
 
 from kedge.workers import sites
 from kedge.workers.gateway import Gateway
@@ -406,16 +407,18 @@ async def test_a_file_that_was_lost_is_an_error_and_not_an_empty_page(
 
 
 async def test_the_hook_hears_of_requests_only_if_someone_listens(
-    site: Any, platform: Any, live: Any
+    site: Any, platform: Any, live: Any, serving: Any
 ) -> None:
     await site.ask("/")
-    platform.ears.listening = True
-    await site.ask("/about?x=1")
-    await site.ask("/big.bin", range="bytes=0-99")
-    await site.ask("/", host="nobody.localhost")
+    ears = Ears(listening=True)
+    async with serving(Gateway(platform.db, platform.blobs, "localhost", registry=ears)) as heard:
+        await heard.ask("/about?x=1")
+        await heard.ask("/big.bin", range="bytes=0-99")
+        await heard.ask("/", host="nobody.localhost")
 
-    await platform.ears.hears(2)
-    seen = [(e.worker, e.version_id, e.path, e.status, e.bytes_sent) for e in platform.ears.heard]
+    await ears.hears(2)
+    assert platform.ears.heard == []
+    seen = [(e.worker, e.version_id, e.path, e.status, e.bytes_sent) for e in ears.heard]
     assert seen == [
         ("hello", live.version_id, "/about", 200, 5),
         ("hello", live.version_id, "/big.bin", 206, 100),

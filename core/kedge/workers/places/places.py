@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kedge.placement.cluster_key import FORWARD
-from kedge.workers.relay.headers import find
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Sequence
+    from collections.abc import Container
 
     from starlette.types import Scope
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from kedge.workers.places.memory import PlacementMemory
     from kedge.workers.places.placing import Place, Placing
     from kedge.workers.places.prober import Prober
-    from kedge.workers.relay.headers import Header
     from kedge.workers.sites import Site
 
 
@@ -49,9 +47,9 @@ class Places:
         """
         return None if self.forwarding is None else self.forwarding.heard(scope)
 
-    def may_be_passed_on(self, headers: Sequence[Header]) -> bool:
-        """Whether another node may have passed a request on; `heard` tells."""
-        return self.forwarding is not None and find(headers, FORWARD) is not None
+    def may_be_passed_on(self, names: Container[bytes]) -> bool:
+        """Whether another node may have passed on a request of such headers; `heard` tells."""
+        return self.forwarding is not None and FORWARD in names
 
     def choose(self, site: Site, path: str) -> Place | None:
         """Where a request for a version that has a wish runs; `None` for here, as any without one."""

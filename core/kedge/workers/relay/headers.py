@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from kedge.http.answering import lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+    from kedge.http.shape import Names
 
 Header = tuple[bytes, bytes]
 
@@ -39,7 +42,7 @@ NOT_FOR_VISITORS = HOP_BY_HOP | DATE
 MOST_NAMES = 1024
 LONGEST_NAME = 64
 #: values of `Connection` that name no header
-USUAL = frozenset({b"keep-alive", b"close"})
+USUAL = frozenset({b"keep-alive", b"Keep-Alive", b"close", b"Close"})
 FRAMING = frozenset({b"content-length", b"host"})
 #: how the names of headers begin that only Kedge may say
 OWN = b"kedge-"
@@ -83,12 +86,6 @@ def request_headers(headers: Sequence[Header], visitor: Visitor, request_id: byt
     return kept
 
 
-def request_lines(headers: Sequence[Header], introduced: bytes, request_id: bytes) -> bytes:
-    """The same as it stands in a head, with the lines of an introduction."""
-    kept = lines(_through(FOR_INSTANCES, headers))
-    return b"%b%bx-request-id: %b\r\n" % (kept, introduced, request_id)
-
-
 def introduction(visitor: Visitor) -> tuple[Header, ...]:
     """Who asks, as Kedge says it."""
     address = visitor.address.encode()
@@ -111,6 +108,44 @@ def find(headers: Iterable[Header], name: bytes) -> bytes | None:
         if key == name:
             return value
     return None
+
+
+class Passing:
+    """What of all heads with certain names goes through. Made by `to_instances` or `to_visitors`."""
+
+    __slots__ = ("_connections", "_fates", "_kept", "_names", "_template")
+
+    def __init__(self, fates: _Fates, names: Names) -> None:
+        """Of no head in particular yet."""
+        self._fates = fates
+        self._names = names
+        #: what may name more headers that do not
+        self._connections = [place for place, name in enumerate(names) if name == b"connection"]
+        kept = [place for place, name in enumerate(names) if fates[name]]
+        self._kept = _picking(kept)
+        self._template = b"".join(names[place].replace(b"%", b"%%") + b": %b\r\n" for place in kept)
+
+    def lines(self, values: list[bytes]) -> bytes:
+        """What goes through of the head with these values, as it stands in a head."""
+        for place in self._connections:
+            if values[place] not in USUAL:
+                return lines(_through(self._fates, list(zip(self._names, values, strict=True))))
+        return self._template % self._kept(values)
+
+
+def _picking(places: list[int]) -> Callable[[list[bytes]], bytes | tuple[bytes, ...]]:
+    """What picks the values at some places, as `%` takes them."""
+    return itemgetter(*places) if places else lambda _: ()
+
+
+def to_instances(names: Names) -> Passing:
+    """What an instance is told of a request, less what is added: a question to the shape of its head."""
+    return Passing(FOR_INSTANCES, names)
+
+
+def to_visitors(names: Names) -> Passing:
+    """What a visitor is told of an answer: a question to the shape of its head."""
+    return Passing(FOR_VISITORS, names)
 
 
 def _through(fates: _Fates, headers: Sequence[Header]) -> list[Header]:

@@ -9,32 +9,40 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from kedge.http.answering import BODILESS, CONTINUE, STATUS_LINES, lines, whole_answer
+from kedge.http.answering import BODILESS, CONTINUE, STATUS_LINES, whole_answer
 from kedge.http.date import http_date
-from kedge.workers.relay.headers import response_headers
+from kedge.workers.relay.headers import to_visitors
 from kedge.workers.relay.relay import IDEMPOTENT, BodyLate, BodyTooLarge, NoAnswer
 
 if TYPE_CHECKING:
     from kedge.errors import KedgeError
     from kedge.http.request import Request
-    from kedge.workers.relay.headers import Header
+    from kedge.workers.relay.headers import Passing
     from kedge.workers.relay.relay import Relay
     from kedge.workers.relay.upstream import Answer, Upstream, UpstreamClosed
     from kedge.workers.static import Reply
 
+CHUNKED = b"transfer-encoding: chunked\r\n\r\n"
+CLOSE = b"connection: close\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Passage(ABC):
     """Between a visitor's connection and an instance's, which it brings back."""
 
-    begun = False
-    #: of the answer; 0 until it has begun
-    status = 0
-    #: bytes of the answer's body so far
-    sent = 0
-    _received = 0
-    _chunked = False
+    __slots__ = (
+        "_address",
+        "_chunked",
+        "_connection",
+        "_out",
+        "_paused",
+        "_received",
+        "_relay",
+        "_upstream",
+        "request",
+        "sent",
+        "status",
+    )
 
     def __init__(self, relay: Relay, address: str, upstream: Upstream, request: Request) -> None:
         """`upstream` is an idle connection to `address`; nothing is sent yet."""
@@ -43,13 +51,20 @@ class Passage(ABC):
         self._address = address
         self._upstream = upstream
         self._connection = request.connection
+        #: of the answer; 0 until it has begun
+        self.status = 0
+        #: bytes of the answer's body so far
+        self.sent = 0
+        self._received = 0
+        self._chunked = False
+        self._paused = False
         self._out: list[bytes] = []
 
     # ---- what it is about, beside the bytes
 
     @abstractmethod
-    def added(self, answer: Answer) -> list[Header]:
-        """The head of the answer has come; headers to add to it."""
+    def added(self, answer: Answer) -> bytes:
+        """The head of the answer has come; lines of headers to add to it."""
 
     @abstractmethod
     def refusal(self, error: KedgeError) -> Reply:
@@ -61,10 +76,15 @@ class Passage(ABC):
 
     # ---- how it goes
 
+    @property
+    def begun(self) -> bool:
+        """Whether any of the answer was sent."""
+        return self.status != 0
+
     def begin(self, headers: bytes) -> Passage:
         """Ask, with these lines of headers. The length of a body has been found in order before."""
         request, connection = self.request, self._connection
-        ending = b"transfer-encoding: chunked\r\n\r\n" if request.chunked else b"\r\n"
+        ending = CHUNKED if request.chunked else b"\r\n"
         method = request.method
         head = b"%b %b HTTP/1.1\r\n%b%b" % (method, request.target, headers, ending)
         self._upstream.send_head(head, bodiless=method == b"HEAD", taker=self)
@@ -97,10 +117,12 @@ class Passage(ABC):
 
     def pause(self) -> None:
         """The visitor is slow to read."""
+        self._paused = True
         self._upstream.hear_less()
 
     def resume(self) -> None:
         """He has caught up."""
+        self._paused = False
         self._upstream.hear_on()
 
     def expired(self) -> None:
@@ -114,22 +136,21 @@ class Passage(ABC):
 
     def answered(self, answer: Answer) -> None:
         """Tell the visitor the head."""
-        request = self.request
-        headers = response_headers(answer.headers)
-        headers += self.added(answer)
-        if not (b"content-length" in answer.names or request.method == b"HEAD" or answer.status in BODILESS):
-            if request.old:
-                request.keep_alive = False
-            else:
-                self._chunked = True
-                headers.append((b"transfer-encoding", b"chunked"))
+        request, shape, status = self.request, answer.shape, answer.status
+        if b"content-length" in shape.said or request.method == b"HEAD" or status in BODILESS:
+            ending = b"\r\n"
+        elif request.old:
+            request.keep_alive, ending = False, b"\r\n"
+        else:
+            self._chunked, ending = True, CHUNKED
         if not request.whole:
             request.keep_alive = False
         if not request.keep_alive:
-            headers.append((b"connection", b"close"))
-        self.begun = True
-        self.status = answer.status
-        self._out.append(b"%bdate: %b\r\n%b\r\n" % (STATUS_LINES[answer.status], http_date(), lines(headers)))
+            ending = CLOSE + ending
+        self.status = status
+        passing: Passing = shape[to_visitors]
+        told = passing.lines(answer.values) + self.added(answer) + ending
+        self._out.append(b"%bdate: %b\r\n%b" % (STATUS_LINES[status], http_date(), told))
 
     def part(self, data: bytes) -> None:
         """A part of the answer's body, written with what else comes in this turn."""
@@ -152,8 +173,9 @@ class Passage(ABC):
         if self._chunked:
             self._out.append(LAST_CHUNK)
         self._connection.transport.write(b"".join(self._out))
-        # the visitor may just have been too slow for this; the next one need not be
-        self._upstream.hear_on()
+        if self._paused:
+            # the visitor may just have been too slow for this; the next one need not be
+            self._upstream.hear_on()
         if self.request.whole:
             self._relay.connections.give_back(self._address, self._upstream)
         else:
@@ -191,7 +213,6 @@ class Passage(ABC):
         self.over()
         if not request.whole:
             request.keep_alive = False
-        self.begun = True
         self._connection.transport.write(
             whole_answer(
                 reply.status,

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import httptools
 
+from kedge.http.answering import BODILESS
+from kedge.http.shape import SHAPES
+
 if TYPE_CHECKING:
+    from kedge.http.shape import Names, Shape
     from kedge.workers.relay.headers import Header
 
 #: bytes that lie here before the sender is made to wait
@@ -16,6 +20,7 @@ HIGH_WATER = 256 * 1024
 LOW_WATER = 64 * 1024
 LARGEST_HEAD = 64 * 1024
 MOST_HEADERS = 200
+CHUNKED = [b"chunked"]
 
 
 class UpstreamClosed(Exception):
@@ -30,13 +35,27 @@ class UpstreamClosed(Exception):
 class Answer:
     """The head of an answer."""
 
-    __slots__ = ("headers", "names", "status")
+    __slots__ = ("shape", "status", "values")
 
-    def __init__(self, status: int, headers: list[Header], names: list[bytes]) -> None:
-        """`names` are those of the headers."""
+    def __init__(self, status: int, shape: Shape, values: list[bytes]) -> None:
+        """`shape` are the names of its headers, `values` what stands behind each."""
         self.status = status
-        self.headers = headers
-        self.names = names
+        self.shape = shape
+        self.values = values
+
+    @property
+    def headers(self) -> list[Header]:
+        """Names and values."""
+        return list(zip(self.shape.names, self.values, strict=True))
+
+    @property
+    def chunked(self) -> bool:
+        """Whether a transfer coding tells where it ends."""
+        return b"transfer-encoding" in self.shape.said
+
+    def find(self, name: bytes) -> list[bytes]:
+        """The values of a header."""
+        return [value for said, value in zip(self.shape.names, self.values, strict=True) if said == name]
 
 
 class Taker(Protocol):
@@ -77,6 +96,33 @@ class Upstream(asyncio.Protocol):
     Without a taker the answer is asked for by `answer` and `next_part`.
     """
 
+    __slots__ = (
+        "_answer",
+        "_beside",
+        "_bodiless",
+        "_buffered",
+        "_error",
+        "_excess",
+        "_got_head",
+        "_loop",
+        "_names",
+        "_over",
+        "_parser",
+        "_parts",
+        "_paused",
+        "_renew",
+        "_taker",
+        "_until_close",
+        "_values",
+        "_waiter",
+        "_writable",
+        "closed",
+        "idle_since",
+        "reusable",
+        "transport",
+        "used",
+    )
+
     def __init__(self) -> None:
         """Not connected yet."""
         self.transport: asyncio.Transport | None = None
@@ -87,7 +133,8 @@ class Upstream(asyncio.Protocol):
         self.used = False
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
-        self._headers: list[Header] = []
+        self._names: list[bytes] = []
+        self._values: list[bytes] = []
         #: bytes since the last one of a body or the end of a head
         self._beside = 0
         self._parts: deque[bytes] = deque()
@@ -233,7 +280,12 @@ class Upstream(asyncio.Protocol):
         if self._beside > LARGEST_HEAD + HIGH_WATER:
             self._fail(f"{'what stands beside' if self._got_head else 'the head of'} its answer is too large")
             return
-        self._read(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fail("it changed the protocol, which nobody asked for")
+        except httptools.HttpParserError as error:
+            self._break(error)
         taker = self._taker
         if self._excess:
             # what was asked for has come whole, and stays; nothing else that is said here counts
@@ -250,16 +302,11 @@ class Upstream(asyncio.Protocol):
         else:
             taker.flush()
 
-    def _read(self, data: bytes) -> None:
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._fail("it changed the protocol, which nobody asked for")
-        except httptools.HttpParserError as error:
-            if self._over:
-                self._excess = True
-            else:
-                self._fail(f"its answer is not HTTP ({error})")
+    def _break(self, error: httptools.HttpParserError) -> None:
+        if self._over:
+            self._excess = True
+        else:
+            self._fail(f"its answer is not HTTP ({error})")
 
     def eof_received(self) -> bool:
         """The other side has said everything."""
@@ -307,46 +354,48 @@ class Upstream(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """A message comes: the one that was asked for, or one too many."""
         self._excess = self._over
-        self._headers = []
+        self._names.clear()
+        self._values.clear()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header of the answer, or one behind its body, which nobody is told."""
-        if not self._got_head:
-            self._headers.append((name.lower(), value))
+        self._names.append(name)
+        self._values.append(value)
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
         if self._excess:
             return
-        status = self._parser.get_status_code()
-        headers, self._headers = self._headers, []
         self._beside = 0
-        if len(headers) > MOST_HEADERS:
-            self._fail("its answer has too many headers")
-            return
-        if status < 100:
-            self._fail("its answer has no status that HTTP knows")
-            return
+        status = self._parser.get_status_code()
         if status < 200:
+            if status < 100:
+                self._fail("its answer has no status that HTTP knows")
             return
         if status == 204:
-            # it has no body to measure (RFC 9110, 8.6): whoever believed a length would wait for it
-            headers = [header for header in headers if header[0] != b"content-length"]
-        names = [name for name, _ in headers]
-        if b"transfer-encoding" in names and not _in_chunks_alone(headers):
-            self._fail("its answer has a transfer coding that nobody asked for")
-            return
-        self._got_head = True
-        framed = b"content-length" in names or b"transfer-encoding" in names
-        self._until_close = not framed and not self._bodiless and status not in {204, 304}
-        self._answer = Answer(status, headers, names)
+            self._forget_length()
+        answer = Answer(status, SHAPES[tuple(self._names)], self._values)
+        self._names, self._values = [], []
+        if not answer.shape[_is_sized]:
+            reason = _wrong_with(answer)
+            if reason:
+                self._fail(reason)
+                return
+            self._until_close = not (self._bodiless or answer.chunked or status in BODILESS)
+        self._answer, self._got_head = answer, True
         if self._bodiless:
             # this parser waits for a body that will not come
             self._renew = True
             self._over = self.used = True
-            self.reusable = self._parser.should_keep_alive() or _keeps_alive(headers)
+            self.reusable = self._parser.should_keep_alive() or _keeps_alive(answer)
         if self._taker is not None:
-            self._taker.answered(self._answer)
+            self._taker.answered(answer)
+
+    def _forget_length(self) -> None:
+        """There is no body to measure (RFC 9110, 8.6): whoever believed a length would wait for it."""
+        kept = [place for place, name in enumerate(self._names) if name.lower() != b"content-length"]
+        self._names = [self._names[place] for place in kept]
+        self._values = [self._values[place] for place in kept]
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -368,10 +417,18 @@ class Upstream(asyncio.Protocol):
             self.reusable = self._parser.should_keep_alive() and not self._until_close
 
 
-def _in_chunks_alone(headers: list[Header]) -> bool:
-    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
-    return codings == [b"chunked"]
+def _is_sized(names: Names) -> bool:
+    """Whether there is a length and no more headers than there may be."""
+    return b"content-length" in names and b"transfer-encoding" not in names and len(names) <= MOST_HEADERS
 
 
-def _keeps_alive(headers: list[Header]) -> bool:
-    return not any(name == b"connection" and b"close" in value.lower() for name, value in headers)
+def _wrong_with(answer: Answer) -> str:
+    if len(answer.values) > MOST_HEADERS:
+        return "its answer has too many headers"
+    if answer.chunked and [coding.strip().lower() for coding in answer.find(b"transfer-encoding")] != CHUNKED:
+        return "its answer has a transfer coding that nobody asked for"
+    return ""
+
+
+def _keeps_alive(answer: Answer) -> bool:
+    return not any(b"close" in value.lower() for value in answer.find(b"connection"))

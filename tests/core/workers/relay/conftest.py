@@ -12,7 +12,7 @@ from tests.core.workers.conftest import serve
 from kedge.errors import KedgeError
 from kedge.http.answering import lines
 from kedge.workers.relay.connect import connect
-from kedge.workers.relay.headers import Visitor, introduction, request_headers, request_lines
+from kedge.workers.relay.headers import Visitor, introduction, request_headers, to_instances
 from kedge.workers.relay.passage import Passage
 from kedge.workers.relay.relay import Bounds, NoAnswer, Relay
 from kedge.workers.relay.upstream import Upstream
@@ -148,7 +148,8 @@ class Front:
         self.passages += 1
         passing = Passing(self.relay, address, upstream, request)
         passing.front = self
-        passing.begin(request_lines(request.headers, lines(introduction(VISITOR)), b"id-1"))
+        told = lines([*introduction(VISITOR), (b"x-request-id", b"id-1")])
+        passing.begin(request.shape[to_instances].lines(request.values) + told)
         return passing
 
 
@@ -157,8 +158,8 @@ class Passing(Passage):
 
     front: Front
 
-    def added(self, answer: Answer) -> list[tuple[bytes, bytes]]:
-        return []
+    def added(self, answer: Answer) -> bytes:
+        return b""
 
     def refusal(self, error: KedgeError) -> Reply:
         return self.front.refuse(error)

@@ -11,8 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kedge.http.answering import lines
 from kedge.http.connection import Connection
-from kedge.workers.relay.headers import Visitor, request_headers, response_headers
+from kedge.http.shape import SHAPES
+from kedge.workers.relay.headers import (
+    Visitor,
+    request_headers,
+    response_headers,
+    to_instances,
+    to_visitors,
+)
 from kedge.workers.relay.relay import BodyLate, BodyTooLarge, Bounds
 
 if TYPE_CHECKING:
@@ -345,6 +353,28 @@ def test_what_concerns_one_connection_and_what_only_kedge_may_say_is_left_out() 
         (b"etag", b"1"),
     ]
     assert response_headers(answer) == [(b"etag", b"1")]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                [b"Host", b"HOST", b"Connection", b"x-%b", b"X-%", b"Kedge_Calls", b"Date", b"TE", b"a"]
+            ),
+            st.sampled_from([b"", b"1", b"%s", b"close", b"Keep-Alive", b"x-%, host", b"A, content-length"]),
+        ),
+        max_size=8,
+    )
+)
+def test_the_lines_of_a_head_are_the_headers_that_go_through(said: list[tuple[bytes, bytes]]) -> None:
+    shape = SHAPES[tuple(name for name, _ in said)]
+    headers = [(name.lower(), value) for name, value in said]
+    values = [value for _, value in said]
+
+    assert shape is SHAPES[tuple(name for name, _ in said)]
+    assert lines(response_headers(headers)) == shape[to_visitors].lines(values)
+    told = request_headers(headers, NOBODY, b"id-1")[:-5]
+    assert lines(told) == shape[to_instances].lines(values)
 
 
 @given(data=st.data())
