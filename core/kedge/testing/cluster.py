@@ -44,7 +44,7 @@ class Cluster:
         (folder / "secret.key").write_bytes(Fernet.generate_key())
         self.nodes = {name: self.make(name) for name in names}
         try:
-            with ThreadPoolExecutor(len(self.nodes)) as pool:
+            with ThreadPoolExecutor(max(len(self.nodes), 1)) as pool:
                 list(pool.map(RunningNode.start, self.nodes.values()))
         except BaseException:
             self.stop()
