@@ -10,7 +10,10 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from kedge.cli.workers import create_worker
 from kedge.testing.cluster import Cluster
@@ -63,8 +66,8 @@ def get(node: RunningNode, build_uuid: str) -> dict[str, Any]:
     return found
 
 
-def wait_until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
+def wait_until(is_so: Callable[[], bool], *, patience: float = PATIENCE) -> None:
+    end = time.monotonic() + patience
     while not is_so():
         assert time.monotonic() < end, "it does not become so"
         time.sleep(0.05)
@@ -97,6 +100,49 @@ def test_a_server_that_restarts_in_the_middle_of_a_build_costs_no_line(
 
     assert (end["build_outcome"], end["kedge"]["attempt"]) == ("success", 1)
     assert [line for line in lines if line.startswith("line ")] == [f"line {n}" for n in range(1, 101)]
+
+
+def queue_builds(cluster: Cluster, trigger: str, builds: int) -> None:
+    def build(number: int) -> None:
+        node = cluster[sorted(cluster.nodes)[number % len(cluster.nodes)]]
+        node.server.post(f"/builds/triggers/{trigger}/builds", {"branch": "main"})
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(build, range(builds)))
+
+
+def has_lines(file: Path, lines: int) -> bool:
+    return len(file.read_text().splitlines()) >= lines
+
+
+def none_is_left(node: RunningNode) -> bool:
+    statuses = ("queued", "initializing", "running")
+    return not any(node.server.get("/builds", status=status, per_page=1) for status in statuses)
+
+
+@pytest.mark.timeout(300)
+def test_a_server_that_restarts_under_many_builds_costs_no_line_and_no_build(
+    tmp_path: Path, repository: Repository
+) -> None:
+    builds, lines, runs = 50, [f"line {n}" for n in range(1, 31)], tmp_path / "runs"
+    command = f"echo x >> {runs}; for i in $(seq 1 30); do echo line $i; sleep 0.02; done"
+    with own_server(None) as server, server.database() as url, running(tmp_path, url, names="ab") as cluster:
+        trigger = worker(cluster["a"], command)
+        assert cluster["a"].push(repository, "app").returncode == 0
+        queue_builds(cluster, trigger, builds - 1)
+        for begun in (10, 25):
+            wait_until(partial(has_lines, runs, begun), patience=150)
+            server.restart()
+        wait_until(lambda: none_is_left(cluster["a"]), patience=200)
+        ended = cluster["b"].server.get("/builds", per_page=200)
+        attempts = [get(cluster["a"], build["build_uuid"])["kedge"]["attempts"] for build in ended]
+        logs = [read_log(cluster["b"].server, build["build_uuid"]).splitlines() for build in ended]
+
+    assert Counter(build["build_outcome"] for build in ended) == {"success": builds}
+    assert {len(of_build) for of_build in attempts} == {1}
+    assert {of_build[0]["node"] for of_build in attempts} == {"a", "b"}
+    assert [[line for line in log if line.startswith("line ")] for log in logs] == [lines] * builds
+    assert runs.read_text().splitlines() == ["x"] * builds
 
 
 def test_a_node_that_slept_is_not_the_owner_of_its_builds_any_more(
@@ -159,20 +205,8 @@ def test_two_nodes_start_each_of_many_builds_once(
         trigger = worker(cluster["a"], f"echo x >> {runs}")
         assert cluster["a"].push(repository, "app").returncode == 0
 
-        def build(number: int) -> None:
-            node = cluster["ab"[number % 2]]
-            node.server.post(f"/builds/triggers/{trigger}/builds", {"branch": "main"})
-
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(build, range(builds - 1)))
-        wait_until(
-            lambda: (
-                not any(
-                    cluster["a"].server.get("/builds", status=status, per_page=1)
-                    for status in ("queued", "initializing", "running")
-                )
-            )
-        )
+        queue_builds(cluster, trigger, builds - 1)
+        wait_until(lambda: none_is_left(cluster["a"]))
         ended = cluster["b"].server.get("/builds", per_page=200)
         attempts = [get(cluster["a"], build["build_uuid"])["kedge"]["attempts"] for build in ended]
 
