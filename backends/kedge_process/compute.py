@@ -199,9 +199,9 @@ class ProcessCompute:
         steps = ((ASK, grace), (END, SUPERVISOR_PATIENCE + 2), (signal.SIGKILL, None))
         for number, patience in steps:
             attempt.signal(number)
-            try:
-                await asyncio.wait_for(attempt.ended.wait(), patience)
-            except TimeoutError:
-                continue
-            break
+            # not `wait_for`, which may take a cancellation for the end that comes with it
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await attempt.ended.wait()
+                break
         attempt.stopped = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -52,7 +53,16 @@ class RunnerPool:
         waiting: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
         self.fill()
-        return await waiting
+        try:
+            return await waiting
+        except asyncio.CancelledError:
+            # it may have been handed over in the same moment
+            if waiting.done() and not waiting.cancelled() and waiting.exception() is None:
+                self._hand_out(waiting.result())
+            raise
+        finally:
+            with suppress(ValueError):
+                self._waiting.remove(waiting)
 
     async def close(self) -> None:
         """End what waits."""
@@ -74,6 +84,9 @@ class RunnerPool:
             self._hand_out(lease)
 
     def _hand_out(self, lease: Lease) -> None:
+        if self._closed:
+            lease.discard()
+            return
         while self._waiting:
             waiting = self._waiting.popleft()
             if not waiting.done():

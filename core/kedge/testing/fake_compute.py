@@ -200,8 +200,10 @@ class FakeCompute:
         patience = grace
         while not attempt.ended.is_set():
             _cancel(attempt)
+            # not `wait_for`, which may take a cancellation for the end that comes with it
             with suppress(TimeoutError):
-                await asyncio.wait_for(attempt.ended.wait(), patience)
+                async with asyncio.timeout(patience):
+                    await attempt.ended.wait()
             patience = 0.01
         attempt.stopped = True
 

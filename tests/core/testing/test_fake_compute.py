@@ -138,6 +138,23 @@ async def test_an_attempt_that_starts_slowly_can_be_stopped(fake: FakeCompute) -
     assert (await fake.inspect(compute_id)).cause is ExitCause.STOPPED
 
 
+async def test_a_stop_that_is_cancelled_as_its_attempt_ends_is_cancelled(
+    fake: FakeCompute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = fake.machine.attempts[await fake.start(request())]
+    stop = asyncio.create_task(fake._stop(attempt, 600))
+    set_ = attempt.ended.set
+
+    def and_cancel() -> None:
+        set_()
+        stop.cancel()
+
+    monkeypatch.setattr(attempt.ended, "set", and_cancel)
+
+    with pytest.raises(asyncio.CancelledError):
+        await stop
+
+
 @pytest.mark.parametrize("exit_code", [0, 7])
 async def test_an_attempt_ends_with_the_code_that_the_test_says(fake: FakeCompute, exit_code: int) -> None:
     exits = Exits(fake)
