@@ -14,7 +14,7 @@ import pytest
 from kedge.contracts.compute import ExitCause
 from kedge.contracts.runtime import UNIX, InstanceKind, InstanceRequest, Runtime
 from kedge.errors import StartRefused
-from kedge.testing.compute import open_descriptors
+from kedge.testing.descriptors import open_descriptors
 from kedge.workers.probes import wait_until_up
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""A runner that calls the test and does the steps it is told. See `kedge.testing.compute.Orders`."""
+"""A runner that calls the test and does the steps it is told. See `kedge.testing.orders.Orders`."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kedge import ComputeRequest
-    from kedge.testing.compute import Orders
+    from kedge.testing.orders import Orders
 
 
 class TestHello(ComputeSuite):
