@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from kedge.api.forms import is_form, part_of
+from kedge.api.forms import is_form, value_of
 from kedge.errors import InvalidInput, TooLarge
 
 if TYPE_CHECKING:
@@ -38,14 +38,14 @@ async def read_bytes(request: Request, limit: int = LIMIT) -> bytes:
 
 
 async def read(request: Request, model: type[Body], *, part: str | None = None) -> Body:
-    """The JSON body, or that of the part of a form; checked.
+    """The JSON body, or the value called `part` of a form; checked.
 
     Raises `TooLarge`, `InvalidInput`, or pydantic's `ValidationError`.
     """
     body = await read_bytes(request)
     content_type = request.headers.get("content-type", "")
     if part is not None and is_form(content_type):
-        body = part_of(content_type, body, part)
+        body = value_of(content_type, body, part)
     return model.model_validate_json(body)
 
 

@@ -1,11 +1,18 @@
-"""One part of a `multipart/form-data` body, which is how clients of Workers send settings."""
+"""A value in a `multipart/form-data` body, which is how clients of Workers send settings."""
 
 from __future__ import annotations
 
 from email.message import Message
 from email.parser import BytesHeaderParser
+from typing import TYPE_CHECKING
 
+import orjson
+
+from kedge.api.form_fields import gather
 from kedge.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FORM = "multipart/form-data"
 
@@ -15,17 +22,31 @@ def is_form(content_type: str) -> bool:
     return content_type.partition(";")[0].strip().lower() == FORM
 
 
-def part_of(content_type: str, body: bytes, name: str) -> bytes:
-    """The contents of the part of that name. Raises `InvalidInput`."""
+def value_of(content_type: str, body: bytes, name: str) -> bytes:
+    """The JSON in the part of that name, or whose fields the parts `name[…]` are. Raises `InvalidInput`."""
+    parts = list(_parts(content_type, body))
+    for found, contents in parts:
+        if found == name:
+            return contents
+    fields = [(found, contents) for found, contents in parts if found.startswith(f"{name}[")]
+    if not fields:
+        raise InvalidInput(f'the form has no part "{name}": send it as JSON, or as a form with that part')
+    try:
+        return orjson.dumps(gather((found, contents.decode()) for found, contents in fields))
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f'the fields of "{name}" are texts in UTF-8') from error
+
+
+def _parts(content_type: str, body: bytes) -> Iterator[tuple[str, bytes]]:
+    """The name and the contents of each part."""
     marker = b"\r\n--" + _boundary(content_type)
     # what stands before the first marker belongs to no part, nor does what follows one with `--`
     for part in (b"\r\n" + body).split(marker)[1:]:
         if part.startswith(b"--"):
             break
         head, _, contents = part.partition(b"\r\n\r\n")
-        if BytesHeaderParser().parsebytes(head.lstrip()).get_param("name", "", "Content-Disposition") == name:
-            return contents
-    raise InvalidInput(f'the form has no part "{name}": send it as JSON, or as a form with that part')
+        name = BytesHeaderParser().parsebytes(head.lstrip()).get_param("name", "", "Content-Disposition")
+        yield str(name), contents
 
 
 def _boundary(content_type: str) -> bytes:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class SettingsChange(bodies.Strict):
     """What shall be otherwise; what is not named stays."""
 
-    placement: dict[str, Any] | None = Field(default=None, max_length=6)
+    placement: dict[str, Any] | None = Field(default=None, max_length=8)
 
 
 @answers(SettingsShape)
@@ -42,7 +42,7 @@ async def settings(request: Request) -> Response:
 async def change(request: Request) -> Response:
     """Change settings: a new version of the same files is deployed, unless all is so already.
 
-    The body is JSON, or a form whose part `settings` is.
+    The body is JSON, or a form: with JSON in its part `settings`, or with fields `settings[placement][mode]`.
     The answer tells of the version that serves: until the new one has started, that is the old one.
     """
     body = await bodies.read(request, SettingsChange, part="settings")

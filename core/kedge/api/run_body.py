@@ -37,7 +37,7 @@ class RunBody(bodies.Strict):
     concurrency: int | None = Field(default=None, ge=1, le=10_000)
     max_instances: int | None = Field(default=None, ge=1, le=1000)
     memory_bytes: int | None = Field(default=None, ge=16 * 1024 * 1024)
-    placement: dict[str, Any] = Field(default_factory=dict, max_length=4)
+    placement: dict[str, Any] = Field(default_factory=dict, max_length=8)
 
 
 def run_spec(kind: str, body: RunBody | None, running: Running | None) -> RunSpec | None:

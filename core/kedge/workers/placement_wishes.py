@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TARGETS = ("region", "host", "hostname")
+#: what is told of a placement besides: who sends back what was read does not mean to change it
+TOLD = ("status", "last_analyzed_at")
 REGION = re.compile(r"[a-z0-9]+:[a-z0-9-]+", re.ASCII)
 HOST = re.compile(r"[A-Za-z0-9._-]+:\d{1,5}|\[[0-9A-Fa-f:.]+\]:\d{1,5}", re.ASCII)
 HOSTNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
@@ -21,7 +23,7 @@ def check_placement(given: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises `InvalidInput` for what excludes each other.
     """
-    given = _without_target(given)
+    given = _without_target({key: value for key, value in given.items() if key not in TOLD})
     _check_known(given)
     targets = [name for name in TARGETS if given.get(name)]
     mode, hint = given.get("mode"), given.get("hint")

@@ -81,6 +81,37 @@ async def test_a_change_can_come_as_a_part_of_a_form(me: Caller) -> None:
     assert await versions(me) == 3
 
 
+async def test_a_change_can_come_as_fields_of_a_form(me: Caller) -> None:
+    await deploy(me, program())
+
+    smart = {"settings[placement][mode]": (None, b"smart")}
+    assert await me.result("PATCH", SCRIPT, files=smart) == {"placement": {"mode": "smart"}}
+    target = {"settings[placement][target][][host]": (None, b"db.test:5432")}
+    targeted = {"mode": "targeted", "host": "db.test:5432"}
+    assert await me.result("PATCH", SCRIPT, files=target) == {"placement": targeted}
+
+    for wrong, message in {
+        "settings[speed]": "speed",
+        "settings[placement": "is no name of a field",
+        "settings[placement][mode][x]": "every value",
+    }.items():
+        refused = await me.refusal("PATCH", SCRIPT, files={wrong: (None, b"smart")})
+        assert refused[0] == 400
+        assert message in refused[2]
+    assert "UTF-8" in (await me.refusal("PATCH", SCRIPT, files={"settings[placement][mode]": b"\xff"}))[2]
+    assert await versions(me) == 3
+
+
+async def test_what_was_read_can_be_sent_back(me: Caller) -> None:
+    await deploy(me, program(mode="smart"))
+    read = await me.result("GET", SCRIPT)
+    read["placement"] |= {"status": "SUCCESS", "last_analyzed_at": "2026-01-01T00:00:00Z"}
+
+    await me.result("PATCH", SCRIPT, read)
+
+    assert await versions(me) == 1
+
+
 async def test_what_cannot_be_is_refused_and_changes_nothing(me: Caller) -> None:
     await deploy(me, program())
 

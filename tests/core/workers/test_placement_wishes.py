@@ -21,6 +21,10 @@ from kedge.workers.placement_wishes import check_placement
         ({"mode": "targeted", "host": "db.test:5432"}, {"mode": "targeted", "host": "db.test:5432"}),
         ({"hostname": "api.test"}, {"mode": "targeted", "hostname": "api.test"}),
         ({"mode": "off", "hostname": "api.test"}, {}),
+        (
+            {"mode": "smart", "status": "SUCCESS", "last_analyzed_at": "2026-01-01T00:00:00Z"},
+            {"mode": "smart"},
+        ),
         ({"target": [{"region": "aws:x"}]}, {"mode": "targeted", "region": "aws:x"}),
     ],
 )
