@@ -117,7 +117,7 @@ def durations(server: Server, worker: Worker, json: Json = False, svg: Svg = Non
         return
     for series in every:
         quantiles = ", ".join(f"{name} {ms:.0f} ms" for name, ms in series["quantiles_ms"].items())
-        say(f"{'placed' if series['placed'] else 'not placed'}: {series['requests']} requests, {quantiles}")
+        say(f"{'placed' if series['placed'] else 'not placed'}: {_requests(series)}, {quantiles}")
         for line in draw(series["histogram"]):
             say(f"  {line}")
 
@@ -135,6 +135,12 @@ def draw(histogram: list[dict[str, Any]]) -> list[str]:
         f"{least * ratio**row:9.1f} ms  {'█' * max(round(share / top * WIDTH), 1)} {share:.0%}"
         for row, share in sorted(shares.items())
     ]
+
+
+def _requests(series: dict[str, Any]) -> str:
+    """How many there were, and how many of them were measured, if not all."""
+    requests, measured = series["requests"], series["measured"]
+    return f"{requests} requests" + (f" ({measured} of them measured)" if measured < requests else "")
 
 
 def _ms(value: float | None) -> str:

@@ -32,6 +32,17 @@ def test_what_was_recorded_is_shown_by_series_and_together() -> None:
     assert durations.show("w") == []
 
 
+def test_of_requests_that_stand_for_others_it_is_told_how_many_were_measured() -> None:
+    durations = Durations()
+    durations.record("w", HERE, 10.0, stands_for=99)
+    durations.record("w", HERE, 90.0)
+
+    every, here = durations.show("w")
+    for one in (every, here):
+        assert (one["requests"], one["measured"]) == (100, 2)
+        assert one["quantiles_ms"]["p95"] < 11
+
+
 @settings(max_examples=20, deadline=None)
 @given(
     st.lists(
@@ -47,6 +58,6 @@ def test_a_workers_state_is_bounded(seen: list[tuple[str, str, bool, float]]) ->
         durations.record("w", Series(f"/route-{number}", "a", placed=True), 1.5 ** (number % 40))
 
     assert sum(one["requests"] for one in durations.show("w") if one["route"] != "*") == len(seen) + 300
-    bins = [sketch._store.bins for sketch in durations._workers.get("w").sketches.values()]  # type: ignore[union-attr]
+    bins = [sketch.durations._store.bins for sketch in durations._workers.get("w").sketches.values()]  # type: ignore[union-attr]
     assert len(bins) <= 48 + 12
     assert len(pickle.dumps(bins)) < 64 * 1024

@@ -33,9 +33,28 @@ class Series:
     placed: bool
 
 
+class _Sketch:
+    """Durations of requests, some of which stand for others."""
+
+    def __init__(self) -> None:
+        self.durations = LogCollapsingLowestDenseDDSketch(relative_accuracy=ACCURACY, bin_limit=BUCKETS)
+        self.measured = 0
+
+    def add(self, milliseconds: float, stands_for: int) -> None:
+        self.durations.add(milliseconds, stands_for)
+        self.measured += 1
+
+    def merge(self, other: _Sketch) -> None:
+        self.durations.merge(other.durations)
+        self.measured += other.measured
+
+    def at(self, quantile: float) -> float:
+        return round(float(self.durations.get_quantile_value(quantile) or 0.0), 2)
+
+
 @dataclass
 class _Worker:
-    sketches: dict[Series, LogCollapsingLowestDenseDDSketch] = field(default_factory=dict)
+    sketches: dict[Series, _Sketch] = field(default_factory=dict)
 
 
 class Durations:
@@ -56,7 +75,7 @@ class Durations:
             if len(worker.sketches) >= MOST_SERIES:
                 # of each location two at most, so that these fit besides
                 series = Series(OTHER, series.location, series.placed)
-            sketch = worker.sketches.setdefault(series, _empty())
+            sketch = worker.sketches.setdefault(series, _Sketch())
         sketch.add(milliseconds, stands_for)
 
     def forget(self, worker_id: str) -> None:
@@ -66,37 +85,30 @@ class Durations:
     def show(self, worker_id: str) -> list[dict[str, Any]]:
         """Each series of a worker, and all that were placed and all that were not under the route `*`."""
         worker = self._workers.get(worker_id) or _Worker()
-        merged: dict[bool, LogCollapsingLowestDenseDDSketch] = {}
+        merged: dict[bool, _Sketch] = {}
         for series, sketch in worker.sketches.items():
-            merged.setdefault(series.placed, _empty()).merge(sketch)
+            merged.setdefault(series.placed, _Sketch()).merge(sketch)
         every = [(Series("*", "*", placed), sketch) for placed, sketch in merged.items()]
         return [_shown(series, sketch) for series, sketch in [*every, *sorted(worker.sketches.items())]]
 
 
-def _empty() -> LogCollapsingLowestDenseDDSketch:
-    return LogCollapsingLowestDenseDDSketch(relative_accuracy=ACCURACY, bin_limit=BUCKETS)
-
-
-def _shown(series: Series, sketch: LogCollapsingLowestDenseDDSketch) -> dict[str, Any]:
+def _shown(series: Series, sketch: _Sketch) -> dict[str, Any]:
     return {
         "route": series.route,
         "location": series.location,
         "placed": series.placed,
-        "requests": int(sketch.count),
-        "quantiles_ms": {f"p{quantile * 100:g}": _at(sketch, quantile) for quantile in SHOWN},
+        "requests": int(sketch.durations.count),
+        "measured": sketch.measured,
+        "quantiles_ms": {f"p{quantile * 100:g}": sketch.at(quantile) for quantile in SHOWN},
         "histogram": list(_histogram(sketch)),
     }
 
 
-def _histogram(sketch: LogCollapsingLowestDenseDDSketch) -> Iterator[dict[str, float]]:
+def _histogram(sketch: _Sketch) -> Iterator[dict[str, float]]:
     """Durations and the share of requests that took about so long; at most a hundred."""
     shares: dict[float, float] = {}
     for point in range(POINTS):
-        value = _at(sketch, (point + 0.5) / POINTS)
+        value = sketch.at((point + 0.5) / POINTS)
         shares[value] = shares.get(value, 0.0) + 1 / POINTS
     for milliseconds, share in sorted(shares.items()):
         yield {"ms": milliseconds, "share": round(share, 4)}
-
-
-def _at(sketch: LogCollapsingLowestDenseDDSketch, quantile: float) -> float:
-    return round(float(sketch.get_quantile_value(quantile) or 0.0), 2)

@@ -21,13 +21,17 @@ class Sampling:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` counts seconds."""
         self._clock = clock
-        #: worker → how many it has left in this turn, and how many were left out since one was measured
+        #: worker → how many it has left in this turn, and how many were left out that none stands for yet
         self._left: dict[str, int] = {}
         self._out: dict[str, int] = {}
         self._over = 0.0
 
     def stands_for(self, worker_id: str) -> int:
-        """For how many requests of its worker the present one stands; 0 if it is left out."""
+        """For how many requests of its worker the present one stands; 0 if it is left out.
+
+        Those that are measured in a turn share those that were left out before: one alone that stood for
+        all of them would outweigh the others.
+        """
         left = self._left.get(worker_id, FIRST)
         if left == 0:
             now = self._clock()
@@ -41,4 +45,9 @@ class Sampling:
             self._left = dict.fromkeys(self._left, MOST)
             left = MOST
         self._left[worker_id] = left - 1
-        return self._out.pop(worker_id, 0) + 1
+        out = self._out.get(worker_id, 0)
+        if not out:
+            return 1
+        share = -(-out // left)
+        self._out[worker_id] = out - share
+        return 1 + share
