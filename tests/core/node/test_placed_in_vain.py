@@ -104,6 +104,8 @@ def test_a_placement_that_measures_slower_is_taken_back_and_marked(pair: Pair) -
     assert "status" not in server.get("/workers/scripts/where/settings")["placement"]
 
     pair.ask_until("local-near")
+    assert status_after_a_few_requests(pair) == "INSUFFICIENT_INVOCATIONS"
+
     pair.ask_until("remote-far")
     (placed,) = server.get("/workers/workers/where/placement")["routes"]
     assert (placed["location"], placed["status"]) == ("far", "SUCCESS")
@@ -121,3 +123,21 @@ def test_a_placement_that_measures_slower_is_taken_back_and_marked(pair: Pair) -
     assert abs(analyzed - datetime.now(UTC)) < timedelta(minutes=1)
     assert settings == {"mode": "smart", "status": "UNSUPPORTED_APPLICATION"}
     assert {pair.ask().headers["cf-placement"] for _ in range(20)} == {"local-near"}
+
+
+def status_after_a_few_requests(pair: Pair) -> str:
+    """As every part of the API tells it, once it is known what a request has asked for."""
+    server = pair.nodes["near"].server
+    while (status := server.get("/workers/workers/where/placement")["placement_status"]) is None:
+        pair.ask()
+    (route,) = server.get("/workers/workers/where/placement")["routes"]
+    assert (route["location"], route["status"], route["reason"]) == (
+        "near",
+        status,
+        "too little traffic to tell",
+    )
+    assert 0 < route["invocations"] < 10
+    script = server.get("/workers/services/where")["default_environment"]["script"]
+    settings = server.get("/workers/scripts/where/settings")["placement"]
+    assert (script["placement_status"], settings["status"]) == (status, status)
+    return str(status)
