@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -83,6 +86,15 @@ def write(node: RunningNode, name: str) -> httpx.Response:
     return answer
 
 
+def doctor_says_of_writes(node: RunningNode) -> str:
+    """What `kedge doctor` tells of them that is asked beside a node."""
+    command = [sys.executable, "-m", "kedge", "doctor", "--json", "--data-dir", str(node.data_dir)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    (found,) = [one for one in json.loads(told) if one["what"] == "writes of the API"]
+    assert found["state"] == "ok"
+    return str(found["found"])
+
+
 def test_a_node_that_is_far_from_the_database_has_writes_done_by_one_that_is_near(
     tmp_path: Path, postgresql_url: str
 ) -> None:
@@ -106,8 +118,17 @@ def test_a_node_that_is_far_from_the_database_has_writes_done_by_one_that_is_nea
             assert {one["location"] for one in told["nodes"]} == {"near", "far"}
             assert sum(one["requests"] for one in told["series"] if one["placed"]) == len(remote)
 
+            said = doctor_says_of_writes(far)
+            assert said.startswith("done at near: ")
+            assert f"; {len(remote)} took" in said
+            assert " ms here" in said
+            own = doctor_says_of_writes(near)
+            assert own.startswith("done at near: ")
+            assert " here" not in own
+
             near.kill()
             until_writes_go(far, "far")
+            assert doctor_says_of_writes(far).startswith("done at far: ")
             assert "cf-placement" not in write(far, "alone").headers
         finally:
             cluster.stop()
