@@ -13,12 +13,14 @@ from kedge.workers.relay.headers import Visitor, find, introduction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from ipaddress import IPv4Network, IPv6Network
+    from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
     from starlette.types import Scope
 
     from kedge.workers.relay.headers import Header
 
+#: how a socket for both protocols shows an IPv4 address
+MAPPED = "::ffff:"
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._=+/-]{1,128}")
 
 
@@ -69,6 +71,8 @@ class Visitors:
 
     def of(self, client: str, host: bytes, headers: Sequence[Header]) -> Visitor:
         """Who asks. Of `X-Forwarded-For` the last address that is not itself a trusted proxy's counts."""
+        if client.startswith(MAPPED):
+            client = str(_address(client))
         if not self._trusted:
             return Visitor(client, "http", host)
         scheme = "http"
@@ -94,7 +98,7 @@ class Visitors:
         values = [value for name, value in headers if name == b"x-forwarded-for"]
         for said in reversed(b",".join(values).decode("latin-1").split(",")):
             try:
-                address = str(ip_address(said.strip()))
+                address = str(_address(said.strip()))
             except ValueError:
                 break
             if not self._trusts(address):
@@ -103,10 +107,20 @@ class Visitors:
 
     def _trusts(self, address: str) -> bool:
         try:
-            known = ip_address(address)
+            known = _address(address)
         except ValueError:
             return False
         return any(known in network for network in self._trusted)
+
+
+def _address(said: str) -> IPv4Address | IPv6Address:
+    """An address, also one beside which a proxy names the port. Raises `ValueError`."""
+    if said.startswith("["):
+        said = said[1:].partition("]")[0]
+    elif said.count(":") == 1:
+        said = said.partition(":")[0]
+    found = ip_address(said)
+    return getattr(found, "ipv4_mapped", None) or found
 
 
 @lru_cache(maxsize=1024)

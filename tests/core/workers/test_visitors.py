@@ -37,6 +37,9 @@ def test_what_a_visitor_says_of_himself_is_not_believed(visitors: Visitors) -> N
         ("203.0.113.9, 198.51.100.1, 10.0.0.3", "198.51.100.1"),
         ("2001:db8::1, fd00::2", "2001:db8::1"),
         ("10.0.0.9, 10.0.0.3", "10.0.0.9"),
+        ("::ffff:198.51.100.1, ::ffff:10.0.0.3", "198.51.100.1"),
+        ("198.51.100.1:50123, 10.0.0.3:443", "198.51.100.1"),
+        ("[2001:db8::1]:50123, [fd00::2]", "2001:db8::1"),
         ("198.51.100.1, not an address", "10.1.2.3"),
         ("", "10.1.2.3"),
     ],
@@ -44,6 +47,14 @@ def test_what_a_visitor_says_of_himself_is_not_believed(visitors: Visitors) -> N
 def test_of_what_a_trusted_proxy_says_the_nearest_stranger_counts(said: str, believed: str) -> None:
     asking = asked("10.1.2.3", x_forwarded_for=said)
     assert BEHIND_PROXIES.of(asking[0], HOST, asking[1]).address == believed
+
+
+def test_a_visitor_of_ipv4_is_known_as_one_where_a_socket_takes_both() -> None:
+    """A listener on `[::]` shows him as `::ffff:192.0.2.7`."""
+    assert NOBODY.of("::ffff:192.0.2.7", HOST, []).address == "192.0.2.7"
+    proxied = asked("::ffff:10.1.2.3", x_forwarded_for="198.51.100.1", x_request_id="abc-123")
+    assert BEHIND_PROXIES.of(proxied[0], HOST, proxied[1]).address == "198.51.100.1"
+    assert BEHIND_PROXIES.request_id(*proxied) == b"abc-123"
 
 
 def test_a_trusted_proxy_tells_the_scheme_and_the_request_id() -> None:
