@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-_RANGE = re.compile(rb"\s*bytes\s*=\s*(\d*)\s*-\s*(\d*)\s*", re.IGNORECASE)
-_TAG = re.compile(rb'\s*(?:W/)?("[^"]*")\s*(?:,|$)')
-_MOST_DIGITS = 18
+_RANGE = re.compile(rb"bytes\s*=\s*(\d*)\s*-\s*(\d*)", re.IGNORECASE)
+_BLANKS = b" \t"
+_LONGEST = 64
 
 
 class Unsatisfiable(ValueError):
@@ -16,18 +16,19 @@ class Unsatisfiable(ValueError):
 def parse_range(header: bytes, size: int) -> tuple[int, int] | None:
     """The bytes from and up to (exclusive) that are asked for; `None` to send the whole.
 
-    Several ranges and other units get the whole. Raises `Unsatisfiable`.
+    Several ranges, other units and what is too long for a range get the whole. Raises `Unsatisfiable`.
     """
-    if b"," in header or not header.lstrip().lower().startswith(b"bytes"):
+    value = header.strip(_BLANKS)
+    if len(value) > _LONGEST or b"," in value or not value.lower().startswith(b"bytes"):
         return None
-    match = _RANGE.fullmatch(header)
+    match = _RANGE.fullmatch(value)
     if match is None or match.groups() == (b"", b""):
         raise Unsatisfiable
     first, last = match.groups()
     if not first:
-        start, end = max(size - _number(last), 0), size
+        start, end = max(size - int(last), 0), size
     else:
-        start, end = _number(first), min(_number(last) + 1, size) if last else size
+        start, end = int(first), min(int(last) + 1, size) if last else size
     if start >= end:
         raise Unsatisfiable
     return start, end
@@ -35,8 +36,8 @@ def parse_range(header: bytes, size: int) -> tuple[int, int] | None:
 
 def names_tag(header: bytes, tag: bytes) -> bool:
     """Whether an `If-None-Match` names the entity tag; weak ones count."""
-    return header in {tag, b"*"} or header.strip() == b"*" or tag in _TAG.findall(header)
+    return header.strip(_BLANKS) == b"*" or tag in map(_strong, header.split(b","))
 
 
-def _number(digits: bytes) -> int:
-    return int(digits) if len(digits) <= _MOST_DIGITS else 10**_MOST_DIGITS
+def _strong(tag: bytes) -> bytes:
+    return tag.strip(_BLANKS).removeprefix(b"W/")
