@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
+    from kedge.builds.topics import Topic
     from kedge.contracts.log_store import LogExtent, LogStore
     from kedge.db.engine import Database
     from kedge.registry import Registry
@@ -167,13 +168,13 @@ class BuildLogs:
 
     async def wait_for_stop(self, build_uuid: str) -> None:
         """Return once the build has stopped. Raises `NotFound`."""
-        topic = self.topics.get(build_uuid)
-        while True:
-            changed = topic.changed()
-            if (await self.state(build_uuid)).stopped:
-                return
-            if await _elapsed(changed):
-                topic.state = None
+        with self.topics.watching(build_uuid) as topic:
+            while True:
+                changed = topic.changed()
+                if (await self.state(build_uuid)).stopped:
+                    return
+                if await _elapsed(changed):
+                    topic.state = None
 
     async def tail(self, build_uuid: str, lines: int) -> Cursor:
         """The cursor from which the last `lines` lines of the latest attempt follow."""
@@ -190,7 +191,13 @@ class BuildLogs:
         dropped part starts behind the gap. Ends after the state in which the build is stopped. The pace is
         the reader's: a slow one reads from the store what is no longer in memory.
         """
-        topic = self.topics.get(build_uuid)
+        with self.topics.watching(build_uuid) as topic:
+            async for news in self._follow(build_uuid, topic, cursor):
+                yield news
+
+    async def _follow(
+        self, build_uuid: str, topic: Topic, cursor: Cursor | None
+    ) -> AsyncIterator[Frame | BuildState | None]:
         shown = await self.state(build_uuid)
         yield shown
         at = cursor or Cursor(attempt=shown.attempt, offset=0)

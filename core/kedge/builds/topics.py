@@ -6,6 +6,7 @@ import asyncio
 import time
 from bisect import bisect_right
 from collections import OrderedDict, deque
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING
 import orjson
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kedge.contracts.log_store import LogChunk
 
 #: of log kept in memory for each build that is watched or written to
@@ -74,6 +77,7 @@ class Topic:
         """Nothing is known yet."""
         self.state: BuildState | None = None
         self.shown_at = 0.0
+        self.watchers = 0
         self._frames: deque[Frame] = deque()
         self._bytes = 0
         self._waiting: asyncio.Future[None] | None = None
@@ -128,14 +132,9 @@ class Topic:
             self._waiting = asyncio.get_running_loop().create_future()
         return self._waiting
 
-    @property
-    def watched(self) -> bool:
-        """Whether somebody waits."""
-        return self._waiting is not None
-
 
 class Topics:
-    """The topics of a node, the least recently used dropped first unless somebody waits."""
+    """The topics of a node, the least recently used dropped first unless somebody watches."""
 
     def __init__(self) -> None:
         """No topics yet."""
@@ -145,8 +144,8 @@ class Topics:
         """The topic of a build, made if need be."""
         topic = self._topics.get(build_uuid)
         if topic is None:
+            self._make_room()
             topic = self._topics[build_uuid] = Topic()
-            self._drop_oldest()
         self._topics.move_to_end(build_uuid)
         return topic
 
@@ -154,10 +153,20 @@ class Topics:
         """The topic of a build if there is one."""
         return self._topics.get(build_uuid)
 
-    def _drop_oldest(self) -> None:
-        if len(self._topics) <= MOST_TOPICS:
+    @contextmanager
+    def watching(self, build_uuid: str) -> Iterator[Topic]:
+        """The topic of a build, which stays as long as this lasts."""
+        topic = self.get(build_uuid)
+        topic.watchers += 1
+        try:
+            yield topic
+        finally:
+            topic.watchers -= 1
+
+    def _make_room(self) -> None:
+        if len(self._topics) < MOST_TOPICS:
             return
         for build_uuid, topic in self._topics.items():
-            if not topic.watched:
+            if not topic.watchers:
                 del self._topics[build_uuid]
                 return
