@@ -6,13 +6,12 @@ import asyncio
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeVar
 
-from sqlalchemy import create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
-from kedge.db import postgresql
+from kedge.db import postgresql, sqlite
 from kedge.errors import InvalidInput, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -130,6 +129,8 @@ def _run_until_done(
             return _run(engine, transaction, args, kwargs, write)
         except DBAPIError as error:
             met += 1
+            if engine.dialect.name == "sqlite":
+                _refuse(error)
             if postgresql.has_nul(error):
                 raise InvalidInput("a text holds the character NUL, which cannot be kept") from error
             if postgresql.is_away(error):
@@ -138,6 +139,13 @@ def _run_until_done(
             elif not postgresql.may_try_again(error) or met == TRIES:
                 raise
         time.sleep(random.uniform(0, min(0.002 * 2**met, 0.5)))  # noqa: S311
+
+
+def _refuse(error: DBAPIError) -> NoReturn:
+    reason = sqlite.why_unavailable(error)
+    if reason is None:
+        raise error
+    raise StoreUnavailable(reason) from error
 
 
 def _run(
@@ -165,34 +173,14 @@ def _commit(session: Session, connection: Connection) -> None:
         session.commit()
         connection.commit()
     except DBAPIError as error:
-        if postgresql.is_away(error):
+        if connection.dialect.name == "postgresql" and postgresql.is_away(error):
             # Not to be tried again: it may have been kept.
             raise StoreUnavailable("PostgreSQL went away while it was told to keep something") from error
         raise
 
 
 def _create_engine(url: str) -> Engine:
-    if not url.startswith("sqlite"):
-        # two more: a node holds the database by one, and migrates by another
-        return postgresql.connect(url, connections=POSTGRESQL_WRITERS + POSTGRESQL_READERS + 2)
-    engine = create_engine(
-        url, pool_size=READERS + 1, max_overflow=0, connect_args={"check_same_thread": False}
-    )
-    event.listen(engine, "connect", _configure_sqlite)
-    return engine
-
-
-def _configure_sqlite(connection: Any, _record: Any) -> None:
-    # With isolation_level None the driver begins nothing by itself: BEGIN IMMEDIATE above is ours.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=NORMAL",
-        "foreign_keys=ON",
-        "busy_timeout=10000",
-        "cache_size=-8000",
-        "temp_store=MEMORY",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+    if url.startswith("sqlite"):
+        return sqlite.connect(url, connections=READERS + 1)
+    # two more: a node holds the database by one, and migrates by another
+    return postgresql.connect(url, connections=POSTGRESQL_WRITERS + POSTGRESQL_READERS + 2)

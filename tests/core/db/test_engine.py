@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
-from kedge.db.engine import after_commit
+from kedge.db.engine import Database, after_commit
+from kedge.db.schema import upgrade
 from kedge.db.tables import Account
-from kedge.errors import InvalidInput
+from kedge.errors import InvalidInput, StoreUnavailable
 
 if TYPE_CHECKING:
-    from sqlmodel import Session
+    from collections.abc import AsyncIterator
+    from pathlib import Path
 
-    from kedge.db.engine import Database
+    from sqlmodel import Session
 
 
 def _add(session: Session, name: str) -> None:
@@ -84,3 +87,38 @@ async def test_a_nul_character_is_refused_in_words_or_kept(db: Database) -> None
         return
     await db.write(_add, "a\0b")
     assert await db.read(_count) == 1
+
+
+@pytest.fixture
+async def sqlite(tmp_path: Path) -> AsyncIterator[Database]:
+    """A migrated database in a file."""
+    database = Database(f"sqlite:///{tmp_path / 'kedge.db'}")
+    upgrade(database.engine)
+    yield database
+    await database.close()
+
+
+@pytest.mark.parametrize(
+    ("pragma", "advice"),
+    [("max_page_count = 1", "the disk is full"), ("query_only = on", "cannot be written: see to its perm")],
+)
+async def test_what_keeps_sqlite_from_writing_is_told_in_its_own_words_at_once(
+    sqlite: Database, pragma: str, advice: str
+) -> None:
+    tries = []
+
+    def fill(session: Session) -> None:
+        tries.append(1)
+        session.connection().exec_driver_sql(f"PRAGMA {pragma}")
+        _add(session, "a" * 1_000_000)
+
+    with pytest.raises(StoreUnavailable, match=advice):
+        await sqlite.write(fill)
+
+    assert tries == [1]
+    assert await sqlite.read(_count) == 0
+
+
+async def test_a_mistake_in_a_statement_is_not_called_an_outage(sqlite: Database) -> None:
+    with pytest.raises(OperationalError, match="no such table"):
+        await sqlite.read(lambda session: session.connection().exec_driver_sql("SELECT 1 FROM never_made"))
