@@ -11,7 +11,7 @@ import structlog
 
 from kedge.contracts.runtime import InstanceKind, InstanceRequest
 from kedge.errors import ComputeError, InstanceFailed
-from kedge.workers.asgi import make_server_folder
+from kedge.workers.asgi import ServerFolder
 from kedge.workers.probes import NotUp, wait_until_up
 from kedge.workers.worker_logs import Tail
 
@@ -53,7 +53,7 @@ class InstanceStarter:
         self._settings = settings
         self._location = location
         self._places = places
-        self._server_root = server_root
+        self._server = ServerFolder(server_root)
         self._tails: WeakKeyDictionary[Instance, Tail] = WeakKeyDictionary()
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -122,7 +122,7 @@ class InstanceStarter:
             entry=runnable.entry,
             files=unpacked.files if unpacked else None,
             cache=unpacked.cache if unpacked else None,
-            server=await asyncio.to_thread(make_server_folder, self._server_root) if asgi else None,
+            server=await self._server.path() if asgi else None,
             image=runnable.image,
             variables={
                 **runnable.variables,

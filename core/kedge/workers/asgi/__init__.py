@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import shutil
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,8 +15,21 @@ PACKAGES = ("uvicorn", "click", "h11", "httptools", "wsproto", "websockets")
 MODULES = ("typing_extensions",)
 
 
-def make_server_folder(root: Path) -> Path:
-    """The folder with `serve.py` and `packages`, made if it is not there. Blocks. Raises `OSError`."""
+class ServerFolder:
+    """The folder with `serve.py` and `packages`, made when it is first asked for."""
+
+    def __init__(self, root: Path) -> None:
+        """Nothing is made yet; it will lie in `root`, which one node has for itself."""
+        self._root = root
+        self._making = asyncio.Lock()
+
+    async def path(self) -> Path:
+        """Where it is, absolute. Any number may ask at once. Raises `OSError`."""
+        async with self._making:
+            return await asyncio.to_thread(_make, self._root)
+
+
+def _make(root: Path) -> Path:
     ready = (root / f"asgi-{_mark()}").absolute()
     if ready.is_dir():
         return ready
@@ -45,6 +60,7 @@ def _fill(folder: Path) -> None:
             shutil.copytree(Path(spec.origin).parent, packages / name, ignore=left_out)
 
 
+@cache
 def _mark() -> str:
     """Another one after Kedge, or what it copies, was upgraded."""
     from hashlib import sha256  # noqa: PLC0415  (once in the life of a node)

@@ -1,0 +1,31 @@
+"""The folder of what serves ASGI applications."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from kedge.workers.asgi import ServerFolder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def test_first_starts_at_once_find_one_folder_that_is_whole(tmp_path: Path) -> None:
+    folder = ServerFolder(tmp_path / "servers")
+
+    paths = await asyncio.gather(*(folder.path() for _ in range(8)))
+
+    assert len(set(paths)) == 1
+    assert (paths[0] / "serve.py").is_file()
+    assert (paths[0] / "packages" / "uvicorn" / "__init__.py").is_file()
+    assert list((tmp_path / "servers").iterdir()) == [paths[0]]
+
+
+async def test_what_an_earlier_kedge_made_is_made_anew(tmp_path: Path) -> None:
+    root = tmp_path / "servers"
+    (root / "asgi-of-before" / "packages").mkdir(parents=True)
+
+    path = await ServerFolder(root).path()
+
+    assert list(root.iterdir()) == [path]
