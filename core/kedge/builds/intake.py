@@ -71,7 +71,8 @@ class Intake:
     ) -> str:
         """Queue a build of a branch's newest commit, or of one commit, whatever the trigger's rules say.
 
-        Raises `NotFound` for an unknown trigger, branch or commit, `Conflict` for a disconnected repository.
+        What they leave out is no build of production, whichever trigger builds it. Raises `NotFound` for an
+        unknown trigger, branch or commit, `Conflict` for a disconnected repository.
         """
         revision = commit_hash or branch
         if revision is None:
@@ -163,6 +164,8 @@ def _queue(session: Session, queued: Queued, build: Build, skipped: str | None) 
 
 def _new_build(push: Push, target: Target, source: str, delivery_id: str) -> Build:
     now = now_ms()
+    # who asks for a build by hand may name any branch
+    of_production = target.is_production and matches_branch(target.trigger, push.branch)
     return Build(
         build_uuid=str(uuid4()),
         account_id=target.trigger.account_id,
@@ -175,7 +178,7 @@ def _new_build(push: Push, target: Target, source: str, delivery_id: str) -> Bui
         commit_hash=push.commit_hash,
         commit_message=push.commit_message,
         author=push.author,
-        is_production=target.is_production and push.trusted,
+        is_production=of_production and push.trusted,
         trusted=push.trusted,
         snapshot=target.snapshot(),
         not_before=0,

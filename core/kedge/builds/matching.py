@@ -19,7 +19,12 @@ MOST_COMMITS = 20
 
 def matches_branch(trigger: Trigger, branch: str) -> bool:
     """Whether the branch rules let a push of `branch` build."""
-    return _any(trigger.branch_includes, branch) and not _any(trigger.branch_excludes, branch)
+    return matches_rules(trigger.branch_includes, trigger.branch_excludes, branch)
+
+
+def matches_rules(includes: Sequence[str], excludes: Sequence[str], text: str) -> bool:
+    """Whether one of `includes` fits `text`, and none of `excludes`."""
+    return _any(includes, text) and not _any(excludes, text)
 
 
 def skip_reason(trigger: Trigger, push: Push) -> str | None:
@@ -36,7 +41,7 @@ def _paths_match(trigger: Trigger, push: Push) -> bool:
     if paths is None or not paths or len(paths) >= MOST_PATHS or push.commit_count >= MOST_COMMITS:
         return True
     includes = trigger.path_includes or ["*"]
-    return any(_any(includes, path) and not _any(trigger.path_excludes, path) for path in paths)
+    return any(matches_rules(includes, trigger.path_excludes, path) for path in paths)
 
 
 def _any(patterns: Sequence[str], text: str) -> bool:

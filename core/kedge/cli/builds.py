@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from kedge.builds.matching import matches_rules
 from kedge.cli.failure import CommandFailed
 from kedge.cli.options import Build, Json
 from kedge.cli.output import ago, coloured, print_json, print_table, say, took
@@ -186,17 +187,38 @@ def start(
     commit: Annotated[str | None, typer.Option("--commit", help="Build this commit.")] = None,
     json: Json = False,
 ) -> None:
-    """Build a branch or a commit without a push, by the worker's first trigger."""
+    """Build a branch or a commit without a push; the branch of production if none is named."""
+    if branch and commit:
+        raise CommandFailed("name a branch or a commit, not both")
     tag = server.get(f"/workers/workers/{worker}")["id"]
     triggers = server.get(f"/builds/workers/{tag}/triggers")
     if not triggers:
         raise CommandFailed(f"worker {worker} has no trigger")
-    body = {"commit_hash": commit} if commit else {"branch": branch or triggers[0]["branch_includes"][0]}
-    result = server.post(f"/builds/triggers/{triggers[0]['trigger_uuid']}/builds", body)
+    if commit is None:
+        branch = branch or _production_branch(triggers)
+    body = {"commit_hash": commit} if commit else {"branch": branch}
+    result = server.post(f"/builds/triggers/{_trigger_of(triggers, branch)}/builds", body)
     if json:
         print_json(result)
     else:
         say(f"Build {result['build_uuid']} is queued.")
+
+
+def _production_branch(triggers: list[dict[str, Any]]) -> str:
+    for rule in (rule for trigger in triggers for rule in trigger["branch_includes"]):
+        if "*" not in rule:
+            return str(rule)
+    raise CommandFailed("no trigger names a branch of production: say which to build by --branch")
+
+
+def _trigger_of(triggers: list[dict[str, Any]], branch: str | None) -> str:
+    """What a push of the branch would be built by; the first if no rule fits, or no branch is known."""
+    fitting = (
+        trigger
+        for trigger in triggers
+        if branch and matches_rules(trigger["branch_includes"], trigger["branch_excludes"], branch)
+    )
+    return str(next(fitting, triggers[0])["trigger_uuid"])
 
 
 def full_uuid(server: Server, beginning: str) -> str:

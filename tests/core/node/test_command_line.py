@@ -10,7 +10,7 @@ import httpx
 import pytest
 from tests.core.node.command_line import kedge, kedge_json
 
-from kedge.testing.node import RunningNode, latest_build
+from kedge.testing.node import RunningNode, latest_build, wait_for_end
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +43,28 @@ def test_the_usual_commands_on_the_way_of_a_push(node: RunningNode, repository: 
     assert "attempt" in kedge(node, "builds", "retry", uuid)
     assert kedge_json(node, "worker", "list")[0]["name"] == "hello"
     assert "gone" in kedge(node, "worker", "delete", "hello")
+
+
+@pytest.mark.parametrize("previews", ["--previews", "--no-previews"])
+def test_another_branch_that_is_built_by_hand_does_not_go_into_production(
+    node: RunningNode, repository: Repository, previews: str
+) -> None:
+    kedge(node, "worker", "create", "app", "--build", "true", "--deploy", "kedge deploy .", previews)
+    node.push(repository, "app")
+    repository.git("checkout", "-q", "-b", "feature")
+    repository.commit({"readme.txt": "not yet for everybody\n"})
+    node.push(repository, "app", "feature")
+
+    started = kedge_json(node, "builds", "start", "app", "--branch", "feature")
+    built = wait_for_end(node.server, started["build_uuid"])
+    by_default = kedge_json(node, "builds", "start", "app")
+
+    assert (built["build_outcome"], built["kedge"]["is_production"]) == ("success", False)
+    assert wait_for_end(node.server, by_default["build_uuid"])["kedge"]["is_production"]
+    address = {"Host": f"app.localhost:{httpx.URL(node.server.url).port}"}
+    page = httpx.get(f"{node.server.url}/readme.txt", headers=address, trust_env=False)
+    assert page.text == "hello"
+    assert "not both" in kedge(node, "builds", "start", "app", "--branch", "a", "--commit", "b", code=1)
 
 
 def test_the_exit_status_of_following_tells_the_outcome(node: RunningNode, repository: Repository) -> None:
