@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kedge.contracts.forge import Forge, Repo
 
 #: bytes of the largest file that is looked into
-LARGEST = 1024 * 1024
+LARGEST = 64 * 1024
 MANIFEST = "package.json"
 #: the first that is there counts
 CONFIG_FILES = ("wrangler.json", "wrangler.jsonc", "wrangler.toml")
@@ -31,9 +31,13 @@ LOCKFILES = {
     "uv.lock": "uv",
 }
 MANAGERS = frozenset(LOCKFILES.values())
-#: a text, a comment, or a comma with nothing behind it: what JSON with comments has to be rid of
-COMMENTS = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
-LAST_COMMAS = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])', re.DOTALL)
+#: dots in a line of TOML: the parser takes the square of the time for a longer key
+MOST_DOTS = 100
+#: a text, a comment, or a comma with nothing behind it: what JSON with comments has to be rid of. What is
+#: not ended is taken up to the file's end, as the next try would else read all of that again.
+TEXT = r'("(?:\\.|[^"\\])*+"?)'
+COMMENTS = re.compile(TEXT + r"|//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
+LAST_COMMAS = re.compile(TEXT + r"|,(?=\s*[}\]])", re.DOTALL)
 
 
 @dataclass(kw_only=True)
@@ -81,13 +85,19 @@ def parse(path: str, data: bytes) -> dict[str, Any]:
     """A file's table, by its name's ending. Raises `ValueError`, or `RecursionError`."""
     text = data.decode()
     if path.endswith(".toml"):
-        return tomllib.loads(text)
+        return _parse_toml(text)
     if path.rpartition("/")[2] != MANIFEST:
         text = LAST_COMMAS.sub(_keep_text, COMMENTS.sub(_keep_text, text))
     table = json.loads(text)
     if not isinstance(table, dict):
         raise ValueError("it holds no table")  # noqa: TRY004  (of the text, as all that is wrong with it)
     return table
+
+
+def _parse_toml(text: str) -> dict[str, Any]:
+    if max(line.count(".") for line in text.split("\n")) > MOST_DOTS:
+        raise ValueError(f"it has a line of more than {MOST_DOTS} dots")
+    return tomllib.loads(text)
 
 
 def _keep_text(found: re.Match[str]) -> str:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from kedge.builds.autofill import LOCKFILES
+from kedge.builds.autofill import LARGEST, LOCKFILES, parse
 from kedge_runner.detect import JAVASCRIPT
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ async def test_a_folder_of_a_monorepo_is_looked_at_with_the_lockfile_above_it(
         ("package.json", "{"),
         ("package.json", "[]"),
         ("package.json", "[" * 100_000),
-        ("package.json", "{}" + " " * 1024 * 1024),
+        ("package.json", "{}" + " " * LARGEST),
         ("wrangler.json", "\x00"),
         ("wrangler.jsonc", '{"name": "x" /* '),
         ("wrangler.toml", "name ="),
@@ -134,6 +134,31 @@ async def test_a_file_that_makes_no_sense_is_named(
 
     assert found["kedge"]["unreadable"] == [name]
     assert found["default_worker_name"] is None
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    ("name", "piece"),
+    [
+        ("wrangler.jsonc", '"'),
+        ("wrangler.jsonc", '\\"'),
+        ("wrangler.jsonc", '"\\'),
+        ("wrangler.jsonc", "/* "),
+        ("wrangler.jsonc", "/"),
+        ("wrangler.jsonc", ", "),
+        ("wrangler.jsonc", "["),
+        ("package.json", '{"a":'),
+        ("wrangler.toml", "a."),
+        ("wrangler.toml", "a.\n"),
+        ("wrangler.toml", "[a.b]\n"),
+        ("wrangler.toml", '"\\"'),
+    ],
+)
+def test_a_file_made_to_take_long_is_told_to_make_no_sense_at_once(name: str, piece: str) -> None:
+    """What is quadratic takes minutes for this, and a regular expression lets no other thread run."""
+    for text in ('"', "", "{,", "/*"):
+        with pytest.raises((ValueError, RecursionError)):
+            parse(name, (text + piece * (LARGEST * 4 // len(piece))).encode())
 
 
 @pytest.mark.parametrize(
