@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 import socket
+import sys
 import typing
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import typer
 
-import kedge.contracts.blobs
-import kedge.contracts.compute
 import kedge.contracts.events
 import kedge.contracts.failures
-import kedge.contracts.forge
 import kedge.contracts.host
-import kedge.contracts.log_store
-import kedge.contracts.placement
 from kedge import errors, hookspecs
 from kedge.api.openapi import document
 from kedge.cli.main import app
-from kedge.config import describe_settings
+from kedge.config import Settings, describe_settings
 from kedge.contracts.failures import ADVICE
+from kedge.placement.strategies import STRATEGIES
+from kedge.registry.kinds import KINDS
+from kedge.registry.loading import load_plugins
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from kedge.config.describe import SettingDoc
 
 CONFIGURATION = """\
 A TOML file, then `KEDGE_*` variables of the environment, then the command line; the later wins.
@@ -31,13 +38,31 @@ TARGET = Path(__file__).parent / "reference" / "generated"
 
 
 def configuration() -> str:
-    """Every setting with its default."""
-    lines = ["# Configuration", "", CONFIGURATION, ""]
-    lines += ["| key | environment | default | what it is |", "|---|---|---|---|"]
-    for setting in describe_settings():
+    """Every setting with its default, those of the backends that ship with Kedge behind its own."""
+    lines = ["# Configuration", "", CONFIGURATION, "", *_settings_table(describe_settings())]
+    shipped = tuple(sorted(entry_point.name for entry_point in entry_points(group="kedge")))
+    classes = load_plugins(Settings(plugins=shipped), STRATEGIES).classes
+    for kind in KINDS:
+        for name, registered in classes[kind.section].items():
+            table = f"{kind.section}.{name}"
+            described = describe_settings(registered.cls.Settings, f"{table}.")
+            lines += [
+                "",
+                f"## `[{table}]`",
+                "",
+                f"Of the {kind.noun} `{name}`.",
+                "",
+                *_settings_table(described),
+            ]
+    return "\n".join(lines)
+
+
+def _settings_table(settings: Iterable[SettingDoc]) -> list[str]:
+    lines = ["| key | environment | default | what it is |", "|---|---|---|---|"]
+    for setting in settings:
         default = _default(setting.default)
         lines.append(f"| `{setting.key}` | `{setting.variable}` | `{default}` | {setting.description} |")
-    return "\n".join(lines)
+    return lines
 
 
 def _default(value: object) -> str:
@@ -61,9 +86,9 @@ def hooks() -> str:
 def contracts() -> str:
     """Every seam and value, with its promises."""
     lines = ["# Contracts", "", "The seams, each with its promises. Import the names from `kedge`.", ""]
-    modules = ("compute", "blobs", "log_store", "forge", "placement", "host", "events", "failures")
-    for name in modules:
-        module = getattr(kedge.contracts, name)
+    seams = [sys.modules[kind.contract.__module__] for kind in KINDS]
+    for module in (*seams, kedge.contracts.host, kedge.contracts.events, kedge.contracts.failures):
+        name = module.__name__.rpartition(".")[2]
         lines += [f"## {name.replace('_', ' ').capitalize()}", "", str(inspect.getdoc(module)), ""]
         for cls in vars(module).values():
             if inspect.isclass(cls) and cls.__module__ == module.__name__:
@@ -93,13 +118,21 @@ def error_tree() -> str:
     """Every error with its code and status."""
     lines = ["# Errors", "", "```text", str(inspect.getdoc(errors)), "```", ""]
     lines += ["| error | code | status | means |", "|---|---:|---:|---|"]
-    for cls in vars(errors).values():
-        if inspect.isclass(cls) and issubclass(cls, errors.KedgeError):
-            first = str(inspect.getdoc(cls)).partition("\n")[0]
-            lines.append(f"| `{cls.__name__}` | {cls.code} | {cls.status} | {first} |")
+    for module in pkgutil.walk_packages(kedge.__path__, "kedge."):
+        if not module.name.startswith(("kedge.testing", "kedge.__main__", "kedge.db.migrations")):
+            importlib.import_module(module.name)
+    for cls in _with_subclasses(errors.KedgeError):
+        first = str(inspect.getdoc(cls)).partition("\n")[0]
+        lines.append(f"| `{cls.__name__}` | {cls.code} | {cls.status} | {first} |")
     lines += ["", "## Why a build failed", "", "| class | what to do |", "|---|---|"]
     lines += [f"| `{failure}` | {advice} |" for failure, advice in ADVICE.items()]
     return "\n".join(lines)
+
+
+def _with_subclasses(cls: type[errors.KedgeError]) -> Iterator[type[errors.KedgeError]]:
+    yield cls
+    for one in cls.__subclasses__():
+        yield from _with_subclasses(one)
 
 
 def command_line() -> str:

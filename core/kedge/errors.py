@@ -1,4 +1,4 @@
-"""Every error that Kedge raises on purpose, in one tree.
+"""The errors that callers and plugins meet, in one tree; some parts have more of their own.
 
 KedgeError
 ├── ConfigError            the configuration holds mistakes (all of them, each with its place)

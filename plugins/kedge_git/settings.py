@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, PositiveInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
+
+from kedge import Size
 
 
 def _absolute(path: Path) -> Path:
@@ -19,13 +21,17 @@ class GitSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
-    #: repositories lie here, if not in the data dir: a folder that every node mounts
-    folder: Annotated[Path, AfterValidator(_absolute)] | None = None
-    #: a larger push is refused
-    max_push: ByteSize = ByteSize(1 << 30)
-    #: whether a push shows the log of the builds that it starts
-    follow: bool = True
-    #: git requests that are worked on at a time; others wait
-    concurrency: PositiveInt = 32
-    #: pushes that show a log at a time; others are told the build's id only
-    followers: PositiveInt = 64
+    folder: Annotated[Path, AfterValidator(_absolute)] | None = Field(
+        default=None,
+        description="Where repositories lie, if not in the data dir: a folder that every node mounts.",
+    )
+    max_push: Size = Field(default=1 << 30, ge=1, description="A larger push is refused.")
+    follow: bool = Field(
+        default=True, description="Whether a push shows the log of the builds that it starts."
+    )
+    concurrency: PositiveInt = Field(
+        default=32, description="Git requests that are worked on at a time; others wait."
+    )
+    followers: PositiveInt = Field(
+        default=64, description="Pushes that show a log at a time; others are told the build's id only."
+    )

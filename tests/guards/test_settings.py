@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +104,13 @@ def test_local_toml_shows_every_key_of_a_worker(tmp_path: Path) -> None:
 
 
 def test_every_setting_says_what_it_is() -> None:
+    shipped = tuple(entry_point.name for entry_point in entry_points(group="kedge"))
+    classes = load_plugins(Settings(plugins=shipped), STRATEGIES).classes
     described = [*describe_settings(), *describe_settings(WorkerSpec)]
+    for kind in KINDS:
+        for name, registered in classes[kind.section].items():
+            described += describe_settings(registered.cls.Settings, f"{kind.section}.{name}.")
+    assert {"forges.git.folder", "compute.docker.image", "blobs.s3.bucket"} <= {one.key for one in described}
     assert [one.key for one in described if not one.description] == []
 
 
