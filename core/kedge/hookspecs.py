@@ -122,7 +122,7 @@ def kedge_build_stopped(build: BuildEvent) -> Awaitable[None] | None:
 
 @hookspec
 def kedge_build_error(build: BuildEvent, error: Exception) -> Awaitable[None] | None:
-    """Kedge itself failed while working on a build."""
+    """Kedge itself failed while starting an attempt of a build."""
 
 
 @hookspec

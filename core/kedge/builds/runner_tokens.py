@@ -12,7 +12,7 @@ MOST_KNOWN = 1024
 
 
 class RunnerTokens:
-    """Attempts by the hash of their token, the longest unused forgotten first."""
+    """Attempts by the hash of their token, the longest known forgotten first."""
 
     def __init__(self) -> None:
         """Nobody is known yet."""

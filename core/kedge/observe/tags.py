@@ -1,6 +1,6 @@
 """Tags that every line written within a context carries.
 
-The carrier is structlog's context variables, which `kedge_tagged` uses too: what one binds the other shows.
+The carrier is structlog's context variables.
 """
 
 from __future__ import annotations
@@ -11,9 +11,6 @@ from structlog.contextvars import bound_contextvars
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
-
-#: release node location request account worker build attempt
-TAGS = frozenset({"release", "node", "location", "request", "account", "worker", "build", "attempt"})
 
 
 def bound(**tags: object) -> AbstractContextManager[None]:

@@ -1,1 +1,1 @@
-"""Where builds (and, later, requests) run."""
+"""Where builds run."""
