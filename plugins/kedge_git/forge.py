@@ -46,6 +46,7 @@ class GitForge:
     Settings: ClassVar[type[BaseModel]] = GitSettings
     hosts_repos: ClassVar[bool] = True
     takes_reports: ClassVar[bool] = False
+    clone_address: str | None = None
 
     def __init__(self, settings: GitSettings, host: Host) -> None:
         """Keep `settings`; do no work yet."""

@@ -63,7 +63,7 @@ class Scheduler(DurableObject):
     async def round(self) -> None:
         """Start everything that may start now. Not to be called twice at once on a node."""
         limit = self.services.settings.builds.concurrency
-        seen = await self.services.db.read(_look, now_ms(), limit, self.services.db.shared)
+        seen = await self.services.db.read(_look, now_ms(), limit, self.services)
         if not seen.waiting:
             return
         claims, reasons = self._decide(seen, limit=limit)
@@ -75,7 +75,8 @@ class Scheduler(DurableObject):
     def _decide(self, seen: Seen, *, limit: int) -> tuple[list[Claim], dict[int, str]]:
         services = self.services
         here = (services.compute.name, services.settings.node.location)
-        distances = services.distances(services.placement.targets)
+        talked_to = {address for trips in seen.talks_to.values() for address in trips}
+        distances = services.distances(services.placement.targets | talked_to)
         places = BuildPlaces(here, seen.nodes, seen.load, distances)
         claims: list[Claim] = []
         reasons: dict[int, str] = {}
@@ -135,17 +136,20 @@ class Seen:
     nodes: list[Present]
     #: worker's id → location → when it was last built there
     built: dict[str, dict[str, int]]
+    #: build's id → what it will talk to → round trips; where there are several places to choose from
+    talks_to: dict[int, dict[str, float]]
 
 
-def _look(session: Session, now: int, limit: int, shared: bool) -> Seen:  # noqa: FBT001
+def _look(session: Session, now: int, limit: int, services: BuildServices) -> Seen:
     waiting = queue.next_in_line(session, now, per_account=limit)
     if not waiting:
-        return Seen(waiting=[], load=Load(by_account={}, by_place={}), nodes=[], built={})
-    nodes = present(session) if shared else []
+        return Seen(waiting=[], load=Load(by_account={}, by_place={}), nodes=[], built={}, talks_to={})
+    nodes = present(session) if services.db.shared else []
     several = len({(node.compute, node.location) for node in nodes}) > 1
     workers = {build.worker_id for build in waiting}
     built = queue.built(session, workers, since=now - BUILT_MS) if several else {}
-    return Seen(waiting=waiting, load=queue.load(session), nodes=nodes, built=built)
+    talks_to = services.talks_to.of(session, waiting) if several else {}
+    return Seen(waiting=waiting, load=queue.load(session), nodes=nodes, built=built, talks_to=talks_to)
 
 
 def _request(build: Waiting, seen: Seen) -> PlacementRequest:
@@ -155,6 +159,7 @@ def _request(build: Waiting, seen: Seen) -> PlacementRequest:
         worker=build.worker,
         production=build.is_production,
         built=seen.built.get(build.worker_id, {}),
+        talks_to=seen.talks_to.get(build.build_id, {}),
         others_wait=len({other.account_id for other in seen.waiting} - {build.account_id}),
     )
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kedge.builds.logs import BuildLogs
     from kedge.builds.reports import Reports
     from kedge.builds.runner_tokens import RunnerTokens
+    from kedge.builds.talks_to import TalksTo
     from kedge.config import Settings
     from kedge.contracts.compute import Compute
     from kedge.contracts.forge import Forge
@@ -44,6 +45,7 @@ class BuildServices:
     #: where runners find this node: `http://…` or `unix:…`
     endpoint: str
     public_url: str
+    talks_to: TalksTo
     #: the round-trip times from each location to what it is asked for, as far as they are known
     distances: Callable[[Collection[str]], Mapping[str, Mapping[str, float]]]
     #: builds for which another node is the better place

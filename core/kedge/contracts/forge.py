@@ -97,6 +97,8 @@ class Forge(Protocol):
     hosts_repos: ClassVar[bool]
     #: whether `report_status` does anything; without it Kedge spares itself the work
     takes_reports: ClassVar[bool]
+    #: `HOST:PORT` that runners clone from, so that they can run near it; `None` where that is Kedge itself
+    clone_address: str | None
 
     def __init__(self, settings: Any, host: Host) -> None:
         """Keep `settings`; do no work yet."""

@@ -41,6 +41,8 @@ class PlacementRequest:
     built: Mapping[str, int] = field(default_factory=dict)
     #: other accounts whose builds wait
     others_wait: int = 0
+    #: `HOST:PORT` that it will talk to, as far as that is known → about how many round trips it waits for
+    talks_to: Mapping[str, float] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -59,7 +61,7 @@ class Placement(Protocol):
 
     @property
     def targets(self) -> Collection[str]:
-        """Each `HOST:PORT` that it wants to know in `Candidate.distances`."""
+        """Each `HOST:PORT` that it wants to know in `Candidate.distances`, besides what builds talk to."""
         ...
 
     def approve(self, request: PlacementRequest, candidate: Candidate) -> str | None:

@@ -27,6 +27,7 @@ from kedge.builds.runner_tokens import RunnerTokens
 from kedge.builds.runners import Runners
 from kedge.builds.scheduler import Scheduler
 from kedge.builds.services import BuildServices
+from kedge.builds.talks_to import TalksTo
 from kedge.builds.wakeup import Wakeup
 from kedge.cleaning.cleaner import Cleaner
 from kedge.node.data_dir import runner_socket
@@ -120,6 +121,7 @@ class Parts:
         self.background = Background()
         self.objects = Objects(db, settings.node.name)
         self.scheduling = Wakeup(self._schedule)
+        secrets = secret_box(settings)
         self.builds = BuildServices(
             settings=settings,
             db=db,
@@ -136,10 +138,11 @@ class Parts:
             ),
             liveness=Liveness(),
             runner_tokens=RunnerTokens(),
-            secrets=secret_box(settings),
+            secrets=secrets,
             background=self.background,
             endpoint=self.host.endpoint,
             public_url=public_url,
+            talks_to=TalksTo(self.forges, secrets),
             distances=self._distances,
             elsewhere=LeftElsewhere(),
             wake_scheduler=self._wake_schedulers,
@@ -286,6 +289,7 @@ class Parts:
         for part in (self.blobs, self.log_store, self.compute):
             await part.open()
             stack.push_async_callback(part.close)
+        await self.builds.talks_to.find_store(self.blobs)
         await self.membership.open()
         stack.push_async_callback(self.membership.close)
         await self.places.open()

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from kedge.contracts.host import Host
     from kedge.contracts.placement import Candidate, PlacementRequest
 
 
-#: differences of less, in milliseconds, do not count
-STEP = 10.0
+#: differences of less, in milliseconds, do not count: a warm cache is worth more
+STEP = 250.0
 Target = Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}$", max_length=300)]
 
 
@@ -26,8 +27,9 @@ class DistanceSettings(BaseModel):
     hosts: dict[Target, Annotated[float, Field(gt=0)]] = Field(
         default_factory=dict,
         max_length=32,
-        description="What builds talk to, as HOST:PORT, each with the round trips of a build: the forge, "
-        "the registry, the blob store.",
+        description="What builds talk to besides their repository's host, the registry that their variables "
+        "name and the blob store, as HOST:PORT, each with the round trips of a build; or other numbers of "
+        "round trips to these.",
     )
     refuse_above: float | None = Field(
         default=None, gt=0, description="Milliseconds of all these round trips together that are too many."
@@ -48,24 +50,31 @@ class Distance:
 
     def approve(self, request: PlacementRequest, candidate: Candidate) -> str | None:
         """Refuse what is known to be too far; a way that was not measured refuses nothing."""
-        limit, waits = self._settings.refuse_above, self._waits(candidate)
+        limit, trips = self._settings.refuse_above, self._trips(request)
+        waits = _waits(trips, candidate)
         if limit is None or waits is None or waits <= limit:
             return None
-        return f"too far: a build would wait {waits:.0f} ms for {', '.join(self.targets)}"
+        return f"too far: a build would wait {waits:.0f} ms for {', '.join(trips)}"
 
     def order(self, request: PlacementRequest, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         """The nearest first; those of which that is not known last."""
-        return sorted(candidates, key=self._rank)
+        measured = {host for candidate in candidates for host in candidate.distances}
+        trips = {host: often for host, often in self._trips(request).items() if host in measured}
+        return sorted(candidates, key=lambda candidate: _rank(_waits(trips, candidate)))
 
     def release(self, request: PlacementRequest, candidate: Candidate) -> None:
         """Nothing was taken."""
 
-    def _rank(self, candidate: Candidate) -> float:
-        waits = self._waits(candidate)
-        return float("inf") if waits is None else round(waits / STEP)
+    def _trips(self, request: PlacementRequest) -> dict[str, float]:
+        return {**request.talks_to, **self._settings.hosts}
 
-    def _waits(self, candidate: Candidate) -> float | None:
-        """Milliseconds of all round trips of a build; `None` unless every way was measured."""
-        if any(host not in candidate.distances for host in self.targets):
-            return None
-        return sum(trips * candidate.distances[host] for host, trips in self._settings.hosts.items())
+
+def _waits(trips: Mapping[str, float], candidate: Candidate) -> float | None:
+    """Milliseconds of all round trips of a build; `None` unless every way was measured."""
+    if any(host not in candidate.distances for host in trips):
+        return None
+    return sum(often * candidate.distances[host] for host, often in trips.items())
+
+
+def _rank(waits: float | None) -> float:
+    return math.inf if waits is None else round(waits / STEP)

@@ -42,6 +42,7 @@ class FakeForge:
     Settings: ClassVar[type[BaseModel]] = FakeForgeSettings
     hosts_repos: ClassVar[bool] = True
     takes_reports: ClassVar[bool] = True
+    clone_address: str | None = None
 
     def __init__(self, settings: FakeForgeSettings, host: Host) -> None:
         """Begin with no repository."""

@@ -99,6 +99,7 @@ class ForgeSuite:
         assert isinstance(forge, Forge)
         assert re.fullmatch(r"[a-z][a-z0-9_-]*", forge.name)
         assert {type(forge.hosts_repos), type(forge.takes_reports)} == {bool}
+        assert forge.clone_address is None or re.fullmatch(r"\S+:\d+", forge.clone_address)
         assert forge.Settings.model_config.get("frozen") is True
         assert forge.Settings.model_config.get("extra") == "forbid"
 

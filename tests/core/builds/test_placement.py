@@ -94,6 +94,19 @@ def test_builds_run_near_what_they_talk_to(make: Any) -> None:
     assert "would wait 1208 ms for git.test:443, registry.test:443" in distance.approve(request(), far)
 
 
+def test_what_a_build_is_known_to_talk_to_counts_without_a_word_of_configuration(make: Any) -> None:
+    distance = make("distance", refuse_above=1000)
+    near = place("near", distances={FORGE: 2.0})
+    far = place("far", distances={FORGE: 150.0})
+
+    talks_to = {FORGE: 8.0, "nobody.measures.it:443": 40.0}
+    assert first(distance, far, near, talks_to=talks_to) == "near"
+    assert first(distance, far, near) == "far"
+    assert first(make("distance", hosts={FORGE: 0.5}), far, near, talks_to=talks_to) == "far"
+    refused = distance.approve(request(talks_to={FORGE: 8.0}), far)
+    assert refused == "too far: a build would wait 1200 ms for git.test:443"
+
+
 @pytest.mark.parametrize("host", ["https://git.test", "git.test", ":443", "git.test:port", "a b:1"])
 def test_what_is_no_address_is_told_at_the_start(make: Any, host: str) -> None:
     with pytest.raises(ValidationError, match="pattern"):

@@ -26,6 +26,7 @@ class Settings(BaseModel):
 
 class Outside:
     name, Settings, hosts_repos, takes_reports = "outside", Settings, False, False
+    clone_address = None
     def __init__(self, settings, host): pass
     async def open(self): pass
     async def ensure_repo(self, repo): return FOLDER

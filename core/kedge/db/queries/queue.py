@@ -33,6 +33,8 @@ _WAITING: Any = (
         col(Build.branch),
         col(Build.created_on),
         col(Build.trusted),
+        col(Build.trigger_uuid).label("trigger"),
+        col(Build.forge),
     )
     .join(Account, col(Account.id) == Build.account_id)
     .join(Worker, col(Worker.id) == Build.worker_id)
@@ -88,6 +90,8 @@ class Waiting:
     created_on: int = 0
     trusted: bool = False
     worker_id: str = ""
+    trigger: str = ""
+    forge: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
