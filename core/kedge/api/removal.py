@@ -19,7 +19,8 @@ async def remove_worker(services: Services, account_id: str, worker: str) -> str
     Its rules go first, so that nothing new is queued, its row last: what breaks off midway is finished by
     calling again.
     """
-    tag, triggers = await services.db.write(queries.retire_worker, account_id, worker, now_ms())
+    found, triggers = await services.db.write(queries.retire_worker, account_id, worker, now_ms())
+    tag = found.id
     await asyncio.gather(*(services.control.cancel_trigger(account_id, uuid) for uuid in triggers))
     for build_uuid, attempt in await services.db.read(queries.logs_of_worker, tag):
         await services.logs.store.delete(LogKey(build_uuid=build_uuid, attempt=attempt))
@@ -28,4 +29,8 @@ async def remove_worker(services: Services, account_id: str, worker: str) -> str
         await services.running.instances.end_worker(tag)
     await services.worker_logs.delete_of(tag)
     await services.db.write(queries.delete_worker, tag)
+    services.deployments.tell(found.name)
+    if services.running is not None:
+        # requests may have started some meanwhile
+        await services.running.instances.end_worker(tag)
     return tag

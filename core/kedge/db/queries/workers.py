@@ -71,15 +71,16 @@ def rename_worker(session: Session, account_id: str, worker: str, name: str, now
     return found
 
 
-def retire_worker(session: Session, account_id: str, worker: str, now: int) -> tuple[str, list[str]]:
-    """Remove what makes a worker build; return its tag and every trigger it ever had. Raises `NotFound`."""
-    tag = find_worker(session, account_id, worker).id
+def retire_worker(session: Session, account_id: str, worker: str, now: int) -> tuple[Worker, list[str]]:
+    """Remove what makes a worker build; return it and every trigger it ever had. Raises `NotFound`."""
+    found = find_worker(session, account_id, worker)
+    tag = found.id
     session.execute(delete(DeployHook).where(col(DeployHook.worker_id) == tag))
     of_worker = col(Trigger.worker_id) == tag
     session.execute(
         update(Trigger).where(of_worker, col(Trigger.deleted_on).is_(None)).values(deleted_on=now)
     )
-    return tag, list(session.exec(select(Trigger.uuid).where(of_worker)))
+    return found, list(session.exec(select(Trigger.uuid).where(of_worker)))
 
 
 def logs_of_worker(session: Session, worker_id: str) -> list[tuple[str, int]]:
