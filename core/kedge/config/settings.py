@@ -182,6 +182,9 @@ class ServerSettings(Table):
     public_url: Annotated[str, AfterValidator(_public_url)] | None = Field(
         default=None, description="Where users reach Kedge, if not at the address it listens on."
     )
+    drain_timeout: Annotated[Duration, Field(ge=0)] = Field(
+        default=3.0, description="Time for answers that are being given to end when the node stops."
+    )
 
     @field_validator("public_url")
     @classmethod

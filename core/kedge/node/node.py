@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from kedge.config import Settings
     from kedge.registry import Registry
 
-#: open streams get this long to end when the node stops
-SHUTDOWN_PATIENCE = 3
-
 
 class Node:
     """One Kedge process. `run` serves until it is told to stop by a signal or by `stop`."""
@@ -99,7 +96,8 @@ class Node:
         with self._signals():
             started()
             await self._asked_to_stop.wait()
-            await asyncio.gather(*[server.close(patience=SHUTDOWN_PATIENCE) for server in servers])
+            patience = settings.server.drain_timeout
+            await asyncio.gather(*[server.close(patience=patience) for server in servers])
 
     def _make_servers(self, parts: Parts) -> tuple[Server, Server]:
         """One for everybody, and one for builds, which find there what they need and nothing else."""
