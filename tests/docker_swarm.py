@@ -40,15 +40,22 @@ class Swarm:
 
 
 @contextmanager
-def swarm_of_two(engine: Engine, *images: str) -> Iterator[Swarm]:
-    """Start both, bring them the images, and join them."""
+def swarm_of_two(engine: Engine, *images: str, heartbeat: int = 5) -> Iterator[Swarm]:
+    """Start both, bring them the images, and join them.
+
+    A node that has not been heard of for three heartbeats, of so many seconds, is down.
+    """
     with PrivateEngine(engine) as manager, PrivateEngine(engine) as worker:
         _link(manager, worker)
         for image in images:
             manager.copy(image)
             worker.copy(image)
         first, second = manager.client(), worker.client()
-        first.swarm.init(advertise_addr=ADDRESSES[0], listen_addr=f"{ADDRESSES[0]}:2377")
+        first.swarm.init(
+            advertise_addr=ADDRESSES[0],
+            listen_addr=f"{ADDRESSES[0]}:2377",
+            dispatcher_heartbeat_period=heartbeat * 1_000_000_000,
+        )
         token = first.swarm.attrs["JoinTokens"]["Worker"]
         second.swarm.join(
             remote_addrs=[f"{ADDRESSES[0]}:2377"], join_token=token, advertise_addr=ADDRESSES[1]

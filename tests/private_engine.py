@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from tests.docker_engine import Engine
 
+#: where containers are limited: one folder for each kind of limit, or for all of them
+CGROUPS = Path("/sys/fs/cgroup")
 #: tenths of a second for an engine to start
 START_TRIES = 300
 
@@ -54,13 +56,22 @@ class PrivateEngine:
             for container in client.containers.list(all=True):
                 container.remove(v=True, force=True)
             client.close()
-        self.kill(signal.SIGTERM)
-        self._kill_shims()
+        # a manager of a swarm would look for the others for a while
+        self.kill()
+        left = self._kill_shims()
         run("ip", "netns", "delete", self.namespace)
-        # it mounts its folder on itself, which only the table of mounts shows
-        if str(self._folder) in Path("/proc/mounts").read_text():
-            run("umount", "--recursive", str(self._folder / "data"))
+        self._unmount()
         shutil.rmtree(self._folder)
+        for group in [one for name in left for one in CGROUPS.glob(f"*/docker/{name}")]:
+            with suppress(OSError):  # who was killed may not be quite dead
+                group.rmdir()
+
+    def _unmount(self) -> None:
+        """It mounts its folder on itself, and one that was killed leaves mounts of its containers, too."""
+        points = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        for point in reversed(points):
+            if Path(point).is_relative_to(self._folder):
+                run("umount", point)
 
     def start(self) -> None:
         """Start it, and return when it answers."""
@@ -91,17 +102,20 @@ class PrivateEngine:
             os.kill(pid, signal.SIGKILL)
         record.unlink()
 
-    def _kill_shims(self) -> None:
-        """An engine that was killed while it started a container forgets who holds it."""
+    def _kill_shims(self) -> list[str]:
+        """An engine that was killed forgets who holds its containers. Returns the ids of those there were."""
+        left = []
         for process in Path("/proc").iterdir():
             with suppress(OSError):
-                if (
-                    process.name.isdigit()
-                    and str(self._folder).encode() in (process / "cmdline").read_bytes()
-                ):
+                if not process.name.isdigit():
+                    continue
+                command = (process / "cmdline").read_text().split("\0")
+                if any(str(self._folder) in argument for argument in command):
                     children = (process / "task" / process.name / "children").read_text().split()
                     for pid in (*children, process.name):
                         os.kill(int(pid), signal.SIGKILL)
+                    left += command[command.index("-id") + 1 :][:1] if "-id" in command else []
+        return left
 
     def answers(self) -> bool:
         """Whether it does."""

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("docker")
 
-#: a swarm tells nobody what becomes of tasks on other nodes: seconds between two questions
+#: a swarm tells nobody what becomes of tasks: seconds between two questions, each for all of them
 POLL = 0.5
+#: the same while some start, and what there is between two however many start and end
+SHORTEST_POLL = 0.1
 #: with nothing to ask for, it is only looked whether the manager answers
 IDLE_POLL = 10.0
 #: seconds for a manager to find a node, before a start counts as begun all the same
@@ -49,6 +51,8 @@ class SwarmCompute(EngineCompute):
         super().__init__(settings, host)
         self._services = Services(self._engine, settings, self._registries)
         self._wake = asyncio.Event()
+        #: services whose tasks no node has taken yet
+        self._starting: dict[str, asyncio.Future[None]] = {}
         #: names by the ids of services that go once their tasks have gone
         self._retired: dict[str, str] = {}
         #: attempts of which it is being asked why they have no image
@@ -121,14 +125,15 @@ class SwarmCompute(EngineCompute):
         return CapacityUnavailable(f"a node of the swarm cannot pull {image}, which its registry has")
 
     async def _begun(self, service_id: str) -> None:
-        """Return once a node has taken the task. Raises `StartRefused` or `CapacityUnavailable`."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
-                while True:
-                    task = (await self._services.tasks()).get(service_id)
-                    if task is not None and _has_begun(task):
-                        return
-                    await asyncio.sleep(POLL / 5)
+        """Return once a node has taken the task. Raises `_NoImage` or `CapacityUnavailable`."""
+        begun = self._starting[service_id] = asyncio.get_running_loop().create_future()
+        self._wake.set()
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await begun
+        finally:
+            del self._starting[service_id]
 
     def _endpoint(self, request: ComputeRequest) -> str:
         """Where any node of the swarm reaches Kedge."""
@@ -169,18 +174,25 @@ class SwarmCompute(EngineCompute):
                 if not gone:
                     log.warning("engine_gone", reason=str(error))
                 gone = True
+                for begun in self._starting.values():
+                    _fail(begun, error)
             else:
                 gone = False
+            await asyncio.sleep(SHORTEST_POLL)
 
     def _pause(self, *, gone: bool) -> float:
-        return POLL if self._attempts.live or self._retired or gone else IDLE_POLL
+        if self._starting:
+            return 0.0
+        return POLL - SHORTEST_POLL if self._attempts.live or self._retired or gone else IDLE_POLL
 
     async def _settle_all(self) -> None:
         """See which attempts have ended, and which services may go."""
         live = self._attempts.live
-        if not live and not self._retired:
+        if not live and not self._retired and not self._starting:
             return
         tasks = await self._services.tasks()
+        for service_id, begun in self._starting.items():
+            _tell_if_begun(begun, tasks.get(service_id))
         for service_id in self._retired.keys() - tasks.keys():
             name = self._retired.pop(service_id)
             await self._services.remove(service_id, name)
@@ -233,6 +245,19 @@ class _NoImage(Exception):
     def __init__(self, image: str, said: str) -> None:
         super().__init__(said)
         self.image = image
+
+
+def _tell_if_begun(begun: asyncio.Future[None], task: dict[str, Any] | None) -> None:
+    try:
+        if task is not None and _has_begun(task) and not begun.done():
+            begun.set_result(None)
+    except (_NoImage, CapacityUnavailable) as error:
+        _fail(begun, error)
+
+
+def _fail(begun: asyncio.Future[None], error: Exception) -> None:
+    if not begun.done():
+        begun.set_exception(error)
 
 
 def _has_begun(task: dict[str, Any]) -> bool:

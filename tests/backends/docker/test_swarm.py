@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
+from uuid import uuid4
 
 import pytest
 from tests.conftest import skip
@@ -17,6 +19,7 @@ from kedge.testing.compute import ComputeSuite
 from kedge.testing.fake_host import FakeHost
 from kedge.testing.orders import PATIENCE, Exits, Orders
 from kedge_docker.compute import DockerCompute
+from kedge_docker.services import Services
 from kedge_docker.settings import DockerSettings
 
 if TYPE_CHECKING:
@@ -110,7 +113,8 @@ class TestSwarm(ComputeSuite):
 
 
 def request_of(**fields: Any) -> ComputeRequest:
-    new = {"build_uuid": "b-1", "attempt": 1, "token": "sesame-token", "endpoint": Swarm.endpoint}
+    # of its own: who is left of a test before may still call
+    new = {"build_uuid": uuid4().hex, "attempt": 1, "token": "sesame-token", "endpoint": Swarm.endpoint}
     return ComputeRequest(**{**new, **fields})
 
 
@@ -131,6 +135,26 @@ async def test_attempts_spread_over_both_nodes(compute: DockerCompute, orders: O
     counts = [len(engine.client().containers.list()) for engine in (swarm.manager, swarm.worker)]
 
     assert counts == [2, 2]
+
+
+async def test_a_manager_is_asked_for_all_tasks_at_once_however_many_builds_start(
+    compute: DockerCompute, orders: Orders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    ask = Services.tasks
+
+    async def counted(services: Services) -> Any:
+        asked.append(time.monotonic())
+        return await ask(services)
+
+    monkeypatch.setattr(Services, "tasks", counted)
+    requests = [request_of(build_uuid=f"b-{number}") for number in range(6)]
+    await asyncio.gather(*[compute.start(request) for request in requests])
+    for request in requests:
+        (await orders.caller(request)).order(["wait"])
+
+    assert len(asked) > 1
+    assert min(later - earlier for earlier, later in pairwise(asked)) > 0.09
 
 
 async def test_no_description_of_a_service_shows_the_token(
@@ -310,7 +334,7 @@ async def test_an_engine_without_a_swarm_is_a_mistake_of_the_config(
 
 
 async def test_a_build_whose_node_dies_is_told_as_lost(engine: Engine, tmp_path: Path) -> None:
-    with swarm_of_two(engine, engine.stand_in) as swarm:
+    with swarm_of_two(engine, engine.stand_in, heartbeat=1) as swarm:
         socket = tmp_path / "orders.sock"
         with swarm.door(socket):
             async with SwarmOrders(f"unix:{socket}") as orders:
@@ -338,6 +362,5 @@ async def _kill_its_node(engine: Engine, swarm: Swarm, orders: Orders, folder: P
         status = await asyncio.shield(exits._expected(service_id))
     assert status.cause is ExitCause.INFRASTRUCTURE
     assert "node" in status.detail
-    await asyncio.to_thread(swarm.worker.start)
     await exits.close()
     await compute.close()
