@@ -37,7 +37,8 @@ FORWARDED = frozenset(
 #: the server says it of every answer, once
 DATE = frozenset({b"date"})
 NOT_FOR_INSTANCES = HOP_BY_HOP | FORWARDED | {b"x-request-id"}
-NOT_FOR_VISITORS = HOP_BY_HOP | DATE
+#: only Kedge says where an answer comes from, and only of workers that are placed
+NOT_FOR_VISITORS = HOP_BY_HOP | DATE | {b"cf-placement"}
 #: names whose fates are remembered
 MOST_NAMES = 1024
 LONGEST_NAME = 64

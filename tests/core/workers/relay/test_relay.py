@@ -350,6 +350,7 @@ def test_what_concerns_one_connection_and_what_only_kedge_may_say_is_left_out() 
         (b"x-hop", b"1"),
         (b"kedge-wait-until", b"3"),
         (b"date", b"Sun, 06 Nov 1994 08:49:37 GMT"),
+        (b"cf-placement", b"remote-nowhere"),
         (b"etag", b"1"),
     ]
     assert response_headers(answer) == [(b"etag", b"1")]
