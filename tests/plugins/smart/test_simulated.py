@@ -19,12 +19,14 @@ SEEDS = range(8)
 SETTINGS = SmartSettings(most_entries=32)
 
 
-def simulate(seed: int, *events: Event, world: World | None = None, warm_up: float = 1200.0) -> Result:
+def simulate(
+    seed: int, *events: Event, world: World | None = None, warm_up: float = 1200.0, hours: float = 3.0
+) -> Result:
     rng = Random(seed)  # noqa: S311  (repeatable, not secret)
     random.seed(seed)
     made = make_world(rng)
     simulation = Simulation(SmartPlacement(SETTINGS), world or made, rng, rate=1.0)
-    return simulation.run(3 * HOUR, warm_up=warm_up, events=events)
+    return simulation.run(hours * HOUR, warm_up=warm_up, events=events)
 
 
 def test_requests_run_next_to_where_they_are_fastest() -> None:
@@ -37,6 +39,14 @@ def test_requests_run_next_to_where_they_are_fastest() -> None:
 
 def test_noise_alone_moves_nothing() -> None:
     assert sum(sum(simulate(seed).moves.values()) for seed in SEEDS) <= len(SEEDS) / 3
+
+
+def test_noise_on_long_ways_passes_for_no_gain() -> None:
+    """Two locations are nearly as good as each other, and durations scatter by 39 %."""
+    results = [simulate(seed, hours=10) for seed in (403, 873)]
+
+    assert max(max(result.moves.values(), default=0) for result in results) <= 1
+    assert max(result.regret for result in results) <= 0.005
 
 
 def test_slow_machines_are_found_out() -> None:
