@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -46,13 +46,12 @@ from kedge.workers.doomed import DoomedBlobs
 from kedge.workers.gateway import Gateway
 from kedge.workers.instances import Instances
 from kedge.workers.loading import Runnables
+from kedge.workers.means import Means
 from kedge.workers.placed import PlacementSettings
 from kedge.workers.relay.relay import Bounds, Relay
-from kedge.workers.relaying import Relaying
 from kedge.workers.retirement import Retirement
 from kedge.workers.rollouts import Rollouts
 from kedge.workers.running import Running
-from kedge.workers.shortcut import Shortcut
 from kedge.workers.starter import InstanceStarter
 from kedge.workers.urls import WorkerUrls
 from kedge.workers.version_files import VersionFiles
@@ -74,7 +73,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("node")
 
-W = TypeVar("W")
 
 #: uploads that nobody completed are cleared out this often
 SWEEP_SECONDS = 3600.0
@@ -197,8 +195,7 @@ class Parts:
             self.blobs,
             builds.settings.server.domain,
             registry=self.registry,
-            relaying=self._relaying(Relaying),
-            shortcut=self._relaying(Shortcut),
+            means=self._means(),
         )
         deployments.subscribe(gateway.forget)
         if self.running is not None:
@@ -271,15 +268,14 @@ class Parts:
             retirement=Retirement(builds.db, instances),
         )
 
-    def _relaying(self, make: Callable[..., W]) -> W | None:
-        """One of the ways to running workers: both are made of the same parts."""
+    def _means(self) -> Means | None:
         if self.running is None:
             return None
         settings = self.builds.settings
-        return make(
-            self.running.instances,
-            self.relay,
-            self.places,
+        return Means(
+            instances=self.running.instances,
+            relay=self.relay,
+            places=self.places,
             visitors=Visitors(settings.gateway.trusted_proxies),
             longest_wait_until=settings.runtime.wait_until,
         )

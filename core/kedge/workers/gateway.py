@@ -11,7 +11,9 @@ import structlog
 from kedge.contracts.events import RequestServed
 from kedge.errors import NotFound
 from kedge.workers.contents import Contents
+from kedge.workers.relaying import Relaying
 from kedge.workers.served import Served
+from kedge.workers.shortcut import Shortcut
 from kedge.workers.sites import MOST_HOSTS, Sites
 from kedge.workers.static import METHODS, Ask, answer, plain
 
@@ -25,10 +27,9 @@ if TYPE_CHECKING:
     from kedge.db.engine import Database
     from kedge.http.answering import Answering
     from kedge.http.request import Header, Request
+    from kedge.workers.means import Means
     from kedge.workers.relay.tunnel import Handshake, Program
-    from kedge.workers.relaying import Relaying
     from kedge.workers.served import Listeners
-    from kedge.workers.shortcut import Shortcut
     from kedge.workers.sites import Site
     from kedge.workers.static import Reply
 
@@ -45,16 +46,15 @@ class Gateway:
         domain: str,
         *,
         registry: Listeners,
-        relaying: Relaying | None = None,
-        shortcut: Shortcut | None = None,
+        means: Means | None = None,
     ) -> None:
-        """`domain` is the one whose subdomains are workers; without `relaying` only files are served."""
+        """`domain` is the one whose subdomains are workers; without `means` only files are served."""
         self._suffix = f".{domain}"
         self._sites = Sites(db, blobs)
         self._contents = Contents(blobs)
         self._served = Served(registry)
-        self._relaying = relaying
-        self._shortcut = shortcut
+        self._relaying = None if means is None else Relaying(means)
+        self._shortcut = None if means is None else Shortcut(means, self._served)
         self._name = lru_cache(MOST_HOSTS)(self._name_of)
 
     def serves(self, host: str) -> bool:
@@ -72,7 +72,7 @@ class Gateway:
         if split is None or self._shortcut is None:
             return None
         site = split.only or split.pick(_by_name(request.headers))
-        return None if site.manifest is not None else self._shortcut.take(site, request, self._served)
+        return None if site.manifest is not None else self._shortcut.take(site, request)
 
     def _name_of(self, host: bytes) -> str | None:
         """The name under the domain; `None` for a host that is not."""

@@ -11,6 +11,7 @@ from kedge.errors import KedgeError
 from kedge.placement.cluster_key import WrongMoment
 from kedge.workers.egress.ledger import unpack
 from kedge.workers.errand import CALLS, Errand, beside
+from kedge.workers.means import PLACE
 from kedge.workers.places.forwarding import refuse
 from kedge.workers.places.repeatable import Repeatable
 from kedge.workers.refusals import refusal
@@ -28,19 +29,14 @@ if TYPE_CHECKING:
     from kedge.placement.cluster_key import Forwarded
     from kedge.placement.peers import Peer
     from kedge.workers.errand import Calls
-    from kedge.workers.instances import Instances
-    from kedge.workers.places.places import Places
+    from kedge.workers.means import Means
     from kedge.workers.places.placing import Place
     from kedge.workers.relay.headers import Header
-    from kedge.workers.relay.relay import Relay
     from kedge.workers.relay.tunnel import Handshake, Program
     from kedge.workers.relay.upstream import Answer
     from kedge.workers.sites import Site
     from kedge.workers.static import Reply
     from kedge.workers.visitors import Visitors
-
-#: under which the state of a request's scope has where it runs, if that was chosen before
-PLACE = "kedge.place"
 
 
 class Asked:
@@ -72,21 +68,13 @@ class Asked:
 class Relaying:
     """Leases instances and relays to them, here or by another node."""
 
-    def __init__(
-        self,
-        instances: Instances,
-        relay: Relay,
-        places: Places,
-        *,
-        visitors: Visitors,
-        longest_wait_until: float,
-    ) -> None:
-        """Keep the parts. An instance may go on after its answer for `longest_wait_until` seconds."""
-        self._instances = instances
-        self._relay = relay
-        self._places = places
-        self._visitors = visitors
-        self._longest_wait_until = longest_wait_until
+    def __init__(self, means: Means) -> None:
+        """Keep the parts."""
+        self._instances = means.instances
+        self._relay = means.relay
+        self._places = means.places
+        self._visitors = means.visitors
+        self._longest_wait_until = means.longest_wait_until
 
     async def serve(self, site: Site, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request from an instance of a version, or say why that cannot be."""

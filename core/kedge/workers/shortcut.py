@@ -10,10 +10,10 @@ from kedge.contracts.events import RequestServed
 from kedge.http.answering import lines
 from kedge.workers.errand import Errand
 from kedge.workers.instances import Lease
+from kedge.workers.means import PLACE
 from kedge.workers.refusals import refusal
 from kedge.workers.relay.headers import WAIT_UNTIL, to_instances
 from kedge.workers.relay.passage import Passage
-from kedge.workers.relaying import PLACE
 from kedge.workers.visitors import IDS, introduced
 
 if TYPE_CHECKING:
@@ -21,39 +21,29 @@ if TYPE_CHECKING:
     from kedge.errors import KedgeError
     from kedge.http.request import Request
     from kedge.workers.egress.ledger import Ledger
-    from kedge.workers.instances import Instances
-    from kedge.workers.places.places import Places
+    from kedge.workers.means import Means
     from kedge.workers.places.placing import Place
     from kedge.workers.pool import Member, Pool
     from kedge.workers.relay.headers import Passing
-    from kedge.workers.relay.relay import Relay
     from kedge.workers.relay.upstream import Answer
     from kedge.workers.served import Served
     from kedge.workers.sites import Site
     from kedge.workers.static import Reply
-    from kedge.workers.visitors import Visitors
 
 
 class Shortcut:
     """Takes what `Relaying` serves as well, if it can be served here and now."""
 
-    def __init__(
-        self,
-        instances: Instances,
-        relay: Relay,
-        places: Places,
-        *,
-        visitors: Visitors,
-        longest_wait_until: float,
-    ) -> None:
-        """Of the same parts as the long way."""
-        self._instances = instances
-        self.relay = relay
-        self.places = places
-        self._visitors = visitors
-        self.longest_wait_until = longest_wait_until
+    def __init__(self, means: Means, served: Served) -> None:
+        """Of the same parts as the long way; `served` is told of what was served."""
+        self._instances = means.instances
+        self.relay = means.relay
+        self.places = means.places
+        self._visitors = means.visitors
+        self.longest_wait_until = means.longest_wait_until
+        self._served = served
 
-    def take(self, site: Site, request: Request, served: Served) -> Passage | None:
+    def take(self, site: Site, request: Request) -> Passage | None:
         """Begin to answer a request; `None` if it has to take the long way."""
         if request.length > self.relay.bounds.body or self.places.may_be_passed_on(request.shape.said):
             return None
@@ -75,8 +65,8 @@ class Shortcut:
         told = going.take(self, site.serving, pool, member)
         if place is not None:
             going.measure(place)
-        if served.wanted:
-            going.tell(served)
+        if self._served.wanted:
+            going.tell(self._served)
         return going.begin(told)
 
     def introduce(self, request: Request) -> tuple[bytes, bytes]:

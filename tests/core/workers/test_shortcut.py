@@ -16,12 +16,11 @@ from kedge.db.queries.deployments import Serving
 from kedge.workers.egress.ledger import Ledger
 from kedge.workers.gateway import Gateway
 from kedge.workers.instances import Instances
+from kedge.workers.means import Means
 from kedge.workers.places.places import Places
 from kedge.workers.places.placing import Placing
 from kedge.workers.relay.relay import Bounds, Relay
-from kedge.workers.relaying import Relaying
 from kedge.workers.runnable import Runnable
-from kedge.workers.shortcut import Shortcut
 from kedge.workers.sites import Site as ServedSite
 from kedge.workers.sites import Split
 from kedge.workers.visitors import Visitors
@@ -114,17 +113,19 @@ class House:
             forwarding=None,
         )
         self.relay = Relay(Bounds())
-        ways = [
-            make(self.instances, self.relay, places, visitors=Visitors(), longest_wait_until=60.0)
-            for make in (Relaying, Shortcut)
-        ]
+        means = Means(
+            instances=self.instances,
+            relay=self.relay,
+            places=places,
+            visitors=Visitors(),
+            longest_wait_until=60.0,
+        )
         self.gateway = Gateway(
             None,  # type: ignore[arg-type]
             None,  # type: ignore[arg-type]
             "localhost",
             registry=self.ears,
-            relaying=ways[0],  # type: ignore[arg-type]
-            shortcut=ways[1],  # type: ignore[arg-type]
+            means=means,
         )
         self.gateway._sites = Known(wish)  # type: ignore[assignment]
         self.short = 0
