@@ -62,14 +62,14 @@ class SmartPlacement:
         routes = self._workers.get(worker)
         found = routes and routes.find(route, entry)
         if not found:
-            return ChosenLocation(location=entry, placed=False)
+            return ChosenLocation(location=entry, placed=False, lasting=True)
         placed = found.location != entry
         if placed and random.random() < self._settings.baseline and entry in self._alive:  # noqa: S311  (a sample, no secret)
             return ChosenLocation(location=entry, placed=False)
         trial = found.slowness.trial
         if trial is not None and trial.takes():
             return ChosenLocation(location=trial.location, placed=trial.location != entry)
-        return ChosenLocation(location=found.location, placed=placed)
+        return ChosenLocation(location=found.location, placed=placed, lasting=trial is None and not placed)
 
     def record(self, served: ServedRequest) -> None:
         """Add a request to what is known of its route."""

@@ -65,6 +65,9 @@ class ChosenLocation:
     location: str
     #: whether that was decided for it, rather than left alone
     placed: bool
+    #: whether the same holds for every request of the route, and so need not be asked again, until the policy
+    #: is called for anything but `choose`, `record` and `measured`
+    lasting: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,11 +117,11 @@ class RequestPlacement(Protocol):
         ...
 
     def choose(self, worker: str, route: str, entry: str) -> ChosenLocation:
-        """Where the next request runs. Called for each: takes microseconds."""
+        """Where the next request runs. Called for each, unless the answer lasts: takes microseconds."""
         ...
 
     def record(self, served: ServedRequest) -> None:
-        """Learn from an answered request. Called for each: takes microseconds."""
+        """Learn from an answered request. Called for each that is measured: takes microseconds."""
         ...
 
     def measured(self, source: str, target: str, rtt_ms: float) -> None:

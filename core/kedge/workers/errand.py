@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -41,9 +40,7 @@ class Errand:
         The instance may go on after its answer for `longest` seconds at most.
         """
         self.id = request_id
-        self.began = time.perf_counter()
         self.lease = lease
-        self._ledger = ledger
         self.place = place
         self._longest = longest
         self._invocation = None if ledger is None else ledger.begin(lease.instance_id)
@@ -56,26 +53,28 @@ class Errand:
         """The answer begins: what it waited for is known now. Return headers to add to it."""
         if self._invocation is not None:
             self.calls = self._invocation.groups()
-        for wanted in answer.find(WAIT_UNTIL)[:1]:
-            self._go_on(wanted)
+        go_on(self.lease, answer, self._longest)
         said = beside(self.id, self.place)
         if self._passed_on and self.calls is not None:
             said.append((CALLS, orjson.dumps(pack(self.calls))))
         return said
 
-    def _go_on(self, wanted: bytes) -> None:
-        if SECONDS.fullmatch(wanted):
-            self.lease.keep(min(float(wanted), self._longest))
-
     def end(self) -> None:
         """The instance works on it no more."""
-        if self._ledger is not None and self._invocation is not None:
-            self._ledger.end(self.lease.instance_id, self._invocation)
+        if self._invocation is not None:
+            self._invocation.end()
+
+
+def go_on(lease: Lease, answer: Answer, longest: float) -> None:
+    """Keep the instance for as long after its answer as that asks, at most for `longest` seconds."""
+    for wanted in answer.find(WAIT_UNTIL)[:1]:
+        if SECONDS.fullmatch(wanted):
+            lease.keep(min(float(wanted), longest))
 
 
 def beside(request_id: bytes, place: Place | None) -> list[Header]:
     """What a visitor is told beside an answer that comes from this node."""
     said = [(b"x-request-id", request_id)]
     if place is not None:
-        said.append((b"cf-placement", b"local-" + place.location.encode()))
+        said.append((b"cf-placement", place.told))
     return said

@@ -86,7 +86,7 @@ class Relaying:
         asked = Asked(scope, receive, send, self._visitors, heard)
         place = None
         if asked.heard is None and site.wish:
-            place = scope.get("state", {}).get(PLACE) or self._places.choose(site, scope["path"])
+            place = scope.get("state", {}).get(PLACE) or self._places.choose(site, scope["raw_path"])
         try:
             if place is None:
                 await self._serve_here(site.serving, asked, None)
@@ -103,7 +103,7 @@ class Relaying:
         asked = Asked(scope, _nothing, _nowhere, self._visitors, self._places.heard(scope))
         place = None
         if asked.heard is None and site.wish:
-            place = self._places.choose(site, scope["path"])
+            place = self._places.choose(site, scope["raw_path"])
         if place is not None and self._places.forwarding is not None:
             while place.peer is not None:
                 told = self._places.forwarding.headers(place.peer, scope, asked.visitor, asked.request_id)
@@ -169,7 +169,7 @@ class Relaying:
 
 
 def _remote(place: Place) -> Sequence[Header]:
-    return ((b"cf-placement", b"remote-" + place.location.encode()),)
+    return ((b"cf-placement", place.told),)
 
 
 def _calls_in(header: bytes | None) -> Calls:

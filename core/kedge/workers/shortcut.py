@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from kedge.contracts.events import RequestServed
-from kedge.http.answering import lines
-from kedge.workers.errand import Errand
+from kedge.workers.errand import go_on
 from kedge.workers.instances import Lease
 from kedge.workers.means import PLACE
 from kedge.workers.refusals import refusal
@@ -17,10 +16,10 @@ from kedge.workers.relay.passage import Passage
 from kedge.workers.visitors import IDS, introduced
 
 if TYPE_CHECKING:
-    from kedge.db.queries.deployments import Serving
     from kedge.errors import KedgeError
     from kedge.http.request import Request
-    from kedge.workers.egress.ledger import Ledger
+    from kedge.workers.egress.ledger import Invocation, Work
+    from kedge.workers.errand import Calls
     from kedge.workers.means import Means
     from kedge.workers.places.placing import Place
     from kedge.workers.pool import Member, Pool
@@ -36,37 +35,42 @@ class Shortcut:
 
     def __init__(self, means: Means, served: Served) -> None:
         """Of the same parts as the long way; `served` is told of what was served."""
+        self.means = means
+        self.served = served
         self._instances = means.instances
-        self.relay = means.relay
-        self.places = means.places
+        self._relay = means.relay
+        self._places = means.places
         self._visitors = means.visitors
-        self.longest_wait_until = means.longest_wait_until
-        self._served = served
+        self._works = means.places.ledger.works
+        self.sampling = means.places.placing.sampling
 
     def take(self, site: Site, request: Request) -> Passage | None:
         """Begin to answer a request; `None` if it has to take the long way."""
-        if request.length > self.relay.bounds.body or self.places.may_be_passed_on(request.shape.said):
+        if request.length > self._relay.bounds.body or self._places.may_be_passed_on(request.shape.said):
             return None
-        place = None
-        if site.wish:
-            place = request.state[PLACE] = self.places.choose(site, _path(request))
-            if place is not None and place.peer is not None:
-                return None
+        if not site.wish:
+            return self._go(site, request, None)
+        place = self._places.choose(site, _path(request))
+        going = None if place is not None and place.peer is not None else self._go(site, request, place)
+        if going is None and place is not None:
+            # the long way goes on from here
+            request.state[PLACE] = place
+        return going
+
+    def _go(self, site: Site, request: Request, place: Place | None) -> Passage | None:
         pool = self._instances.at_hand(site.serving.version_id)
         member = None if pool is None else pool.take_at_once()
         if pool is None or member is None:
             return None
-        address = member.instance.address
-        upstream = self.relay.connections.at_hand(address)
+        instance = member.instance
+        upstream = self._relay.connections.at_hand(instance.address)
         if upstream is None:
             pool.give_back(member)
             return None
-        going = _Going(self.relay, address, upstream, request)
-        told = going.take(self, site.serving, pool, member)
+        going = _Going(self._relay, instance.address, upstream, request)
+        told = going.take(self, site, pool, member)
         if place is not None:
-            going.measure(place)
-        if self._served.wanted:
-            going.tell(self._served)
+            going.count(place, self._works[instance.instance_id])
         return going.begin(told)
 
     def introduce(self, request: Request) -> tuple[bytes, bytes]:
@@ -79,75 +83,103 @@ class Shortcut:
         return IDS.next(), introduced(visitor, "http", request.host)
 
 
+def _path(request: Request) -> bytes:
+    target = request.target
+    return target if b"?" not in target else target.partition(b"?")[0]
+
+
 class _Going(Passage):
     """One request on the short way."""
 
-    __slots__ = ("_began", "_errand", "_member", "_pool", "_served", "_serving", "_shortcut", "_told", "id")
+    __slots__ = (
+        "_began",
+        "_calls",
+        "_invocation",
+        "_member",
+        "_place",
+        "_pool",
+        "_shortcut",
+        "_site",
+        "_stands_for",
+        "_told",
+        "_work",
+        "id",
+    )
 
-    def take(self, shortcut: Shortcut, serving: Serving, pool: Pool, member: Member) -> bytes:
-        """Of which version it is asked, and who of its instances was taken for it; return what he is told."""
+    def take(self, shortcut: Shortcut, site: Site, pool: Pool, member: Member) -> bytes:
+        """Of which site it is asked, and who of its instances was taken for it; return what he is told."""
         self._shortcut = shortcut
-        self._serving = serving
+        self._site = site
         self._pool = pool
         self._member = member
-        self._errand: Errand | None = None
-        self._served: Served | None = None
-        self._began = time.perf_counter()
+        self._work: Work | None = None
+        if shortcut.served.wanted:
+            self._began = time.perf_counter()
         request = self.request
-        self.id, introduced = shortcut.introduce(request)
+        self.id, introduction = shortcut.introduce(request)
         self._told = told = b"x-request-id: %b\r\n" % self.id
         passing: Passing = request.shape[to_instances]
-        return passing.lines(request.values) + introduced + told
+        return passing.lines(request.values) + introduction + told
 
-    def measure(self, place: Place) -> None:
-        """It was placed: what the instance asks of others is counted, and how long it takes."""
-        self._errand = self._make_errand(self._shortcut.places.ledger, place)
-
-    def tell(self, served: Served) -> None:
-        """Plugins want to hear of it."""
-        self._served = served
+    def count(self, place: Place, work: Work) -> None:
+        """It was placed, and the instance is at work on it; perhaps it is measured."""
+        self._work = work
+        self._told += place.line
+        self._invocation: Invocation | None = None
+        self._stands_for = self._shortcut.sampling.stands_for(self._site.serving.worker_id)
+        if self._stands_for:
+            self._began = time.perf_counter()
+            self._place = place
+            self._calls: Calls = None
+            self._invocation = work.watch()
+        else:
+            work.begin()
 
     def added(self, answer: Answer) -> bytes:
-        if self._errand is not None:
-            return lines(self._errand.answered(answer))
+        if self._work is not None and self._invocation is not None:
+            self._calls = self._invocation.groups()
         if WAIT_UNTIL in answer.shape.said:
-            return lines(self._make_errand(None, None).answered(answer))
+            lease = Lease(self._member, self._pool)
+            go_on(lease, answer, self._shortcut.means.longest_wait_until)
         return self._told
 
     def refusal(self, error: KedgeError) -> Reply:
-        return refusal(error, self._serving, self.id)
+        return refusal(error, self._site.serving, self.id)
 
     def over(self) -> None:
         self._pool.give_back(self._member)
-        if self._errand is not None:
-            self._learn(self._errand)
-        if self._served is not None and self.status:
-            self._served.tell(self._event())
+        if self._work is not None:
+            if self._invocation is None:
+                self._work.end()
+            else:
+                self._learn(self._invocation)
+        if self._shortcut.served.wanted and self.status:
+            self._shortcut.served.tell(self._event())
 
-    def _make_errand(self, ledger: Ledger | None, place: Place | None) -> Errand:
-        lease = Lease(self._member, self._pool)
-        return Errand(lease, ledger, self.id, place, longest=self._shortcut.longest_wait_until)
-
-    def _learn(self, errand: Errand) -> None:
-        errand.end()
-        if errand.place is not None and self.status:
-            worker_id, took = self._serving.worker_id, (time.perf_counter() - self._began) * 1000
-            self._shortcut.places.placing.served(worker_id, errand.place, took, errand.calls)
+    def _learn(self, invocation: Invocation) -> None:
+        invocation.end()
+        if self.status:
+            self._shortcut.means.places.placing.record(
+                self._site.serving.worker_id,
+                self._place,
+                self._took(),
+                self._calls,
+                stands_for=self._stands_for,
+            )
 
     def _event(self) -> RequestServed:
-        serving = self._serving
+        serving = self._site.serving
         return RequestServed(
             account=serving.account,
             worker=serving.worker,
             version_id=serving.version_id,
             method=self.request.method.decode(),
-            path=_path(self.request),
+            path=unquote(_path(self.request).decode("ascii")),
             status=self.status,
-            duration_ms=(time.perf_counter() - self._began) * 1000,
+            duration_ms=self._took(),
             bytes_sent=self.sent,
         )
 
-
-def _path(request: Request) -> str:
-    path = request.target.partition(b"?")[0].decode("ascii")
-    return unquote(path) if "%" in path else path
+    def _took(self) -> float:
+        """Milliseconds so far."""
+        return (time.perf_counter() - self._began) * 1000

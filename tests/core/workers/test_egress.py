@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from kedge.testing.delay_proxy import DelayProxy
-from kedge.workers.egress.ledger import Call, Invocation, Ledger, pack, unpack
+from kedge.workers.egress.ledger import Call, Ledger, pack, unpack
 from kedge.workers.egress.proxy import EgressProxy
 from kedge.workers.egress.targets import NotAllowed, Targets
 from kedge.workers.relay import end
@@ -170,19 +170,19 @@ def test_calls_of_requests_that_ran_side_by_side_are_nobodys() -> None:
     ledger.note("i1", "a:1", 0.0)
     second = ledger.begin("i1")
     ledger.note("i1", "b:1", 0.0)
-    ledger.end("i1", first)
+    first.end()
     ledger.note("i1", "c:1", 0.0)
 
     assert (first.groups(), second.groups()) == (None, None)
     third = ledger.begin("i1")
     assert third.groups() is None
-    ledger.end("i1", second)
-    ledger.end("i1", third)
+    second.end()
+    third.end()
     assert ledger.begin("i1").groups() == []
 
 
 def test_calls_that_overlap_stand_together_and_survive_packing() -> None:
-    invocation = Invocation()
+    invocation = Ledger().begin("i1")
     invocation.calls += [Call("b:1", 1.5, 3.0), Call("a:1", 1.0, 2.0), Call("c:1", 3.0, 3.5)]
     groups = invocation.groups()
     assert groups is not None

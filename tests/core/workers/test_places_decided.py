@@ -63,7 +63,7 @@ async def test_what_is_near_everywhere_what_takes_logs_and_what_is_excluded_move
             for host in hosts:
                 await asking.get(f"http://{host.removesuffix(':80')}/")
             calls = invocation.groups()
-            proxy.ledger.end("i1", invocation)
+            invocation.end()
             took = (asyncio.get_running_loop().time() - began) * 1000
             # it ran here whatever was chosen: what is tried is what was decided
             here = placing._place("sydney", place.route, placed=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +25,15 @@ from kedge.workers.runnable import Runnable
 from kedge.workers.sites import Site as ServedSite
 from kedge.workers.sites import Split
 from kedge.workers.visitors import Visitors
+from kedge_smart.placement import SmartPlacement
+from kedge_smart.settings import SmartSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from tests.core.workers.relay.conftest import Talk
+
+    from kedge import ChosenLocation
     from kedge.workers.places.placing import Place
 
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -98,7 +104,7 @@ class House:
             peers={},
             exchange=None,
             policy=None,
-            prober=None,  # type: ignore[arg-type]
+            prober=SimpleNamespace(want=lambda *_: None),  # type: ignore[arg-type]
             ledger=self.ledger,
         )
         self.placing = placing
@@ -242,6 +248,74 @@ class TestHeard:
         assert house.short == 2
         seen = [(one.worker, one.method, one.path, one.status, one.bytes_sent) for one in house.ears.heard]
         assert seen[1:] == [("hello", "DELETE", "/café", 200, 5), ("hello", "GET", "/b", 200, 5)]
+
+
+class TestSmart:
+    """A worker that is run where it is fastest, by a policy that has nothing to decide yet."""
+
+    @pytest.fixture
+    def wish(self) -> Mapping[str, Any]:
+        return {"mode": "smart"}
+
+    @pytest.fixture
+    def policy(self, house: House) -> SmartPlacement:
+        made = SmartPlacement(SmartSettings())
+        made.set_locations(["here"])
+        house.placing._policy = made
+        return made
+
+    async def test_what_the_policy_says_for_all_requests_is_asked_once_until_it_may_have_changed(
+        self, house: House, policy: SmartPlacement, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[str] = []
+
+        def choose(worker: str, route: str, entry: str) -> ChosenLocation:
+            asked.append(route)
+            return SmartPlacement.choose(policy, worker, route, entry)
+
+        monkeypatch.setattr(policy, "choose", choose)
+        for path in ("/caf%C3%A9", "/caf%C3%A9?x=1", "/b", "/b", "/caf%C3%A9"):
+            assert (await site.ask(path)).headers["cf-placement"] == "local-here"
+        assert asked == ["/café", "/b"]
+
+        house.placing._alive()
+        await site.ask("/b")
+        assert asked == ["/café", "/b", "/b"]
+
+    async def test_calls_are_those_of_a_request_that_was_alone_though_most_are_not_measured(
+        self, house: House, policy: SmartPlacement, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        told: list[int | None] = []
+        stands_for = iter([1, 1, 0, 1, 1])
+        monkeypatch.setattr(house.placing.sampling, "stands_for", lambda _: next(stands_for))
+        monkeypatch.setattr(
+            policy, "record", lambda served: told.append(sum(len(group) for group in served.calls))
+        )
+        arrived, go_on = asyncio.Semaphore(0), asyncio.Event()
+
+        async def say(talk: Talk) -> None:
+            while True:
+                asked = await talk.hear()
+                house.ledger.note("one", "a:1", time.monotonic())
+                if b"/slow" in asked:
+                    arrived.release()
+                    await go_on.wait()
+                talk.say(HELLO)
+
+        house.program.say = say
+        await site.ask("/")
+        await site.ask("/")
+        assert told == [1, 1]
+        # one that is not measured is at work as well: what is asked meanwhile is nobody's
+        slow = asyncio.create_task(site.ask("/slow"))
+        await arrived.acquire()
+        await site.ask("/")
+        assert told == [1, 1]
+        go_on.set()
+        await slow
+        await site.ask("/")
+        assert told == [1, 1, 1]
+        assert (house.ledger.works["one"].present, house.in_flight) == (0, 0)
 
 
 class TestPlaced:

@@ -37,22 +37,70 @@ class Call:
     rounds: int = 1
 
 
-class Invocation:
-    """One request that an instance works on."""
+class Work:
+    """What an instance is at. All requests are counted, so that it is known of one whether it is alone."""
+
+    __slots__ = ("begun", "present", "watched")
 
     def __init__(self) -> None:
+        """Nothing has begun yet."""
+        #: requests that are at work, and that ever were
+        self.present = self.begun = 0
+        #: the one that was watched last, until it ends
+        self.watched: Invocation | None = None
+
+    def begin(self) -> None:
+        """A request goes to the instance."""
+        self.present += 1
+        self.begun += 1
+
+    def end(self) -> None:
+        """The answer to one that was not watched has gone out whole."""
+        self.present -= 1
+
+    def watch(self) -> Invocation:
+        """A request goes to the instance, and what that asks meanwhile is its, as long as it is alone."""
+        self.begin()
+        self.watched = Invocation(self)
+        return self.watched
+
+    def note(self, call: Call) -> None:
+        """The instance has asked somebody."""
+        if self.watched is not None and self.present == 1 and len(self.watched.calls) < MOST_CALLS:
+            self.watched.calls.append(call)
+
+
+class Works(dict[str, Work]):
+    """What instances are at, by their ids."""
+
+    def __missing__(self, instance_id: str) -> Work:
+        work = self[instance_id] = Work()
+        return work
+
+
+class Invocation:
+    """One request that an instance works on, watched until `end`."""
+
+    def __init__(self, work: Work) -> None:
         """It has asked nobody yet."""
         self.calls: list[Call] = []
-        #: whether another request was at work in the same instance: then nobody knows whose calls they are
-        self.mixed = False
+        self._work = work
+        #: how many had begun when it did; -1 if one of those was still at work
+        self._begun = work.begun if work.present == 1 else -1
+
+    def end(self) -> None:
+        """Its answer has gone out whole."""
+        self._work.end()
+        if self._work.watched is self:
+            self._work.watched = None
 
     def groups(self) -> list[list[BackEndCall]] | None:
         """What it has asked and had answered so far, one after the other; `None` if that is not known.
 
         Calls that overlapped in time stand together. Taken when the answer begins, they are those that it
-        waited for.
+        waited for. They are not known if another request was at work in the same instance.
         """
-        if self.mixed:
+        if self._begun != self._work.begun:
             return None
         groups: list[list[BackEndCall]] = []
         until = 0.0
@@ -74,7 +122,8 @@ class Ledger:
         """No instance yet."""
         self._instances: dict[str, str] = {}
         self._tokens: dict[str, str] = {}
-        self._at_work: dict[str, set[Invocation]] = {}
+        #: what each instance is at
+        self.works = Works()
         self._speech: dict[str, Speech] = {}
 
     def admit(self, instance_id: str) -> str:
@@ -90,7 +139,7 @@ class Ledger:
         token = self._tokens.pop(instance_id, None)
         if token is not None:
             del self._instances[token]
-        self._at_work.pop(instance_id, None)
+        self.works.pop(instance_id, None)
 
     def note_speech(self, host: str, speech: Speech) -> None:
         """What is spoken there."""
@@ -107,30 +156,14 @@ class Ledger:
         return self._instances.get(token)
 
     def begin(self, instance_id: str) -> Invocation:
-        """A request goes to the instance."""
-        at_work = self._at_work.setdefault(instance_id, set())
-        invocation = Invocation()
-        if at_work:
-            invocation.mixed = True
-            for other in at_work:
-                other.mixed = True
-        at_work.add(invocation)
-        return invocation
-
-    def end(self, instance_id: str, invocation: Invocation) -> None:
-        """Its answer has gone out whole."""
-        at_work = self._at_work.get(instance_id)
-        if at_work is not None:
-            at_work.discard(invocation)
+        """A request goes to the instance, and is watched."""
+        return self.works[instance_id].watch()
 
     def note(self, instance_id: str, host: str, began: float, *, rounds: int = 1) -> None:
         """The instance asked `host` at `began` and hears the answer now, after so many round trips."""
-        at_work = self._at_work.get(instance_id)
-        if at_work is None or len(at_work) != 1:
-            return
-        (invocation,) = at_work
-        if len(invocation.calls) < MOST_CALLS:
-            invocation.calls.append(Call(host, began, time.monotonic(), rounds))
+        work = self.works.get(instance_id)
+        if work is not None:
+            work.note(Call(host, began, time.monotonic(), rounds))
 
 
 def pack(groups: Sequence[Sequence[BackEndCall]]) -> list[list[list[object]]]:

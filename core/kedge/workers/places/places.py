@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from kedge.placement.cluster_key import FORWARD
 
@@ -51,12 +52,21 @@ class Places:
         """Whether another node may have passed on a request of such headers; `heard` tells."""
         return self.forwarding is not None and FORWARD in names
 
-    def choose(self, site: Site, path: str) -> Place | None:
-        """Where a request for a version that has a wish runs; `None` for here, as any without one."""
+    def choose(self, site: Site, path: bytes) -> Place | None:
+        """Where a request for a version that has a wish runs; `None` for here, as any without one.
+
+        `path` is that of its target, as it was written.
+        """
+        return self.placing.lasting.get((site.serving.version_id, path)) or self._choose(site, path)
+
+    def _choose(self, site: Site, path: bytes) -> Place | None:
         serving = site.serving
         if serving.percentage == 100:
             self.placing.seen(serving.worker_id, serving.version_id)
-        return self.placing.choose(serving.worker_id, site.wish, path)
+        place = self.placing.choose(serving.worker_id, site.wish, unquote(path.decode("latin-1")))
+        if place is not None:
+            self.placing.keep(serving.version_id, path, place)
+        return place
 
     def environment(self, instance_id: str) -> dict[str, str]:
         """What an instance finds in its environment, so that what it asks is measured."""

@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -33,6 +34,8 @@ log = structlog.get_logger("placement")
 REVIEW_SECONDS = 2.0
 #: places that are remembered
 MOST_PLACES = 4096
+#: of paths longer than this it is not remembered
+LONGEST_PATH = 200
 #: a node has so many seconds to be found again after a restart of this one
 PATIENCE = 15.0
 #: the first of these that a route has is what is said of its worker
@@ -59,6 +62,18 @@ class Place:
     #: whether that was decided for it, rather than left alone
     placed: bool
     route: str
+    #: whether all requests for its path run there, until it is decided anew
+    lasting: bool = False
+
+    @cached_property
+    def told(self) -> bytes:
+        """What a visitor is told whose answer comes from there."""
+        return b"%b-%b" % (b"local" if self.peer is None else b"remote", self.location.encode())
+
+    @cached_property
+    def line(self) -> bytes:
+        """The same, as it stands in a head."""
+        return b"cf-placement: %b\r\n" % self.told
 
 
 class Placing:
@@ -86,9 +101,12 @@ class Placing:
         #: location → target → milliseconds, for hints
         self._distances: dict[str, dict[str, float]] = {}
         self.durations = Durations()
-        self._sampling = Sampling()
+        #: which requests are measured, by `record`
+        self.sampling = Sampling()
         #: what `_place` gave since the nodes that answer were others
-        self._known_places: dict[tuple[str, str, bool], Place] = {}
+        self._known_places: dict[tuple[str, str, bool, bool], Place] = {}
+        #: version and path → where its requests run, until it is decided anew
+        self.lasting: dict[tuple[str, bytes], Place] = {}
         #: worker → the version that served it last
         self._versions: Lru[str, str] = Lru(MOST_WORKERS)
         #: set when a decision was made or became void
@@ -110,13 +128,20 @@ class Placing:
                 group.create_task(self._exchange.run(measured=self.measured, changed=self._alive))
             group.create_task(self._review())
 
+    def keep(self, version_id: str, path: bytes, place: Place) -> None:
+        """Where requests for a path of a version run need not be asked again, if it is lasting."""
+        if place.lasting and len(path) <= LONGEST_PATH:
+            if len(self.lasting) >= MOST_PLACES:
+                self.lasting.clear()
+            self.lasting[version_id, path] = place
+
     def choose(self, worker_id: str, wish: Mapping[str, str], path: str) -> Place | None:
         """Where a request runs; `None` for a worker that has no wish, which runs here."""
         mode = wish.get("mode")
         if mode == "smart" and self._policy is not None:
             route = route_of(path)
             chosen = self._policy.choose(worker_id, route, self.here)
-            return self._place(chosen.location, route, placed=chosen.placed)
+            return self._place(chosen.location, route, placed=chosen.placed, lasting=chosen.lasting)
         if mode == "targeted":
             return self._place(self._target(wish), "", placed=True)
         return None
@@ -129,9 +154,19 @@ class Placing:
         calls: Sequence[Sequence[BackEndCall]] | None,
     ) -> None:
         """A request was answered; `calls` are those that its answer waited for, if they are known."""
-        stands_for = self._sampling.stands_for(worker_id)
-        if not stands_for:
-            return
+        if stands_for := self.sampling.stands_for(worker_id):
+            self.record(worker_id, place, duration_ms, calls, stands_for=stands_for)
+
+    def record(
+        self,
+        worker_id: str,
+        place: Place,
+        duration_ms: float,
+        calls: Sequence[Sequence[BackEndCall]] | None,
+        *,
+        stands_for: int,
+    ) -> None:
+        """Learn from a request that was found before to stand for so many; otherwise as `served`."""
         series = Series(place.route, place.location, place.placed)
         self.durations.record(worker_id, series, duration_ms, stands_for=stands_for)
         if self._policy is None or calls is None or not place.route:
@@ -170,6 +205,7 @@ class Placing:
                 self._forget(worker_id)
 
     def _forget(self, worker_id: str) -> None:
+        self.lasting.clear()
         self.durations.forget(worker_id)
         if self._policy is not None:
             self._policy.forget(worker_id)
@@ -251,18 +287,18 @@ class Placing:
         """The names of the peers that answer."""
         return set() if self._exchange is None else self._exchange.presence.there
 
-    def _place(self, location: str, route: str, *, placed: bool) -> Place:
-        known = self._known_places.get((location, route, placed))
+    def _place(self, location: str, route: str, *, placed: bool, lasting: bool = False) -> Place:
+        key = location, route, placed, lasting
+        known = self._known_places.get(key)
         if known is None:
             if len(self._known_places) >= MOST_PLACES:
                 self._known_places.clear()
-            known = self._find_place(location, route, placed=placed)
-            self._known_places[location, route, placed] = known
+            known = self._known_places[key] = self._find_place(*key)
         return known
 
-    def _find_place(self, location: str, route: str, *, placed: bool) -> Place:
+    def _find_place(self, location: str, route: str, placed: bool, lasting: bool) -> Place:  # noqa: FBT001
         if location == self.here or self._exchange is None:
-            return Place(self.here, None, placed and location == self.here, route)
+            return Place(self.here, None, placed and location == self.here, route, lasting)
         for peer in self._peers.values():
             if peer.location == location and peer.name in self._there:
                 return Place(location, peer, placed, route)
@@ -294,6 +330,7 @@ class Placing:
 
     def _alive(self) -> None:
         self._known_places.clear()
+        self.lasting.clear()
         if self._policy is not None:
             # Until a node of such a location is found its requests run here, and nothing is decided anew.
             self._policy.set_locations(sorted({*self.locations, *self._expected}))
@@ -312,6 +349,7 @@ class Placing:
                 self._expected.clear()
                 self._alive()
             self.analyzed_on = now_ms()
+            self.lasting.clear()
             for change in self._policy.review(now):
                 self.decided.set()
                 log.info(
