@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlmodel import Session, SQLModel, select
 
 from kedge.db.engine import Database
@@ -139,7 +139,16 @@ OLD_ROWS: dict[str, dict[str, object]] = {
 async def test_a_database_at_the_newest_schema_is_left_alone(url: str) -> None:
     db = Database(url)
     upgrade(db.engine)
+    with db.engine.begin() as connection:
+        connection.execute(text("INSERT INTO account (id, name, created_on) VALUES ('a', 'default', 1)"))
+    executed: list[str] = []
+    event.listen(db.engine, "before_cursor_execute", lambda *arguments: executed.append(arguments[2]))
+
     upgrade(db.engine)
+
+    assert [one for one in executed if not one.lstrip().startswith(("SELECT", "PRAGMA"))] == []
+    with db.engine.connect() as connection:
+        assert connection.execute(text("SELECT name FROM account")).scalar() == "default"
     await db.close()
 
 

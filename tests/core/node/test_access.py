@@ -93,7 +93,7 @@ def test_a_stranger_finds_nothing_of_others(
         assert own.status_code in {400, 404}, (method, path, own.text)
     for path in ("/builds", "/workers/workers", "/tokens", "/builds/tokens", "/builds/queue"):
         answer = client.get(fill(ACCOUNT, account="stranger") + path).json()["result"]
-        assert all(item["name"] == "x" for item in answer)
+        assert [item["name"] for item in answer] == (["x"] if path == "/tokens" else [])
     assert node.server.get(f"/builds/builds/{build['build_uuid']}") == before
 
 
