@@ -13,6 +13,8 @@ from kedge import InvalidInput, NotFound, Repo
 from kedge_git.layout import FORGE, check_name
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.datastructures import Headers
     from starlette.types import Scope
 
@@ -27,9 +29,10 @@ _BEFORE_REST = 4
 class Refused(Exception):
     """A call that HTTP itself has an answer for."""
 
-    def __init__(self, status: int, message: str) -> None:
-        """`status` is HTTP's."""
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        """`status` is HTTP's, and so are the names of `headers`."""
         self.status = status
+        self.headers = dict(headers or {})
         super().__init__(message)
 
 

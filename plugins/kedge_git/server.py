@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,11 +21,15 @@ from kedge_git.layout import Layout
 from kedge_git.pushing import begin_push
 from kedge_git.report import Reporter
 from kedge_git.settings import GitSettings
+from kedge_git.slots import Slots
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import ExitStack
+
     from starlette.types import Receive, Scope, Send
 
-    from kedge import Host
+    from kedge import Host, Principal
     from kedge_git.calls import Call
     from kedge_git.pushing import Pushing
 
@@ -50,19 +54,19 @@ class GitServer:
         headers = Headers(scope=scope)
         try:
             call = parse_call(scope, headers)
-            await self._admit(call, headers)
-            await self._opened().serve(call, headers, receive, send)
+            caller = await self._admit(call, headers)
+            await self._opened().serve(call, caller, headers, receive, send)
         except (KedgeError, Refused) as error:
-            challenge = _CHALLENGE if isinstance(error, Unauthorized) else {}
-            answer = PlainTextResponse(f"{error}\n", error.status, headers=challenge)
+            answer = PlainTextResponse(f"{error}\n", error.status, headers=_headers(error))
             await answer(scope, receive, send)
 
-    async def _admit(self, call: Call, headers: Headers) -> None:
+    async def _admit(self, call: Call, headers: Headers) -> Principal:
         token = token_of(headers)
         if token is None:
             raise Unauthorized("give a token as password; any user name will do")
         principal = await self._host.authenticate(token)
         await self._host.authorize_repo(principal, call.repo, write=call.writes)
+        return principal
 
     def _opened(self) -> Service:
         if self._service is None:
@@ -83,18 +87,20 @@ class Service:
         self._layout = layout
         self._settings = settings
         self._config = serving_config(settings.max_push)
-        self._slots = asyncio.Semaphore(settings.concurrency)
+        self._reads = Slots(settings.concurrency, settings.slot_within)
+        self._pushes = Slots(settings.pushes, settings.slot_within)
         self._intake = Intake(host, layout)
         self._reporter = Reporter(host, settings.followers if settings.follow else 0)
 
-    async def serve(self, call: Call, headers: Headers, receive: Receive, send: Send) -> None:
+    async def serve(
+        self, call: Call, caller: Principal, headers: Headers, receive: Receive, send: Send
+    ) -> None:
         """Answer a call when there is a slot for it. Raises `Refused` while nothing has been sent."""
         limit = self._settings.max_push if call.pushes else _QUESTION_LIMIT
         if int(headers.get("content-length", "0")) > limit:
             raise Refused(413, f"this is more than the {limit} bytes that are allowed")
-        await self._slots.acquire()
-        with ExitStack() as slot:
-            slot.callback(self._slots.release)
+        slots = self._pushes if call.writes else self._reads
+        with await slots.take(caller) as slot:
             if call.pushes:
                 await self._push(call, receive, send, slot)
                 return
@@ -147,3 +153,9 @@ class Service:
             **call.variables(),
             **(variables or {}),
         )
+
+
+def _headers(error: KedgeError | Refused) -> Mapping[str, str]:
+    if isinstance(error, Refused):
+        return error.headers
+    return _CHALLENGE if isinstance(error, Unauthorized) else {}

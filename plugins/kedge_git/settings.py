@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
 
-from kedge import Size
+from kedge import Duration, Size
 
 
 def _absolute(path: Path) -> Path:
@@ -30,7 +30,14 @@ class GitSettings(BaseModel):
         default=True, description="Whether a push shows the log of the builds that it starts."
     )
     concurrency: PositiveInt = Field(
-        default=32, description="Git requests that are worked on at a time; others wait."
+        default=32,
+        description="Git requests that read, worked on at a time; of one token or build, half of them.",
+    )
+    pushes: PositiveInt = Field(
+        default=16, description="Git requests that push, worked on at a time; of one token, half of them."
+    )
+    slot_within: Duration = Field(
+        default=30.0, gt=0, description="How long a request waits for its turn before it is refused."
     )
     followers: PositiveInt = Field(
         default=64, description="Pushes that show a log at a time; others are told the build's id only."

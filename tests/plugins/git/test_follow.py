@@ -157,7 +157,7 @@ async def test_one_follower_too_many_is_told_where_the_log_is(host_git: HostGit)
 
 
 async def test_a_push_that_shows_a_log_holds_up_nobody(host_git: HostGit) -> None:
-    async with host_git(concurrency=1) as hosted:
+    async with host_git(concurrency=1, pushes=1) as hosted:
         tree = await hosted.new_tree()
         await tree.commit("first")
         build = hosted.host.build_on("main")
