@@ -18,7 +18,7 @@ def enlarge(pipe: int) -> int:
     return pipe
 
 
-def write_all(target: int, data: bytes) -> None:
+def write_all(target: int, data: bytes | memoryview) -> None:
     """Write all of `data`, in as many pieces as it takes. Raises `OSError`."""
     view = memoryview(data)
     while view:

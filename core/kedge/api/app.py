@@ -24,6 +24,7 @@ from kedge.api import (
     placement_settings,
     repos,
     runner,
+    runner_cache_parts,
     runner_caches,
     secrets,
     triggers,
@@ -72,6 +73,7 @@ def create_app(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> St
     routes = [
         *runner.routes,
         *runner_caches.routes,
+        *runner_cache_parts.routes,
         *peers.routes,
         *deploy_hooks.nameless_routes,
         _below_account(ACCOUNT_ROUTES),
@@ -89,6 +91,7 @@ def create_runner_app(services: Services, extra_routes: Sequence[BaseRoute] = ()
     routes = [
         *runner.routes,
         *runner_caches.routes,
+        *runner_cache_parts.routes,
         _below_account(versions.upload_routes),
         *(route for route in extra_routes if isinstance(route, RunnerRoute)),
     ]

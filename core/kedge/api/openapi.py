@@ -104,9 +104,17 @@ def document() -> dict[str, Any]:
 
 
 def _entries() -> Iterator[Entry]:
-    from kedge.api import app, deploy_hooks, health, runner, runner_caches  # noqa: PLC0415  (these import this module)
+    from kedge.api import (  # noqa: PLC0415  (these import this module)
+        app,
+        deploy_hooks,
+        health,
+        runner,
+        runner_cache_parts,
+        runner_caches,
+    )
 
-    parts = (health.routes, runner.routes, runner_caches.routes, deploy_hooks.nameless_routes)
+    caches = (*runner_caches.routes, *runner_cache_parts.routes)
+    parts = (health.routes, runner.routes, caches, deploy_hooks.nameless_routes)
     for prefix, routes in (*(("", routes) for routes in parts), (app.ACCOUNT, app.ACCOUNT_ROUTES)):
         for route in routes:
             yield from _entries_of(prefix, route)

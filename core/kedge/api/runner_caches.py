@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -13,7 +14,7 @@ from kedge.api.envelope import ok
 from kedge.api.operations import answers
 from kedge.api.runner import identify
 from kedge.api.shapes.caches import HitShape, KnownShape, LookupShape, TransferShape, UploadShape
-from kedge.builds.caches import NewArchive
+from kedge.builds.caches import Packed
 from kedge.db.queries.caches import Wanted
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ Key = Annotated[str, StringConstraints(min_length=1, max_length=512), AfterValid
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+Size = Annotated[int, Field(ge=1, le=LARGEST)]
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
 
 
@@ -60,24 +62,34 @@ class Known(bodies.Strict):
     fingerprint: Digest
 
 
-class Upload(bodies.Strict):
+class PackedBody(bodies.Strict):
+    """An archive that was packed."""
+
+    fingerprint: Digest
+    size: Size
+    sha256: Digest
+    tree_bytes: Count
+    file_count: Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+    @property
+    def packed(self) -> Packed:
+        """The same for those who keep it."""
+        return Packed(**{field.name: getattr(self, field.name) for field in fields(Packed)})
+
+
+class Upload(PackedBody):
     """An archive that is about to be sent."""
 
     name: Name
     version: Version
     key: Key
-    fingerprint: Digest
-    size: Annotated[int, Field(ge=1, le=LARGEST)]
-    sha256: Digest
     md5: Md5
-    tree_bytes: Count
-    file_count: Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 @answers(LookupShape)
 async def look_up(request: Request) -> Response:
     """The cache that fits best, and how to get it: by `get`, or through Kedge if that is null."""
-    key = await _attempt(request)
+    key = await attempt_of(request)
     body = await bodies.read(request, Lookup)
     wanted = Wanted(name=body.name, version=body.version, key=body.key, restore_keys=body.restore_keys)
     hit = await _caches(request).look_up(key, wanted)
@@ -94,7 +106,7 @@ async def look_up(request: Request) -> Response:
         "fingerprint": archive.fingerprint,
         "tree_bytes": archive.tree_bytes,
         "file_count": archive.file_count,
-        "get": _presigned(get),
+        "get": presigned(get),
     }
     return ok(LookupShape(hit=described))
 
@@ -102,7 +114,7 @@ async def look_up(request: Request) -> Response:
 @answers(KnownShape)
 async def know(request: Request) -> Response:
     """Whether a tree is kept already, so that it need not be packed and sent."""
-    key = await _attempt(request)
+    key = await attempt_of(request)
     body = await bodies.read(request, Known)
     wanted = Wanted(name=body.name, version=body.version, key=body.key)
     return ok({"known": await _caches(request).know(key, wanted, body.fingerprint)})
@@ -111,25 +123,17 @@ async def know(request: Request) -> Response:
 @answers(UploadShape)
 async def begin(request: Request) -> Response:
     """Announce an archive: it is sent by `put`, or through Kedge if that is null."""
-    key = await _attempt(request)
+    key = await attempt_of(request)
     body = await bodies.read(request, Upload)
-    new = NewArchive(
-        wanted=Wanted(name=body.name, version=body.version, key=body.key),
-        fingerprint=body.fingerprint,
-        size=body.size,
-        sha256=body.sha256,
-        md5=bytes.fromhex(body.md5),
-        tree_bytes=body.tree_bytes,
-        file_count=body.file_count,
-    )
-    archive_id, put = await _caches(request).begin(key, new)
-    return ok({"id": archive_id, "put": _presigned(put)})
+    wanted = Wanted(name=body.name, version=body.version, key=body.key)
+    archive_id, put = await _caches(request).begin(key, wanted, body.packed, bytes.fromhex(body.md5))
+    return ok({"id": archive_id, "put": presigned(put)})
 
 
 @answers(None)
 async def write(request: Request) -> Response:
     """The bytes of an archive, where the store has no URLs."""
-    key = await _attempt(request)
+    key = await attempt_of(request)
     await _caches(request).write(key, request.path_params["archive_id"], request.stream())
     return ok(None)
 
@@ -137,7 +141,7 @@ async def write(request: Request) -> Response:
 @answers(None, also=("application/octet-stream",))
 async def read(request: Request) -> Response:
     """The bytes of an archive, where the store has no URLs."""
-    key = await _attempt(request)
+    key = await attempt_of(request)
     size, data = await _caches(request).read(key, request.path_params["archive_id"])
     headers = {"content-length": str(size)}
     return StreamingResponse(data, media_type="application/octet-stream", headers=headers)
@@ -146,20 +150,29 @@ async def read(request: Request) -> Response:
 @answers(None)
 async def complete(request: Request) -> Response:
     """The archive is there: later builds may find it."""
-    key = await _attempt(request)
+    key = await attempt_of(request)
     await _caches(request).complete(key, request.path_params["archive_id"])
+    return ok(None)
+
+
+@answers(None)
+async def drop(request: Request) -> Response:
+    """The archive is not wanted after all: what was sent of it goes."""
+    key = await attempt_of(request)
+    await _caches(request).drop(key, request.path_params["archive_id"])
     return ok(None)
 
 
 @answers(None)
 async def reject(request: Request) -> Response:
     """The archive cannot be restored: nobody shall find it any more."""
-    key = await _attempt(request)
+    key = await attempt_of(request)
     await _caches(request).reject(key, request.path_params["archive_id"])
     return ok(None)
 
 
-async def _attempt(request: Request) -> LogKey:
+async def attempt_of(request: Request) -> LogKey:
+    """The attempt whose runner asks. Raises `Forbidden`."""
     return (await identify(request)).key
 
 
@@ -167,7 +180,8 @@ def _caches(request: Request) -> Caches:
     return bodies.services(request).caches
 
 
-def _presigned(request: PresignedRequest | None) -> TransferShape | None:
+def presigned(request: PresignedRequest | None) -> TransferShape | None:
+    """A signed request, or none, as JSON."""
     return None if request is None else {"url": request.url, "headers": dict(request.headers)}
 
 
@@ -179,6 +193,7 @@ routes = [
     Route(CACHES, begin, methods=["POST"]),
     Route(f"{CACHES}/{{archive_id}}", write, methods=["PUT"]),
     Route(f"{CACHES}/{{archive_id}}", read, methods=["GET"]),
+    Route(f"{CACHES}/{{archive_id}}", drop, methods=["DELETE"]),
     Route(f"{CACHES}/{{archive_id}}/complete", complete, methods=["POST"]),
     Route(f"{CACHES}/{{archive_id}}/reject", reject, methods=["POST"]),
 ]

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kedge.api.access import Access
+    from kedge.builds.cache_parts import CacheParts
     from kedge.builds.caches import Caches
     from kedge.builds.control import Control
     from kedge.builds.deploy_hooks import DeployHooks
@@ -47,6 +48,7 @@ class Services:
     control: Control
     logs: BuildLogs
     caches: Caches
+    cache_parts: CacheParts
     cleaner: Cleaner
     runners: Runners
     versions: Versions

@@ -40,16 +40,19 @@ REMOVED_AT_ONCE = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class NewArchive:
-    """What a build says of the archive it is about to upload."""
+class Packed:
+    """What a build says of an archive that it has packed."""
 
-    wanted: Wanted
     fingerprint: str
     size: int
     sha256: str
-    md5: bytes
     tree_bytes: int
     file_count: int
+
+    def describe(self, archive: CacheArchive) -> None:
+        """Say all of this of an archive."""
+        for name, value in vars(self).items():
+            setattr(archive, name, value)
 
 
 class Caches:
@@ -72,28 +75,30 @@ class Caches:
         """Whether such a tree is kept already, from now on under this key too. Raises `Forbidden`."""
         return await self._db.write(queries.know, key, wanted, fingerprint, now_ms())
 
-    async def begin(self, key: LogKey, new: NewArchive) -> tuple[str, PresignedRequest | None]:
+    async def begin(
+        self, key: LogKey, wanted: Wanted, packed: Packed, md5: bytes
+    ) -> tuple[str, PresignedRequest | None]:
         """Prepare an upload; return its id and how it is sent: `None` goes through `write`.
 
         Raises `TooLarge`, or `Forbidden` for a build that may not write.
         """
         limit = self._settings.cache_limit
-        if new.size > limit:
-            raise TooLarge(f"it has {new.size} bytes, and a worker may keep {limit}. Cache less")
-        archive = await self._db.write(_add, key, new)
+        if packed.size > limit:
+            raise TooLarge(f"it has {packed.size} bytes, and a worker may keep {limit}. Cache less")
+        archive = await self._db.write(add_archive, key, wanted, packed)
         put = await self._blobs.presign(
-            blob_key(archive), "PUT", expires=URL_LIFETIME, size=new.size, md5=new.md5
+            blob_key(archive), "PUT", expires=URL_LIFETIME, size=packed.size, md5=md5
         )
         return archive.id, put
 
     async def write(self, key: LogKey, archive_id: str, body: AsyncIterable[bytes]) -> None:
         """Store the bytes of an upload whole, or none. Raises `NotFound`, or `InvalidInput` for others."""
-        archive = await self._db.read(_own, key, archive_id)
+        archive = await self._db.read(own_archive, key, archive_id)
         await self._blobs.put(blob_key(archive), _verified(archive, body))
 
     async def complete(self, key: LogKey, archive_id: str) -> None:
         """Let later builds find an upload. Raises `NotFound`, `InvalidInput` if the bytes are not there."""
-        archive = await self._db.read(_own, key, archive_id)
+        archive = await self._db.read(own_archive, key, archive_id)
         if (await self._blobs.stat(blob_key(archive))).size != archive.size:
             raise InvalidInput("the upload is not complete; save the cache again")
         await self._db.write(queries.complete, key, archive_id, now_ms())
@@ -101,6 +106,13 @@ class Caches:
             queries.doom_surplus, limit=self._settings.cache_limit, worker_id=archive.worker_id
         )
         await self.remove_doomed()
+
+    async def drop(self, key: LogKey, archive_id: str) -> None:
+        """Forget an upload that is not wanted after all. Raises `NotFound`."""
+        archive = await self._db.read(own_archive, key, archive_id)
+        if archive.state == queries.UPLOADING:
+            await self._db.write(queries.doom, col(CacheArchive.id) == archive_id)
+            await self.remove_doomed()
 
     async def read(self, key: LogKey, archive_id: str) -> tuple[int, AsyncIterator[bytes]]:
         """Size and bytes of an archive that this build may read. Raises `NotFound`."""
@@ -159,6 +171,8 @@ class Caches:
 
     async def _remove(self, archive: CacheArchive) -> str | None:
         try:
+            if archive.upload and (parts := self._blobs.signed_parts) is not None:
+                await parts.drop(blob_key(archive), archive.upload)
             await self._blobs.delete(blob_key(archive))
         except StoreError as error:
             log.warning("a cache archive cannot be deleted now", archive=archive.id, error=str(error))
@@ -171,7 +185,8 @@ def blob_key(archive: CacheArchive) -> str:
     return f"cache/{archive.account_id}/{archive.worker_id}/{archive.id}"
 
 
-def _add(session: Session, key: LogKey, new: NewArchive) -> CacheArchive:
+def add_archive(session: Session, key: LogKey, wanted: Wanted, packed: Packed | None = None) -> CacheArchive:
+    """Add an archive that is being sent, and described later if not yet. Raises `Forbidden`."""
     where = queries.writable_scope(session, key)
     now = now_ms()
     archive = CacheArchive(
@@ -180,22 +195,20 @@ def _add(session: Session, key: LogKey, new: NewArchive) -> CacheArchive:
         worker_id=where.worker_id,
         build_uuid=key.build_uuid,
         branch=where.branches[0],
-        name=new.wanted.name,
-        version=new.wanted.version,
-        key=new.wanted.key,
-        size=new.size,
-        sha256=new.sha256,
-        fingerprint=new.fingerprint,
-        tree_bytes=new.tree_bytes,
-        file_count=new.file_count,
+        name=wanted.name,
+        version=wanted.version,
+        key=wanted.key,
         created_on=now,
         read_on=now,
     )
+    if packed is not None:
+        packed.describe(archive)
     session.add(archive)
     return archive
 
 
-def _own(session: Session, key: LogKey, archive_id: str) -> CacheArchive:
+def own_archive(session: Session, key: LogKey, archive_id: str) -> CacheArchive:
+    """An archive that this build makes, and may write. Raises `NotFound`, `Forbidden`."""
     queries.writable_scope(session, key)
     return queries.own_archive(session, key, archive_id)
 

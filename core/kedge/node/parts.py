@@ -15,6 +15,7 @@ from kedge.api.services import Services
 from kedge.builds.adoption import Adoption
 from kedge.builds.background import Background
 from kedge.builds.buddy import BuildBuddy
+from kedge.builds.cache_parts import CacheParts
 from kedge.builds.caches import Caches
 from kedge.builds.control import Control
 from kedge.builds.deploy_hooks import DeployHooks
@@ -164,6 +165,7 @@ class Parts:
             builds.db, deployed=self.registry.worker_deployed, node=builds.settings.node.name
         )
         self.caches = Caches(builds.db, self.blobs, builds.settings.builds)
+        self.cache_parts = CacheParts(builds.db, self.blobs, builds.settings.builds, self.caches)
         doomed = DoomedBlobs(builds.db, self.blobs, builds.settings.node.name)
         self.versions = Versions(builds.db, self.blobs, deployments, doomed)
         self.cleaner = Cleaner(
@@ -216,6 +218,7 @@ class Parts:
             control=Control(builds, self.objects),
             logs=builds.logs,
             caches=self.caches,
+            cache_parts=self.cache_parts,
             cleaner=self.cleaner,
             runners=Runners(builds, self.objects),
             versions=self.versions,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from kedge_runner.cache.transfer import Request
 from kedge_runner.client import Client
 from kedge_runner.connection import Endpoint
@@ -22,12 +24,19 @@ class Kedge:
         self._endpoint = Endpoint(endpoint)
         self._token = token
         self._prefix = prefix
+        self._lock = threading.Lock()
         #: until a connection has failed
         self.store_in_reach = True
 
     def call(self, method: str, path: str, body: object = None) -> Any:
-        """The result of a call. Raises `Refused`."""
-        return self._client.call(method, path, body)
+        """The result of a call; may be called by several threads. Raises `Refused`."""
+        with self._lock:
+            return self._client.call(method, path, body)
+
+    def give_up_store(self, error: Exception) -> None:
+        """No more connections to the store from here on; tell why."""
+        self.store_in_reach = False
+        print(f"Cache: its bytes go through Kedge, for the store is out of reach: {error}", flush=True)
 
     def request(self, path: str) -> Request:
         """A transfer through Kedge, for stores that have no URLs."""

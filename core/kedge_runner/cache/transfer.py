@@ -12,8 +12,10 @@ from kedge_runner.connection import Endpoint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from typing import Any, BinaryIO
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Any, BinaryIO, TypeVar
+
+    T = TypeVar("T")
 
 TIMEOUT = 60.0
 #: who does not answer to a connection for so long is out of reach
@@ -74,55 +76,55 @@ def download(request: Request) -> Iterator[bytes]:
 
     Raises `Unreachable`, `Again`, or `CacheFailed` if there is no use in trying again.
     """
-    connection = _connect(request.endpoint)
+    connection = connect(request.endpoint)
     try:
-        response = _send(connection, "GET", request, None)
+        response = exchange(connection, "GET", request, ())
         while data := response.read(BLOCK_BYTES):
             yield data
         if response.length:
             raise Again("the store closed the connection too early")
     except (OSError, http.client.HTTPException) as error:
-        raise Again(_words(error)) from error
+        raise Again(words_of(error)) from error
     finally:
         connection.close()
 
 
 def upload(file: BinaryIO, size: int, request: Request) -> None:
     """Send a file from its start. Raises as `download` does."""
-    connection = _connect(request.endpoint)
+    connection = connect(request.endpoint)
     request.headers = {
         name: value for name, value in request.headers.items() if name.lower() != "content-length"
     }
     request.headers["Content-Length"] = str(size)
     try:
         file.seek(0)
-        _send(connection, "PUT", request, file).read(BLOCK_BYTES)
+        exchange(connection, "PUT", request, iter(lambda: file.read(BLOCK_BYTES), b"")).read(BLOCK_BYTES)
     except (OSError, http.client.HTTPException) as error:
-        raise Again(_words(error)) from error
+        raise Again(words_of(error)) from error
     finally:
         connection.close()
 
 
-def persist(work: Callable[[], None]) -> None:
+def persist(work: Callable[[], T]) -> T:
     """Do `work`, and again after a pause if it broke off. Raises `CacheFailed`, `Unreachable`."""
     for pause in (*PAUSES, None):
         try:
-            work()
+            return work()
         except Again as error:
             if pause is None:
                 raise NotNow(f"the store cannot be reached: {error}") from error
             time.sleep(pause)
-        else:
-            return
+    raise AssertionError("unreachable")
 
 
-def _connect(endpoint: Endpoint) -> http.client.HTTPConnection:
+def connect(endpoint: Endpoint) -> http.client.HTTPConnection:
+    """Open a connection. Raises `Unreachable`."""
     connection = _connection(endpoint)
     try:
         connection.connect()
     except OSError as error:
         connection.close()
-        raise Unreachable(_words(error)) from error
+        raise Unreachable(words_of(error)) from error
     connection.sock.settimeout(TIMEOUT)
     return connection
 
@@ -134,16 +136,17 @@ def _connection(endpoint: Endpoint) -> http.client.HTTPConnection:
     return kind(endpoint.name, endpoint.port, timeout=CONNECT_TIMEOUT, blocksize=BLOCK_BYTES)
 
 
-def _send(
-    connection: http.client.HTTPConnection, method: str, request: Request, body: BinaryIO | None
+def exchange(
+    connection: http.client.HTTPConnection, method: str, request: Request, body: Iterable[bytes | memoryview]
 ) -> http.client.HTTPResponse:
+    """Send a request, return the answer. Raises `Again`, `CacheFailed`, or what the connection raises."""
     names = {name.lower() for name in request.headers}
     connection.putrequest(method, request.target, skip_host="host" in names, skip_accept_encoding=True)
     for name, value in request.headers.items():
         connection.putheader(name, value)
     connection.endheaders()
     try:
-        while body is not None and (data := body.read(BLOCK_BYTES)):
+        for data in body:
             connection.send(data)
     except (BrokenPipeError, ConnectionResetError):
         pass  # a store that refuses a body answers before it has all of it
@@ -163,7 +166,8 @@ def _code(response: http.client.HTTPResponse) -> str:
     return f" ({found[1].decode()})" if found else ""
 
 
-def _words(error: Exception) -> str:
+def words_of(error: Exception) -> str:
+    """Why a connection failed, in a few words."""
     if isinstance(error, OSError):
         return error.strerror or str(error) or type(error).__name__
     return "its answer broke off"

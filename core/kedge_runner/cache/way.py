@@ -31,10 +31,7 @@ class Way:
             try:
                 persist(partial(work, self._direct))
             except Unreachable as error:
-                self._kedge.store_in_reach = False
-                print(
-                    f"Cache: its bytes go through Kedge, for the store is out of reach: {error}", flush=True
-                )
+                self._kedge.give_up_store(error)
             else:
                 return
         persist(partial(self._through_kedge, work))

@@ -104,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
         is_get = self.command == "GET" and status in {200, 206}
         if harm == "flip" and is_get:
             data = _flip(data)
-        cut = is_get and (harm == "break off" or (harm == "break off once" and self._is_first()))
+        cut = is_get and (harm == "break off" or (harm == "break off once" and self.is_first()))
         self.send_response_only(status)
         for name, value in headers:
             if name.lower() not in {"connection", "transfer-encoding", "content-length"}:
@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
         if cut:
             self.close_connection = True
 
-    def _is_first(self) -> bool:
+    def is_first(self) -> bool:
         key = f"{self.path} {self.headers.get('Range')}"
         is_first = key not in self.spoiler.seen
         self.spoiler.seen.add(key)
@@ -156,7 +156,17 @@ def _look_first(handler: _Handler, path: str) -> int | None:
     return None
 
 
-STATUSES: dict[str, Callable[[_Handler, str], int | None]] = {"strict": _strict, "look first": _look_first}
+def _busy_once(handler: _Handler, _: str) -> int | None:
+    """Answers others than boto3 with 503 at first."""
+    is_own = "Boto" in (handler.headers.get("User-Agent") or "")
+    return 503 if not is_own and handler.is_first() else None
+
+
+STATUSES: dict[str, Callable[[_Handler, str], int | None]] = {
+    "strict": _strict,
+    "look first": _look_first,
+    "busy once": _busy_once,
+}
 
 
 def _flip(data: bytes) -> bytes:

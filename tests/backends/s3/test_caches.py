@@ -89,6 +89,31 @@ def test_archives_go_straight_between_builds_and_the_store(project: Project) -> 
     assert project.archives() == []
 
 
+LARGE = "test -f out/large || head -c 14000000 /dev/urandom > out/large; sha256sum out/large"
+
+
+def test_a_large_archive_is_sent_in_parts_while_it_is_packed_and_comes_back_whole(project: Project) -> None:
+    first = project.build(run=LARGE)
+    assert "Cache out: saved 17" in first
+    assert project.moved("PUT") == (4, 0)
+    assert project.place.uploads() == []
+
+    second = project.build()
+    [digest] = [line for line in first.splitlines() if line.endswith("  out/large")]
+    assert digest in second
+    assert "nothing has changed" in second
+    assert project.moved("PUT") == (4, 0)
+
+
+def test_parts_that_a_busy_store_turns_away_are_sent_again(project: Project) -> None:
+    project.damage.harm("busy once", only="/cache/")
+
+    assert "Cache out: saved" in project.build(run=LARGE)
+
+    assert project.moved("PUT") == (8, 0)
+    assert project.place.uploads() == []
+
+
 def spoil(project: Project, archive: str) -> None:
     project.place.client.put_object(Bucket=project.place.bucket, Key=archive, Body=os.urandom(3_000_000))
 
@@ -146,6 +171,7 @@ def test_an_archive_that_does_not_arrive_whole_is_seen_by_nobody(harm: str, proj
     assert project.known() == []
     project.damage.back()
     assert project.archives() == []
+    assert project.place.uploads() == []
     assert "Cache out: miss" in project.build()
 
 

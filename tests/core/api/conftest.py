@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -28,6 +28,7 @@ from kedge.testing.fake_runtime import FakeRuntime
 from kedge.tokens import hash_token, new_token
 from kedge_disk.blobs import DiskBlobs
 from kedge_disk.log_store import DiskLogs
+from kedge_s3.blobs import S3Blobs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -200,7 +201,7 @@ def _registry() -> Registry:
         "compute": {"fake": FakeCompute},
         "runtime": {"fake": FakeRuntime},
         "forges": {"fake": FakeForge},
-        "blobs": {"disk": DiskBlobs},
+        "blobs": {"disk": DiskBlobs, "s3": S3Blobs},
         "logs": {"disk": DiskLogs},
         "placement": {},
     }
@@ -211,15 +212,17 @@ def _registry() -> Registry:
     return Registry(Loaded(installed={}, hooks=Hooks(), classes=classes))
 
 
-@pytest.fixture
-async def world(db: Database, tmp_path: Path) -> AsyncIterator[World]:
+@asynccontextmanager
+async def open_world(db: Database, folder: Path, **changed: Any) -> AsyncIterator[World]:
+    """A world whose settings are changed."""
     settings = Settings.model_validate(
         {
-            "server": {"data_dir": tmp_path},
+            "server": {"data_dir": folder},
             "compute": {"use": "fake"},
             "forges": {"use": ["fake"]},
             "builds": {"stop_grace": 0.1},
         }
+        | changed
     )
     bus = Bus(db, "test")
     parts = Parts(settings, _registry(), db, bus, URL)
@@ -232,6 +235,12 @@ async def world(db: Database, tmp_path: Path) -> AsyncIterator[World]:
             httpx.AsyncClient(transport=transport, base_url=URL, trust_env=False)
         )
         yield World(parts, client)
+
+
+@pytest.fixture
+async def world(db: Database, tmp_path: Path) -> AsyncIterator[World]:
+    async with open_world(db, tmp_path) as opened:
+        yield opened
 
 
 @pytest.fixture

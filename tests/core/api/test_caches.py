@@ -418,6 +418,13 @@ async def test_many_doomed_archives_go_though_one_of_them_cannot(
     assert len([blob async for blob in world.parts.blobs.list("cache/")]) == 1
 
 
+async def test_a_store_without_signed_parts_says_so(world: World, project: Project) -> None:
+    runner = await runner_of(world, project)
+    wanted = {"name": "npm", "version": VERSION, "key": "npm-1"}
+    assert await runner.result("POST", "/parts", wanted) == {"upload": None}
+    assert await world.db.read(_archives) == []
+
+
 async def test_uploads_never_finished_and_archives_without_a_key_are_swept(
     world: World, project: Project
 ) -> None:

@@ -14,7 +14,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
 from tests.core.api.routes import BODIES, check_document, every_call
 
-from kedge.api import runner, runner_caches
+from kedge.api import runner, runner_cache_parts, runner_caches
 from kedge.api.openapi import document
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _plain(path: str) -> str:
 
 def test_every_route_is_in_it_and_nothing_else() -> None:
     wanted = {(_plain(ACCOUNT + call.template), call.method.lower()) for call in every_call()}
-    for route in (*runner.routes, *runner_caches.routes):
+    for route in (*runner.routes, *runner_caches.routes, *runner_cache_parts.routes):
         wanted |= {(_plain(route.path), method.lower()) for method in route.methods or () if method != "HEAD"}
     wanted.add((HOOK, "post"))
     wanted |= {(path, "get") for path in HEALTH}

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from kedge_runner.cache.archive import Archive
 from kedge_runner.cache.errors import reason_of
-from kedge_runner.cache.saving import Archive
+from kedge_runner.cache.outlet import Outlet
 from kedge_runner.cache.tree import Tree
 from kedge_runner.cache.unit import Unit
 
@@ -149,16 +150,22 @@ def test_a_build_that_cannot_reach_the_store_sends_its_archive_through_kedge(
     assert "5ec7e7" not in kedge.log
 
 
+class NoStore:
+    """A Kedge whose store signs no parts."""
+
+    store_in_reach = False
+
+
 def test_a_full_disk_is_called_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "repo/out").mkdir(parents=True)
     (tmp_path / "repo/out/file").write_bytes(os.urandom(5_000_000))
     tree = Tree(str(tmp_path), Unit("out", ["repo/out"], key="out"))
-    archive = Archive(str(tmp_path))
-    archive.file.close()
+    outlet = Outlet(NoStore(), {}, str(tmp_path))  # type: ignore[arg-type]
+    outlet._file().file.close()
 
     with Path("/dev/full").open("wb", buffering=0) as full:
-        archive.file = full
+        outlet._file().file = full
         with pytest.raises(OSError) as raised:  # noqa: PT011  (the number is looked at below)
-            archive.fill(tree.workspace, tree.walk())
+            Archive(outlet).fill(tree.workspace, tree.walk())
 
     assert reason_of(raised.value) == "the disk is full where builds run"

@@ -68,3 +68,22 @@ class UploadShape(TypedDict):
 
     id: str
     put: TransferShape | None
+
+
+class PartedUploadShape(TypedDict):
+    """An archive that is sent in parts: all but the last have this size."""
+
+    id: str
+    part_size: int
+
+
+class PartedShape(TypedDict):
+    """`upload` is null where an archive is announced once it is packed."""
+
+    upload: PartedUploadShape | None
+
+
+class PartShape(TypedDict):
+    """How a part is sent."""
+
+    put: TransferShape

@@ -27,12 +27,14 @@ class CacheArchive(SQLModel, table=True):
     version: str
     key: str
     state: str = "uploading"
-    size: int = Field(sa_type=BigInteger)
-    sha256: str
-    #: of the tree that was packed: names, sizes, times
-    fingerprint: str
-    tree_bytes: int = Field(sa_type=BigInteger)
-    file_count: int
+    #: the store's name for an upload in parts; until that is joined, `size` is what was signed of it
+    upload: str = ""
+    size: int = Field(default=0, sa_type=BigInteger)
+    sha256: str = ""
+    #: of the tree that was packed: names, rights, links and bytes
+    fingerprint: str = ""
+    tree_bytes: int = Field(default=0, sa_type=BigInteger)
+    file_count: int = 0
     created_on: int = time_column()
     read_on: int = time_column(index=True)
 
