@@ -38,9 +38,11 @@ async def instances(request: Request) -> Response:
 
 async def warm(request: Request) -> Response:
     """Have a deployment's versions answer here too, before a node of this cluster lets it serve."""
-    uuid, running = str(orjson.loads(await _question(request))), services(request).running
-    nothing = {"started": False, "failure": None}
-    return JSONResponse(nothing if running is None else await running.warm_up.asked(uuid))
+    question, running = dict(orjson.loads(await _question(request))), services(request).running
+    if running is None:
+        return JSONResponse({"started": False, "failure": None})
+    uuid, again = str(question["deployment"]), bool(question["again"])
+    return JSONResponse(await running.warm_up.asked(uuid, again=again))
 
 
 async def _question(request: Request) -> bytes:

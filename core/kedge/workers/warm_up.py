@@ -53,25 +53,33 @@ class WarmUp:
         Raises `InstanceFailed` if that cannot be, and `Overloaded` if this node stops. A node that does not
         answer is left out.
         """
-        for _ in range(MOST_ROUNDS):
-            here, elsewhere = await asyncio.gather(self._at_home(change), self._elsewhere(uuid))
+        for turn in range(MOST_ROUNDS):
+            again = turn > 0
+            here, elsewhere = await asyncio.gather(
+                self._at_home(change, again=again), self._elsewhere(uuid, again=again)
+            )
             if not (here or elsewhere):
                 return
 
-    async def asked(self, uuid: str) -> dict[str, Any]:
+    async def asked(self, uuid: str, *, again: bool) -> dict[str, Any]:
         """Another node is about to let a deployment serve: whether instances had to be started, or failed."""
         change = await self._db.read(change_of, uuid)
         try:
-            started = await self._here(change, at_least=1 if change.from_files else 0)
+            started = await self._here(change, at_least=1 if change.from_files else 0, again=again)
         except KedgeError as error:
             return {"started": True, "failure": told(error)}
         return {"started": started, "failure": None}
 
-    async def _here(self, change: Change, *, at_least: int) -> bool:
-        """As many instances as serve now, by each version's share. Whether any had to be started."""
-        many = max(sum(self._instances.ready(version_id) for version_id in change.before), at_least)
+    async def _here(self, change: Change, *, at_least: int, again: bool) -> bool:
+        """As many instances as serve now, by each version's share. Whether any had to be started.
+
+        `again`: what was started for it would count as serving; see only that each version has one.
+        """
+        many = max(_needed([self._instances.ready(version_id) for version_id in change.before]), at_least)
         if not many:
             return False
+        if again:
+            many = 1
         started = await asyncio.gather(
             *[
                 self._instances.warm(version_id, max(ceil(many * share / 100), 1))
@@ -80,18 +88,29 @@ class WarmUp:
         )
         return any(started)
 
-    async def _at_home(self, change: Change) -> bool:
+    async def _at_home(self, change: Change, *, again: bool) -> bool:
         try:
-            return await self._here(change, at_least=1)
+            return await self._here(change, at_least=1, again=again)
         except InstanceFailed as error:
             raise error if self._exchange is None else _at(self._node, told(error)) from None
 
-    async def _elsewhere(self, uuid: str) -> bool:
-        answers = {} if self._exchange is None else await self._exchange.ask_patiently(WARM, uuid)
+    async def _elsewhere(self, uuid: str, *, again: bool) -> bool:
+        if self._exchange is None:
+            return False
+        question = {"deployment": uuid, "again": again}
+        answers = await self._exchange.ask_patiently(WARM, question)
         for name, answer in answers.items():
             if answer["failure"] is not None:
                 raise _at(name, answer["failure"])
         return any(answer["started"] for answer in answers.values())
+
+
+def _needed(ready: list[int]) -> int:
+    """How many instances carry what those of several versions carry.
+
+    Each version has one however little comes to it.
+    """
+    return sum(max(count - 1, 0) for count in ready) + (1 if any(ready) else 0)
 
 
 def _at(node: str, failure: dict[str, Any]) -> InstanceFailed:

@@ -207,6 +207,32 @@ async def test_every_version_of_a_split_must_answer(node: Node) -> None:
             await platform.deployments.deploy(platform.principal, "hello", wrong, urls=platform.urls)
 
 
+async def test_what_serves_more_has_more_instances_from_the_start(node: Node) -> None:
+    first = await node.upload(b"one")
+    assert await node.state(first.deployment_id) == "active"
+    await node.instances.warm(first.version_id, 3)
+    second = await node.upload(b"two")
+    assert await node.state(second.deployment_id) == "active"
+    assert node.instances.ready(second.version_id) == 3
+
+
+async def test_a_gradual_rollout_starts_no_more_than_what_serves_needs(node: Node) -> None:
+    first = await node.upload(b"one")
+    assert await node.state(first.deployment_id) == "active"
+    await node.instances.warm(first.version_id, 2)
+    second = await node.upload(b"two", deploy=False)
+    platform = node.platform
+    ready = []
+    for share in (10, 50, 100):
+        shares = [Share(version_id=second.version_id, percentage=share)]
+        if share < 100:
+            shares.append(Share(version_id=first.version_id, percentage=100 - share))
+        made = await platform.deployments.deploy(platform.principal, "hello", shares, urls=platform.urls)
+        assert await node.state(made.uuid) == "active"
+        ready.append((node.instances.ready(first.version_id), node.instances.ready(second.version_id)))
+    assert ready == [(2, 1), (2, 1), (0, 2)]
+
+
 async def test_a_deployment_that_its_node_left_waiting_is_taken_up(node: Node) -> None:
     node.runtime.hold.clear()
     made = await node.upload(b"one")
