@@ -32,6 +32,11 @@ class Node:
     folder: Path
     ready_seconds: float
 
+    @property
+    def data_dir(self) -> Path:
+        """Where it keeps what is its own."""
+        return self.folder / "data"
+
     def cpu_seconds(self) -> float:
         """CPU time of the control plane so far, its children left out."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()

@@ -63,10 +63,8 @@ class Engine:
 
     def containers_of(self, data_dir: Path) -> list[Container]:
         """What a node or a test with this data dir has in the engine."""
-        file = data_dir / "docker" / "owner"
-        if not file.exists():
+        if (label := label_of(data_dir)) is None:
             return []
-        label = f"kedge.owner={file.read_text().strip()}"
         found = self.client.api.containers(all=True, filters={"label": label}, quiet=True)
         return [container for one in found if (container := self._get(one["Id"])) is not None]
 
@@ -90,6 +88,12 @@ class Engine:
             return self.client.containers.get(container_id)
         except NotFound:
             return None
+
+
+def label_of(data_dir: Path) -> str | None:
+    """What containers of a node with this data dir are known by, once it has been open."""
+    file = data_dir / "docker" / "owner"
+    return f"kedge.owner={file.read_text().strip()}" if file.exists() else None
 
 
 def find_engine() -> Engine | str:
