@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 from tests.private_engine import PrivateEngine, relay, run
+
+from kedge.testing.orders import PATIENCE, Orders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +40,27 @@ class Swarm:
             for engine in (self.manager, self.worker):
                 stack.enter_context(relay(f"{DOOR[0]}:{DOOR[1]}", str(socket), inside=engine.namespace))
             yield
+
+
+class SwarmOrders(Orders):
+    """Called by containers at an address that is the same on every node."""
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        self.endpoint = Swarm.endpoint
+        return self
+
+
+def remove_services(client: Any) -> None:
+    """Remove all, each after its task, as a manager needs it."""
+    left = client.services.list()
+    for service in left:
+        service.scale(0)
+    started = time.monotonic()
+    while client.api.tasks() and time.monotonic() < started + PATIENCE:
+        time.sleep(0.05)
+    for service in left:
+        service.remove()
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.backends.docker.conftest import Lab, output
+from tests.docker_swarm import DOOR, Swarm, SwarmOrders, remove_services
 from tests.private_engine import PrivateEngine, relay, run
 
 from kedge.testing.orders import Orders
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from tests.docker_engine import Engine
 
 FIREWALL = Path(__file__).parents[3] / "configs" / "firewall.sh"
-METADATA = "169.254.169.254"
+MACHINE, METADATA = "169.254.0.1", "169.254.169.254"
 OPEN, CLOSED, CLOUD = 7001, 7002, 80
 #: prints what becomes of a call
 CALL = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5); print('reached')"
@@ -45,7 +47,7 @@ def _cloud_of(machine: PrivateEngine) -> Iterator[str]:
     try:
         run("ip", "link", "add", end, "type", "veth", "peer", "name", other)
         for namespace, device, address in (
-            (machine.namespace, end, "169.254.0.1"),
+            (machine.namespace, end, MACHINE),
             (cloud, other, METADATA),
         ):
             run("ip", "link", "set", device, "netns", namespace)
@@ -91,3 +93,49 @@ async def test_a_firewall_keeps_trusted_builds_from_the_machine_and_its_cloud_an
     assert runner.hello["endpoint"].startswith("unix:")
     assert (await walled.exits.of(another)).exit_code == 0
     client.close()
+
+
+@pytest.fixture
+async def swarm_lab(machine: PrivateEngine, engine: Engine, tmp_path: Path) -> AsyncIterator[Lab]:
+    """The machine as the one node of a swarm."""
+    client = machine.client()
+    client.swarm.init(advertise_addr=MACHINE, listen_addr=f"{MACHINE}:2377")
+    client.networks.create("wide", driver="overlay")
+    socket = tmp_path / "orders.sock"
+    with relay(f"{DOOR[0]}:{DOOR[1]}", str(socket), inside=machine.namespace):
+        async with SwarmOrders(f"unix:{socket}") as orders:
+            yield Lab(tmp_path, orders, engine)
+    remove_services(client)
+    client.swarm.leave(force=True)
+    client.close()
+
+
+@pytest.mark.parametrize("network", ["kedge-builds", "wide"])
+async def test_a_firewall_keeps_builds_of_a_swarm_from_its_nodes_and_their_cloud(
+    swarm_lab: Lab, machine: PrivateEngine, network: str
+) -> None:
+    await swarm_lab.open(mode="swarm", engine=machine.url, network=network)
+    await swarm_lab.start(["wait"], trusted=True)
+    client = machine.client()
+    (inside,) = client.containers.list()
+    places = [(DOOR[0], OPEN), (DOOR[0], CLOSED), (MACHINE, CLOSED), (METADATA, CLOUD)]
+
+    assert [reaches(inside, *place) for place in places] == [True] * 4
+    for _ in range(2):
+        run(*machine.inside(str(FIREWALL), "--swarm", str(OPEN), str(DOOR[1])))
+
+    assert [reaches(inside, *place) for place in places] == [True, False, False, False]
+    _, runner = await swarm_lab.start(["exit", 0], trusted=True)
+    assert runner.hello["endpoint"] == Swarm.endpoint
+
+    run(*machine.inside(str(FIREWALL)))
+    assert [reaches(inside, *place) for place in places] == [True] * 4
+    client.close()
+    await swarm_lab.close()
+
+
+def test_a_firewall_takes_ports_and_nothing_else() -> None:
+    said = subprocess.run([FIREWALL, "22", "-j"], capture_output=True, text=True, check=False)
+
+    assert said.returncode == 2
+    assert "-j is no port" in said.stderr

@@ -6,18 +6,18 @@ import asyncio
 import json
 import time
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 from tests.conftest import skip
 from tests.docker_registry import PASSWORD, USER, Registry, forget, registry_is_missing
-from tests.docker_swarm import Swarm, swarm_of_two
+from tests.docker_swarm import Swarm, SwarmOrders, remove_services, swarm_of_two
 
 from kedge import CapacityUnavailable, ComputeRequest, ConfigError, ExitCause, Limits, StartRefused
 from kedge.testing.compute import ComputeSuite
 from kedge.testing.fake_host import FakeHost
-from kedge.testing.orders import PATIENCE, Exits, Orders
+from kedge.testing.orders import PATIENCE, Exits
 from kedge_docker.compute import DockerCompute
 from kedge_docker.services import Services
 from kedge_docker.settings import DockerSettings
@@ -29,15 +29,7 @@ if TYPE_CHECKING:
     from tests.docker_engine import Engine
 
     from kedge import Compute
-
-
-class SwarmOrders(Orders):
-    """Called by containers at an address that is the same on every node."""
-
-    async def __aenter__(self) -> Self:
-        await super().__aenter__()
-        self.endpoint = Swarm.endpoint
-        return self
+    from kedge.testing.orders import Orders
 
 
 @pytest.fixture(scope="module")
@@ -76,18 +68,6 @@ def make(swarm: Swarm, engine: Engine, tmp_path: Path) -> Iterator[Callable[...,
     for secret in client.secrets.list():
         secret.remove()
     client.close()
-
-
-def remove_services(client: Any) -> None:
-    """Remove all, each after its task, as a manager needs it."""
-    left = client.services.list()
-    for service in left:
-        service.scale(0)
-    started = time.monotonic()
-    while client.api.tasks() and time.monotonic() < started + PATIENCE:
-        time.sleep(0.05)
-    for service in left:
-        service.remove()
 
 
 async def nothing_left(swarm: Swarm) -> None:
