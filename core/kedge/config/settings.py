@@ -242,7 +242,8 @@ class EgressSettings(Table):
     """`[egress]`: what workers may ask of others, through the node's own proxy."""
 
     allow: tuple[Annotated[str, AfterValidator(_target)], ...] = Field(
-        default=(), description="Addresses of this machine that workers may reach, as HOST:PORT or HOST:*."
+        default=(),
+        description="What workers may reach of this machine, by name or address, as HOST:PORT or HOST:*.",
     )
     connect_to: dict[Annotated[str, AfterValidator(_target)], str] = Field(
         default_factory=dict, description="Where a HOST:PORT is found from this location."

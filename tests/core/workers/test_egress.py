@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import asynccontextmanager, suppress
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import httpx
@@ -11,6 +13,7 @@ import pytest
 
 from kedge.testing.delay_proxy import DelayProxy
 from kedge.workers.egress.ledger import Call, Ledger, pack, unpack
+from kedge.workers.egress.own_addresses import is_own
 from kedge.workers.egress.proxy import EgressProxy
 from kedge.workers.egress.targets import NotAllowed, Targets
 from kedge.workers.relay import end
@@ -134,6 +137,14 @@ async def test_whoever_has_no_credentials_is_let_nowhere() -> None:
         "[fd00:ec2::254]:80",
         "[::ffff:127.0.0.1]:80",
         "224.0.0.1:80",
+        "0.1.2.3:80",
+        "192.0.0.192:80",
+        "100.100.100.200:80",
+        "[fd20:ce::254]:80",
+        "[fd00:ec2::23]:80",
+        "[64:ff9b::a9fe:a9fe]:80",
+        "[2002:7f00:1::]:80",
+        "127.200.3.4:80",
     ],
 )
 async def test_this_machine_and_metadata_services_are_out_of_reach(target: str) -> None:
@@ -145,6 +156,52 @@ async def test_this_machine_and_metadata_services_are_out_of_reach(target: str) 
         assert (await asking.get(f"http://{target}/")).status_code in {400, 403}
 
 
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+async def test_no_address_of_this_machine_is_reached(family: socket.AddressFamily) -> None:
+    """Not the one in its network either, at which other services of the machine listen."""
+    own = own_address(family)
+    with pytest.raises(NotAllowed, match=r"name it in egress\.allow"):
+        await Targets().resolve(own, 80)
+    with pytest.raises(NotAllowed):
+        await Targets(frozenset({f"{own}:80"})).resolve(own, 81)
+
+    (shown,) = [await Targets(frozenset({f"{own}:80"})).resolve(own, 80)]
+    assert shown in {f"{own}:80", f"[{own}]:80"}
+
+
+def own_address(family: socket.AddressFamily) -> str:
+    """The address from which this machine asks others."""
+    far = "192.0.2.77" if family is socket.AF_INET else "2001:db8::77"
+    with socket.socket(family, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect((far, 9))
+        except OSError:
+            pytest.skip("this machine has no way to others")
+        return str(asking.getsockname()[0])
+
+
+@pytest.mark.parametrize(
+    ("address", "own"),
+    [
+        ("127.0.0.1", True),
+        ("127.200.3.4", True),
+        ("255.255.255.255", True),
+        ("::1", True),
+        ("198.51.100.7", False),
+        ("2001:db8::7", False),
+    ],
+)
+def test_the_kernel_tells_which_addresses_are_its_own(address: str, *, own: bool) -> None:
+    assert is_own(ip_address(address)) is own
+
+
+async def test_a_name_is_reached_whose_address_config_allows() -> None:
+    assert await Targets(frozenset({"127.0.0.1:5432", "[::1]:5432"})).resolve("localhost", 5432) in {
+        "127.0.0.1:5432",
+        "[::1]:5432",
+    }
+
+
 async def test_what_config_allows_is_reached() -> None:
     assert await Targets(frozenset({"localhost:5432"})).resolve("localhost", 5432) in {
         "127.0.0.1:5432",
@@ -153,6 +210,8 @@ async def test_what_config_allows_is_reached() -> None:
     assert await Targets(frozenset({"127.0.0.1:*"})).resolve("127.0.0.1", 9) == "127.0.0.1:9"
     assert await Targets().resolve("192.0.2.7", 443) == "192.0.2.7:443"
     assert await Targets().resolve("10.1.2.3", 5432) == "10.1.2.3:5432"
+    # as names of IPv4 are told where there is IPv6 alone
+    assert await Targets().resolve("64:ff9b::c633:6407", 443) == "[64:ff9b::c633:6407]:443"
 
 
 async def test_a_target_that_is_not_there_is_told() -> None:
