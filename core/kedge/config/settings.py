@@ -372,6 +372,11 @@ class GatewaySettings(Table):
     head_within: Positive = Field(
         default=30.0, description="Time for them to come, from the first byte to the last."
     )
+    stalled: Positive = Field(
+        default=60.0,
+        description="Time for another kilobyte of a request to come, and of an answer to be taken: a visitor "
+        "who is slower than that is left, of the API and of workers alike.",
+    )
     first_byte: Positive = Field(default=60.0, description="Time for a worker to begin its answer.")
     idle: Positive = Field(
         default=300.0, description="The longest silence within an answer; a stream says something before."

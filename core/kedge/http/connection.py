@@ -16,6 +16,7 @@ from kedge.http.request import Request
 from kedge.http.rules import Refused, check, framing_of
 from kedge.http.shape import SHAPES
 from kedge.http.upgrade import asks_for_websocket, head_of, without_upgrade
+from kedge.http.uptake import Uptake
 
 if TYPE_CHECKING:
     from kedge.http.answering import Answering
@@ -30,6 +31,8 @@ HIGH_WATER = 256 * 1024
 MOST_WAITING = 128
 #: a refused visitor may go on talking for so long, unheard, so that he gets to read why
 LINGER_SECONDS = 5.0
+#: and for so long at most while he reads on
+LONGEST_LINGER = 300.0
 
 
 class Connection(asyncio.Protocol):
@@ -48,6 +51,7 @@ class Connection(asyncio.Protocol):
         "_in_head",
         "_last",
         "_last_words",
+        "_linger_until",
         "_most_head",
         "_names",
         "_parser",
@@ -57,6 +61,7 @@ class Connection(asyncio.Protocol):
         "_server",
         "_target",
         "_time",
+        "_uptake",
         "_values",
         "_waiting",
         "_websocket",
@@ -107,6 +112,8 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[Request] = deque()
         self._last_words = b""
         self._closing = False
+        self._uptake: Uptake
+        self._linger_until = math.inf
 
     # ---- for whoever answers
 
@@ -137,7 +144,7 @@ class Connection(asyncio.Protocol):
         elif not request.whole:
             self._linger()
         elif not request.keep_alive or self._closing:
-            self.transport.close()
+            self._close()
         elif self._waiting:
             self._begin(self._waiting.popleft())
             if self._reading is not None and self._reading is self._current:
@@ -152,6 +159,22 @@ class Connection(asyncio.Protocol):
     def answer_anew(self, request: Request) -> None:
         """Have the application answer a request of which nothing has been answered yet."""
         self._answering = Cycle(request, self._server)
+
+    def give_for_ever(self) -> None:
+        """Let the answer take as long as it likes, unless the visitor does not take what there is of it."""
+        if self.write_paused:
+            self.give(self._server.limits.stalled)
+        else:
+            self.deadline = math.inf
+
+    def refuse_rest(self, status: int, reason: str) -> None:
+        """Of the request that is being answered no more is read; say why, if nothing was answered yet."""
+        answering, self._answering, self._current, self._reading = self._answering, None, None, None
+        if answering is None or answering.begun:
+            self.transport.abort()
+        else:
+            answering.left()
+            self._refuse(status, reason)
 
     def break_off(self) -> None:
         """End the connection in the middle of an answer."""
@@ -170,6 +193,7 @@ class Connection(asyncio.Protocol):
         self.address = (str(own[0]), int(own[1])) if isinstance(own, tuple) else (str(own), None)
         self._server.came(self)
         self._deadlines.watch(self)
+        self._uptake = Uptake(self.transport)
         self.give(self._server.limits.head_within)
 
     def data_received(self, data: bytes) -> None:
@@ -198,12 +222,15 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The visitor is slow to read."""
         self.write_paused = True
+        self._uptake.begin_anew()
+        self.give(self._server.limits.stalled)
         if self._answering is not None:
             self._answering.pause()
 
     def resume_writing(self) -> None:
         """He has caught up."""
         self.write_paused = False
+        self.deadline = math.inf
         if self._answering is not None:
             self._answering.resume()
 
@@ -211,20 +238,22 @@ class Connection(asyncio.Protocol):
         """The node stops: the answer that is being given is the last."""
         self._closing = True
         if self._current is None:
-            self.transport.close()
+            self._close()
         else:
             self._current.keep_alive = False
 
     def expired(self) -> None:
         """Time is up for whatever is awaited: an answer, the rest of a head, or another request."""
-        if self._answering is not None:
+        waiting = self._answering is not None and not self.write_paused
+        if not waiting and self._time() < self._linger_until and self._uptake.goes_on():
+            self.give(LINGER_SECONDS if self._deaf else self._server.limits.stalled)
+        elif self._answering is not None:
             self._answering.expired()
         elif self._in_head and not self._deaf:
             self._refuse(408, f"a request's head has to come within {self._server.limits.head_within:g} s")
-        elif self._deaf:
-            self.transport.abort()
         else:
-            self.transport.close()
+            # all that was said was taken, or nobody takes it
+            self.transport.abort()
 
     # ---- reading
 
@@ -278,12 +307,7 @@ class Connection(asyncio.Protocol):
             self._waiting.remove(request)
             self._refuse(400, reason)
         else:
-            answering, self._answering, self._current = self._answering, None, None
-            if answering is None or answering.begun:
-                self.transport.abort()
-            else:
-                answering.left()
-                self._refuse(400, reason)
+            self.refuse_rest(400, reason)
 
     def _refuse(self, status: int, reason: str) -> None:
         """Read no more; say why when everything before is answered."""
@@ -303,7 +327,16 @@ class Connection(asyncio.Protocol):
         self.hear_on()
         if self.transport.can_write_eof():
             self.transport.write_eof()
+        self._linger_until = self._time() + LONGEST_LINGER
+        self._uptake.begin_anew()
         self.give(LINGER_SECONDS)
+
+    def _close(self) -> None:
+        """Close once the visitor has taken what is his, as long as he goes on to take it."""
+        self._deaf = True
+        self._uptake.begin_anew()
+        self.transport.close()
+        self.give(self._server.limits.stalled)
 
     def _is_large(self) -> bool:
         """Whether the head has more bytes than it may; it is only measured if that can be."""

@@ -11,6 +11,7 @@ import structlog
 
 from kedge.http.answering import BODILESS, CONTINUE, STATUS_LINES, lines, whole_answer
 from kedge.http.date import http_date
+from kedge.http.uptake import LEAST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +50,10 @@ class Cycle:
         #: bytes of the body that are still to be sent, if that was said
         self._left: int | None = None
         self._status = 0
+        self._stalled = server.limits.stalled
+        #: seconds for more of the body to come, and how many bytes of it came meanwhile
+        self._patience, self._came = self._stalled, 0
+        self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
@@ -60,6 +65,7 @@ class Cycle:
         """A part of the request's body."""
         self._parts.append(data)
         self._size += len(data)
+        self._came += len(data)
         if self._size > HIGH_WATER:
             self._connection.hear_less()
         self._news.set()
@@ -75,7 +81,11 @@ class Cycle:
         self._writable.set()
 
     def expired(self) -> None:
-        """Nothing is limited here."""
+        """The visitor does not send what he has announced, or does not take his answer."""
+        if self.begun:
+            self._connection.break_off()
+        else:
+            self._connection.refuse_rest(408, "the rest of the request did not come")
 
     def pause(self) -> None:
         """The visitor is slow to read."""
@@ -142,12 +152,26 @@ class Cycle:
         while not (self._gone or self._complete or self._parts or self._ends_now()):
             self._news.clear()
             self._connection.hear_on()
-            await self._news.wait()
+            await self._hear()
         if self._gone or self._complete:
             return {"type": "http.disconnect"}
         body, self._parts, self._size = b"".join(self._parts), [], 0
         self._told_end = self.request.whole
         return {"type": "http.request", "body": body, "more_body": not self._told_end}
+
+    async def _hear(self) -> None:
+        """Wait for the visitor. While it is his turn he has to go on: little is enough, but not ever less."""
+        if self.request.whole:
+            await self._news.wait()
+            return
+        if self._came >= LEAST:
+            self._patience, self._came = self._stalled, 0
+        began = self._loop.time()
+        self._connection.give(max(self._patience, 0.0))
+        await self._news.wait()
+        self._patience -= self._loop.time() - began
+        if not self._gone:
+            self._connection.give_for_ever()
 
     def _ends_now(self) -> bool:
         return self.request.whole and not self._told_end

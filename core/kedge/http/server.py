@@ -41,6 +41,8 @@ class Limits:
     head: int = 32 * 1024
     head_within: float = 30.0
     keep_alive: float = 75.0
+    #: for a kilobyte of a request to come, and of an answer to be taken
+    stalled: float = 60.0
 
 
 def _nothing(_: Request) -> None:

@@ -102,7 +102,8 @@ class Node:
     def _make_servers(self, parts: Parts) -> tuple[Server, Server]:
         """One for everybody, and one for builds, which find there what they need and nothing else."""
         gateway = parts.front.gateway
-        limits = Limits(head=self.settings.gateway.head, head_within=self.settings.gateway.head_within)
+        settings = self.settings.gateway
+        limits = Limits(head=settings.head, head_within=settings.head_within, stalled=settings.stalled)
         public = Server(parts.front, limits, shortcut=gateway.at_once, tunnel=partial(Tunnel, gateway))
         return public, Server(parts.runner_app, limits)
 

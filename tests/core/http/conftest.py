@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
+#: bytes that do not fit into the buffers between a server and its visitor
+LARGE = 16 * 1024 * 1024
+
+
 class App:
     """Answers with what was asked, once its body is whole."""
 
@@ -26,9 +30,17 @@ class App:
         self.go_on = asyncio.Event()
         self.arrived = asyncio.Event()
         self.left = asyncio.Event()
+        #: an answer is over, however it went
+        self.ended = asyncio.Event()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        body, more = b"", scope["path"] != "/early"
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            self.ended.set()
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        body, more = b"", not scope["path"].startswith("/early")
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -42,9 +54,14 @@ class App:
         if scope["path"] == "/slow":
             await self.go_on.wait()
         said = b"%b %b %b" % (scope["method"].encode(), scope["raw_path"], body)
+        if scope["path"] in {"/large", "/early-and-large"}:
+            said = b"x" * LARGE
         headers = [] if scope["path"] == "/unsized" else [(b"content-length", b"%d" % len(said))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": said})
+        for start in range(0, len(said), 65536):
+            part = said[start : start + 65536]
+            more = start + 65536 < len(said)
+            await send({"type": "http.response.body", "body": part, "more_body": more})
 
 
 class Heard:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kedge.http.answering import BODILESS, CONTINUE, STATUS_LINES, whole_answer
 from kedge.http.date import http_date
+from kedge.http.uptake import LEAST
 from kedge.workers.relay.headers import to_visitors
 from kedge.workers.relay.relay import IDEMPOTENT, BodyLate, BodyTooLarge, NoAnswer
 
@@ -34,6 +35,7 @@ class Passage(ABC):
         "_address",
         "_chunked",
         "_connection",
+        "_heard",
         "_out",
         "_paused",
         "_received",
@@ -55,7 +57,8 @@ class Passage(ABC):
         self.status = 0
         #: bytes of the answer's body so far
         self.sent = 0
-        self._received = 0
+        #: bytes of the request's body so far, and when the time for the answer began
+        self._received = self._heard = 0
         self._chunked = False
         self._paused = False
         self._out: list[bytes] = []
@@ -96,17 +99,20 @@ class Passage(ABC):
     # ---- the visitor's side
 
     def body(self, data: bytes) -> None:
-        """Pass a part of the request's body on. The time for an answer begins anew."""
+        """Pass a part of the request's body on. The time for an answer begins anew with each kilobyte."""
         self._received += len(data)
         if self._received > self._relay.bounds.body:
             self._give_up(BodyTooLarge(f"a request may have {self._relay.bounds.body} bytes"))
             return
         self._upstream.write(b"%x\r\n%b\r\n" % (len(data), data) if self.request.chunked else data)
-        if not self.begun:
+        if not self.begun and self._received - self._heard >= LEAST:
+            self._heard = self._received
             self._connection.give(self._relay.bounds.first_byte)
 
     def body_ended(self) -> None:
         """The request is whole."""
+        if not self.begun:
+            self._connection.give(self._relay.bounds.first_byte)
         if self.request.chunked:
             self._upstream.write(LAST_CHUNK)
 
@@ -124,6 +130,7 @@ class Passage(ABC):
         """He has caught up."""
         self._paused = False
         self._upstream.hear_on()
+        self._connection.give(self._relay.bounds.idle if self.begun else self._relay.bounds.first_byte)
 
     def expired(self) -> None:
         """It took too long: to answer, to go on answering, or to send or to take what is sent."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kedge.errors import KedgeError
+from kedge.http.uptake import LEAST
 from kedge.workers.relay.headers import find, response_headers
 from kedge.workers.relay.pool import Pool
 from kedge.workers.relay.upstream import UpstreamClosed
@@ -209,7 +210,7 @@ class _Exchange:
 
     async def _pump(self, upstream: Upstream) -> None:
         """Pass on the visitor's body; his leaving ends the exchange."""
-        sent = 0
+        sent = heard = 0
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
@@ -218,7 +219,8 @@ class _Exchange:
             body: bytes = message.get("body", b"")
             more = message.get("more_body", False)
             sent += len(body)
-            self._heard = self._loop.time()
+            if sent - heard >= LEAST or not more:
+                heard, self._heard = sent, self._loop.time()
             if sent > self._bounds.body:
                 self._too_large = True
                 upstream.give_up("the visitor sends too much")
@@ -257,7 +259,7 @@ class _Exchange:
         upstream.give_up("the visitor has left")
 
     def _run_out(self, upstream: Upstream) -> None:
-        """The time for an answer runs from the last that the visitor sent."""
+        """The time for an answer runs from the last kilobyte that the visitor sent."""
         left = self._heard + self._bounds.first_byte - self._loop.time()
         if left > 0 and not self._answering:
             self._clock = self._loop.call_later(left, self._run_out, upstream)
