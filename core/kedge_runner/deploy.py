@@ -20,6 +20,10 @@ __all__ = ["DeployFailed", "deploy_directory"]
 CONNECTIONS = 4
 #: of what a version printed that did not start
 TAIL_LINES = 20
+#: said of an application that does not find what it imports
+NO_PACKAGES = f"""
+No packages went with it. Push it, and the build installs them; or deploy within the virtual environment that
+has them (VIRTUAL_ENV); or install them beside it: pip install --target {MODULES} -r requirements.txt"""
 #: somebody waits for this, so Kedge is given up sooner than in a build
 PATIENCE = 60.0
 
@@ -71,7 +75,7 @@ def deploy_directory(
     finally:
         client.close()
     if result.get("state") == "failed":
-        raise DeployFailed(_in_words(result))
+        raise DeployFailed(_in_words(result) + _what_is_missing(result, files))
     return {**result, "files": len(files), "uploaded": len(missing)}
 
 
@@ -117,6 +121,14 @@ def _in_words(result: dict[str, Any]) -> str:
         lines.append("The last that it printed:")
         lines += [f"  {line}" for line in failure["log_tail"].splitlines()[-TAIL_LINES:]]
     return "\n".join(lines)
+
+
+def _what_is_missing(result: dict[str, Any], files: list[File]) -> str:
+    """What to do about packages that an application does not find, if none went with it."""
+    alone = not any(file.name.startswith(f"{MODULES}/") for file in files)
+    if alone and "ModuleNotFoundError: " in result["failure"]["log_tail"]:
+        return NO_PACKAGES
+    return ""
 
 
 def _upload(files: list[File], connect: Any) -> None:

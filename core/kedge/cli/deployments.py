@@ -62,6 +62,8 @@ def deploy(
         print_json(result)
     else:
         say(f"Version {result['number']} of {worker}: {result['alias_url'] or result['url']}")
+    if not (json or promote):
+        say(f"It serves nobody else yet: kedge deployments promote {worker} {result['version_id'][:8]}")
 
 
 @app.command("list")
@@ -152,14 +154,20 @@ def _create(server: Server, worker: str, shares: list[dict[str, Any]], message: 
     path = f"/workers/workers/{worker}/deployments"
     annotations = {"workers/message": message} if message else {}
     made = server.post(path, {"strategy": "percentage", "versions": shares, "annotations": annotations})
-    while made["kedge"]["state"] == "starting":
-        made = server.get(f"{path}/{made['id']}", wait=True)
+    made = _settled(server, worker, made)
     if json:
         print_json(made)
     else:
         _print_deployment(made)
     if made["kedge"]["state"] == "failed":
         raise typer.Exit(1)
+
+
+def _settled(server: Server, worker: str, made: dict[str, Any]) -> dict[str, Any]:
+    """The deployment, once it serves or has failed."""
+    while made["kedge"]["state"] == "starting":
+        made = server.get(f"/workers/workers/{worker}/deployments/{made['id']}", wait=True)
+    return made
 
 
 def _share(server: Server, worker: str, text: str) -> dict[str, Any]:
@@ -175,7 +183,10 @@ def _version(server: Server, worker: str, beginning: str) -> str:
     listed = server.get(f"/workers/workers/{worker}/versions")["items"]
     found = [one["id"] for one in listed if beginning and one["id"].startswith(beginning)]
     if len(found) != 1 and len(beginning) < UUID_LENGTH:
-        raise CommandFailed(f"{len(found)} of the latest versions of {worker} begin with {beginning!r}")
+        raise CommandFailed(
+            f"{len(found)} of the latest versions of {worker} begin with {beginning!r}; "
+            f"see kedge worker versions {worker}"
+        )
     return str(found[0]) if len(found) == 1 else beginning
 
 
@@ -213,14 +224,20 @@ def rollback(
     server: Server,
     worker: Worker,
     version: Annotated[
-        str | None, typer.Option("--to", help="The version's id; without it, the one before.")
+        str | None,
+        typer.Option("--to", help="The version's id or its beginning; without it, the one before."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Serve an earlier version again, at once."""
-    result = server.post(f"/workers/workers/{worker}/rollback", {"version_id": version})
+    """Serve an earlier version again: at once, or once its instances answer."""
+    wanted = None if version is None else _version(server, worker, version)
+    made = server.post(f"/workers/workers/{worker}/rollback", {"version_id": wanted})
+    made = _settled(server, worker, made)
     if json:
-        print_json(result)
+        print_json(made)
+    elif made["kedge"]["state"] == "failed":
+        _print_deployment(made)
     else:
-        waits = " as soon as it has started" if result["kedge"]["state"] == "starting" else ""
-        say(f"{worker} serves version {result['versions'][0]['version_id'][:8]} again{waits}.")
+        say(f"{worker} serves version {made['versions'][0]['version_id'][:8]} again.")
+    if made["kedge"]["state"] == "failed":
+        raise typer.Exit(1)

@@ -190,6 +190,34 @@ def instances(server: Server, worker: Worker, json: Json = False) -> None:
 
 @app.command()
 @with_server
+def versions(server: Server, worker: Worker, json: Json = False) -> None:
+    """List the latest versions of a worker, and the share of the traffic that each gets."""
+    found = server.get(f"/workers/workers/{worker}/versions")["items"]
+    if json:
+        print_json(found)
+        return
+    deployments = server.get(f"/workers/workers/{worker}/deployments")["deployments"]
+    active = (one["versions"] for one in deployments if one["kedge"]["state"] == "active")
+    shares = {share["version_id"]: f"{share['percentage']:g} %" for share in next(active, [])}
+    rows = [
+        (
+            version["id"][:8],
+            str(version["number"]),
+            version["kedge"]["kind"],
+            version["kedge"]["branch"] or "",
+            (version["kedge"]["commit_hash"] or "")[:8],
+            shares.get(version["id"], ""),
+            ago(version["metadata"]["created_on"]),
+            version["annotations"].get("workers/message", ""),
+        )
+        for version in found
+    ]
+    columns = ("VERSION", "NUMBER", "KIND", "BRANCH", "COMMIT", "SERVES", "UPLOADED", "MESSAGE")
+    print_table(columns, rows, empty=f"{worker} has no versions yet.")
+
+
+@app.command()
+@with_server
 def delete(
     server: Server,
     worker: Worker,

@@ -28,16 +28,16 @@ def refusal(error: KedgeError, serving: Serving, request_id: bytes) -> Reply:
         request=request_id.decode(),
         reason=str(error),
     )
-    reply = _reply_to(error)
+    reply = _reply_to(error, serving.worker)
     return replace(reply, headers=[*reply.headers, (b"x-request-id", request_id)])
 
 
-def _reply_to(error: KedgeError) -> Reply:
+def _reply_to(error: KedgeError, worker: str) -> Reply:
     """What a visitor may know: not what the program printed."""
     if isinstance(error, InstanceFailed):
         return plain(
             502,
-            "This worker does not start.\n\nIf it is yours, see why: kedge worker logs NAME\n",
+            f"This worker does not start.\n\nIf it is yours, see why: kedge worker logs {worker}\n",
             (b"retry-after", b"%d" % max(round(error.retry_after), 1)),
         )
     if isinstance(error, ServingError):

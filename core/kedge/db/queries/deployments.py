@@ -149,7 +149,7 @@ def previous_version_id(session: Session, worker_id: str, *, within: int) -> str
     for version_id in served:
         if version_id != served[0]:
             return str(version_id)
-    raise Conflict("there is no earlier version to go back to; name one, see `kedge deployments list`")
+    raise Conflict("there is no earlier version to go back to; name one, see `kedge worker versions`")
 
 
 def place(session: Session, worker: Worker, account: Account) -> str:
