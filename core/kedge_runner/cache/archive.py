@@ -7,7 +7,7 @@ import os
 import threading
 
 from kedge_runner.cache.compression import compress
-from kedge_runner.cache.pack import Packer
+from kedge_runner.cache.pack import pack_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Archive:
             reader = threading.Thread(target=self._take, args=(process.output,), daemon=True)
             reader.start()
             try:
-                found = Packer(process.input).write(workspace, entries)
+                found = pack_tree(workspace, entries, process.input)
                 process.end_input()
             except BrokenPipeError:
                 process.end_input()  # why it broke is told by what the other side found

@@ -6,11 +6,13 @@ import hashlib
 import os
 import stat
 
+from kedge_runner.cache.beside import Beside
 from kedge_runner.cache.errors import CacheFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Self
 
     from kedge_runner.cache.tree import Entry
 
@@ -31,6 +33,15 @@ class Contents:
         """Nothing is read yet."""
         self._workspace = workspace
         self._digest = hashlib.sha256()
+        self._hashing = Beside(self._digest.update)
+
+    def __enter__(self) -> Self:
+        """Nothing more to do."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Hash no more."""
+        self._hashing.close()
 
     def read(self, entry: Entry) -> Iterator[bytes]:
         """The bytes of a file; folders and links have none.
@@ -38,17 +49,9 @@ class Contents:
         Raises `OSError`, or `CacheFailed` if it changes meanwhile.
         """
         about = (entry.name, _kept(entry.mode), entry.size, entry.link)
-        self._digest.update(b"%s\0%o %d %s\0" % about)
-        if stat.S_ISREG(entry.mode):
-            for data in self._content(entry):
-                self._digest.update(data)
-                yield data
-
-    def fingerprint(self) -> str:
-        """Of all that was read so far."""
-        return self._digest.hexdigest()
-
-    def _content(self, entry: Entry) -> Iterator[bytes]:
+        self._hashing.add(b"%s\0%o %d %s\0" % about)
+        if not stat.S_ISREG(entry.mode):
+            return
         file = os.open(os.path.join(self._workspace, entry.name), OPEN)
         try:
             missing = entry.size
@@ -56,20 +59,26 @@ class Contents:
             while missing > 0 and (data := os.read(file, min(missing, READ_BYTES) + 1)):
                 missing -= len(data)
                 if missing >= 0:
+                    self._hashing.add(data)
                     yield data
         finally:
             os.close(file)
         if missing:
             raise CacheFailed(f"{os.fsdecode(entry.name)} changed while it was saved")
 
+    def fingerprint(self) -> str:
+        """Of all that was read. Read no more then."""
+        self._hashing.finish()
+        return self._digest.hexdigest()
+
 
 def fingerprint(workspace: bytes, entries: Iterable[Entry]) -> str:
     """Read them all. Raises `OSError` or `CacheFailed`."""
-    contents = Contents(workspace)
-    for entry in entries:
-        for _ in contents.read(entry):
-            pass
-    return contents.fingerprint()
+    with Contents(workspace) as contents:
+        for entry in entries:
+            for _ in contents.read(entry):
+                pass
+        return contents.fingerprint()
 
 
 def _kept(mode: int) -> int:

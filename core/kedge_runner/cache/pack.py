@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from functools import partial
+
+from kedge_runner.cache.beside import Beside
 from kedge_runner.cache.contents import Contents
 from kedge_runner.cache.tar import BLOCK, END, header, kind_of
-from kedge_runner.pipes import PIPE_BYTES, write_all
+from kedge_runner.pipes import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,40 +17,19 @@ if TYPE_CHECKING:
     from kedge_runner.cache.tree import Entry
 
 
-class Packer:
-    """Writes to `output`, many small members at once."""
+def pack_tree(workspace: bytes, entries: Iterable[Entry], output: int) -> str:
+    """Write everything to `output`, which stays the caller's; return its fingerprint.
 
-    def __init__(self, output: int) -> None:
-        """`output` stays the caller's."""
-        self._output = output
-        self._waiting: list[bytes] = []
-        self._size = 0
-
-    def write(self, workspace: bytes, entries: Iterable[Entry]) -> str:
-        """Write everything; return its fingerprint.
-
-        Raises `OSError`, or `CacheFailed` if something changes meanwhile.
-        """
-        contents = Contents(workspace)
+    Raises `OSError`, or `CacheFailed` if something changes meanwhile.
+    """
+    with closing(Beside(partial(write_all, output))) as pipe, Contents(workspace) as contents:
         for entry in entries:
             kind, mode = kind_of(entry.mode), entry.mode
-            self._add(
-                header(kind, entry.name, mode=mode, size=entry.size, mtime=entry.mtime, link=entry.link)
-            )
+            pipe.add(header(kind, entry.name, mode=mode, size=entry.size, mtime=entry.mtime, link=entry.link))
             for data in contents.read(entry):
-                self._add(data)
+                pipe.add(data)
             if padding := -entry.size % BLOCK:
-                self._add(bytes(padding))
-        self._add(END)
-        self._flush()
+                pipe.add(bytes(padding))
+        pipe.add(END)
+        pipe.finish()
         return contents.fingerprint()
-
-    def _add(self, data: bytes) -> None:
-        self._waiting.append(data)
-        self._size += len(data)
-        if self._size >= PIPE_BYTES:
-            self._flush()
-
-    def _flush(self) -> None:
-        write_all(self._output, b"".join(self._waiting))
-        self._waiting, self._size = [], 0

@@ -85,25 +85,37 @@ class Tree:
         yield from self._walk(name, found)
 
     def _walk(self, name: bytes, found: os.stat_result) -> Iterator[Entry]:
-        entry = None if name in self._excludes else self._entry(name, found)
+        """A member and all below it. One loop: each level of generators would cost every member a step."""
+        entry = self._entry(name, found)
         if entry is None:
             return
         yield entry
-        if not stat.S_ISDIR(found.st_mode):
-            return
-        if name.count(b"/") >= MOST_DEPTH - 1:
-            self.left_out += 1
-            return
-        with os.scandir(os.path.join(self.workspace, name)) as scanned:
-            children = sorted(scanned, key=_name)
-        for child in children:
+        above = len(os.path.join(self.workspace, b""))
+        waiting = self._children(name, found)
+        while waiting:
+            child = waiting.pop()
             try:
-                below = child.stat(follow_symlinks=False)
+                found = child.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            yield from self._walk(name + b"/" + child.name, below)
+            if (entry := self._entry(child.path[above:], found)) is not None:
+                yield entry
+                if stat.S_ISDIR(found.st_mode):
+                    waiting += self._children(entry.name, found)
+
+    def _children(self, name: bytes, found: os.stat_result) -> list[os.DirEntry[bytes]]:
+        """What is in a folder, the first by name at the end."""
+        if not stat.S_ISDIR(found.st_mode):
+            return []
+        if name.count(b"/") >= MOST_DEPTH - 1:
+            self.left_out += 1
+            return []
+        with os.scandir(os.path.join(self.workspace, name)) as scanned:
+            return sorted(scanned, key=_name, reverse=True)
 
     def _entry(self, name: bytes, found: os.stat_result) -> Entry | None:
+        if name in self._excludes:
+            return None
         if stat.S_ISLNK(found.st_mode):
             link = os.readlink(os.path.join(self.workspace, name))
             entry = Entry(name, found, link) if link_stays(name, link) else None

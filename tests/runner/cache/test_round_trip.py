@@ -18,7 +18,7 @@ from kedge_runner.cache.compression import compress, decompress
 from kedge_runner.cache.contents import fingerprint
 from kedge_runner.cache.errors import CacheFailed
 from kedge_runner.cache.limits import Budget
-from kedge_runner.cache.pack import Packer
+from kedge_runner.cache.pack import pack_tree
 from kedge_runner.cache.placing import put_in_place
 from kedge_runner.cache.tree import Tree
 from kedge_runner.cache.unit import Unit
@@ -51,7 +51,7 @@ def pack(workspace: Path, target: Path) -> str:
 
         thread = threading.Thread(target=take)
         thread.start()
-        found = Packer(process.input).write(tree.workspace, tree.walk())
+        found = pack_tree(tree.workspace, tree.walk(), process.input)
         process.end_input()
         thread.join()
         process.finish()
@@ -203,7 +203,7 @@ def test_a_file_that_changes_while_it_is_packed_is_told(tmp_path: Path) -> None:
     (folder / "run").write_text("grown")
 
     with pytest.raises(CacheFailed, match="changed while"), Path(os.devnull).open("wb") as nowhere:
-        Packer(nowhere.fileno()).write(tree.workspace, entries)
+        pack_tree(tree.workspace, entries, nowhere.fileno())
 
 
 def test_what_is_there_already_is_kept(tmp_path: Path) -> None:
