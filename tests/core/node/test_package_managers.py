@@ -12,6 +12,7 @@ import sys
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +22,6 @@ from kedge.testing.node import Repository, RunningNode, latest_build, read_log, 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 #: how this machine's tools trust what stands before a registry; builds see none of it
 TRUST = ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE")
@@ -172,11 +172,16 @@ def test_pip_downloads_nothing_that_an_earlier_build_has_downloaded(
     assert registry.downloads() == 1
 
 
+@pytest.fixture
+def uv_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is installed beside the tests is found by what they start."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+
+
+@pytest.mark.usefixtures("uv_on_path")
 def test_uv_downloads_nothing_that_an_earlier_build_has_downloaded(
     node: RunningNode, repository: Repository, registry: Registry, tmp_path: Path
 ) -> None:
-    if shutil.which("uv") is None:
-        pytest.skip("uv is not installed")
     index = f'[[tool.uv.index]]\nurl = "{registry.url}"\ndefault = true\n'
     project = '[project]\nname = "site"\nversion = "1"\nrequires-python = ">=3.11"\n'
     project += 'dependencies = ["greeting"]\n'
