@@ -106,7 +106,7 @@ async def test_a_node_that_does_not_start_it_is_named() -> None:
 
 @pytest.mark.parametrize("how", ["cut", "hush"])
 async def test_a_deployment_does_not_wait_for_a_node_that_is_gone_or_has_fallen_silent(how: str) -> None:
-    node = Warming()
+    node = Warming({"started": True, "failure": None})
     async with listening(node) as direct, DelayProxy(direct, delay=0.0) as link:
 
         async def during() -> None:
