@@ -80,6 +80,16 @@ class Targets:
         return not self._allow.isdisjoint({f"{host}:{port}", f"{host}:*"})
 
 
+def split(target: bytes, port: int) -> tuple[str, int]:
+    """Host and port of `HOST:PORT`; `port` if that names none."""
+    text = target.decode("latin-1").lower()
+    host, colon, given = text.rpartition(":")
+    if not colon or (":" in host and not host.startswith("[")):
+        host, given = text, ""
+    number = int(given) if given.isdecimal() and len(given) < 6 else port
+    return host.strip("[]").rstrip("."), min(number, 65535)
+
+
 def _is_public_enough(address: IPv4Address | IPv6Address) -> bool:
     return not any(
         form.is_loopback
