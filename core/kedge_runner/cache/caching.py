@@ -141,6 +141,13 @@ class Caching:
             return
         if code != 0:
             self._log.say(f"Cache: the process that moves caches ended with code {code}; the build goes on")
+            self._take_back()
+
+    def _take_back(self) -> None:
+        """Leave nothing of what was restored by halves. Raises `OSError`: such a tree is not to be built."""
+        from kedge_runner.cache.placing import take_back
+
+        take_back(self._workspace)
 
     def _execute(self, plan: bytes) -> int:
         environment = {name: os.environ[name] for name in ("PATH", MARKER) if name in os.environ}

@@ -11,7 +11,7 @@ import time
 from kedge_runner.cache.compression import decompress
 from kedge_runner.cache.errors import CacheFailed, NotNow
 from kedge_runner.cache.limits import Budget
-from kedge_runner.cache.placing import put_in_place
+from kedge_runner.cache.placing import STAGE, put_in_place
 from kedge_runner.cache.restored import moment_of, note
 from kedge_runner.cache.transfer import download
 from kedge_runner.cache.unpack import Unpacker
@@ -104,7 +104,7 @@ def _reject(kedge: Kedge, archive_id: str) -> None:
 
 def _once(get: Request, unit: Unit, hit: dict[str, Any], workspace: str) -> str:
     fetch = Fetch(get, size=hit["size"], sha256=hit["sha256"])
-    stage = tempfile.mkdtemp(prefix=".restore-", dir=workspace)
+    stage = tempfile.mkdtemp(prefix=STAGE, dir=workspace)
     try:
         unpacker = _unpack(fetch, stage, unit, hit["size"])
         kept = put_in_place(stage, workspace, unit.paths)

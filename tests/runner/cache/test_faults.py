@@ -119,6 +119,28 @@ def test_neither_token_nor_plan_can_be_seen_of_the_process_that_saves(
     assert not [text for text in seen if "kdr_the-attempts-own-token" in text]
 
 
+def test_a_restore_that_is_killed_leaves_nothing_behind(kedge: FakeKedge, runners: Runners) -> None:
+    hit: dict[str, Any] = {"id": "an-id", "key": "out", "branch": "main", "get": None}
+    hit |= {"size": 1, "sha256": "0" * 64, "fingerprint": "0" * 64, "tree_bytes": 1, "file_count": 1}
+
+    def kill() -> str:
+        runner = runners.started[0].pid
+        for pid in Path(f"/proc/{runner}/task/{runner}/children").read_text().split():
+            if "kedge_runner.cache.helper" in Path(f"/proc/{pid}/cmdline").read_text():
+                os.kill(int(pid), signal.SIGKILL)
+        return "drop"
+
+    faults(kedge, "/an-id", kill)
+    answer = kedge.answer
+    found = lambda call: (200, {"hit": hit}) if call.path.endswith("/lookup") else answer(call)  # noqa: E731
+    kedge.answer = found  # type: ignore[method-assign]
+
+    assert runners.run(**JOB | {"build_command": "ls -A .."})["outcome"] == "success", kedge.log
+
+    assert "ended with code -9" in kedge.log
+    assert ".restore-" not in kedge.log
+
+
 def test_what_is_announced_is_what_is_sent(kedge: FakeKedge, runners: Runners) -> None:
     faults(kedge, "/never", None)
 
