@@ -107,5 +107,7 @@ class Rollouts:
             log.warning("deployment failed; what served before goes on", deployment=uuid, reason=str(error))
             return
         if switched:
-            for version_id in change.before - change.wanted.keys():
+            # not always this one: a later deployment may have been quicker
+            serving = (await self._db.read(change_of, uuid)).before
+            for version_id in change.before - serving:
                 self._instances.drain(version_id)

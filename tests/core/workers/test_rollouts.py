@@ -190,6 +190,21 @@ async def test_of_two_that_start_at_once_the_later_one_serves(node: Node) -> Non
     assert await node.serving() == second.version_id
 
 
+async def test_one_that_is_overtaken_by_a_way_back_ends_nothing_that_serves(node: Node) -> None:
+    first = await node.upload(b"one")
+    assert await node.state(first.deployment_id) == "active"
+    node.runtime.hold.clear()
+    second = await node.upload(b"two")
+    platform, shares = node.platform, [Share(version_id=first.version_id)]
+    back = await platform.deployments.deploy(platform.principal, "hello", shares, urls=platform.urls)
+    assert await node.state(back.uuid) == "active"
+    node.runtime.hold.set()
+    assert await node.state(second.deployment_id) == "active"
+    await node.ended()
+    assert await node.serving() == first.version_id
+    assert node.instances.ready(first.version_id) == 1
+
+
 async def test_every_version_of_a_split_must_answer(node: Node) -> None:
     first = await node.upload(b"one")
     assert await node.state(first.deployment_id) == "active"
