@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import defaultdict
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
@@ -46,16 +47,21 @@ class EcsCompute:
         """Keep `settings`."""
         self._settings = settings
         self._host = host
-        place = settings.place(host.location)
-        self._service = Service(settings, place)
-        self._tasks = Tasks(self._service, settings, place)
+        places = settings.places(host.location)
+        self._services = [Service(settings, place) for place in places]
+        self._everywhere = [
+            Tasks(service, settings, place) for service, place in zip(self._services, places, strict=True)
+        ]
+        #: where this node starts builds; others may start them elsewhere
+        self._here = self._everywhere[0]
         self._attempts: Attempts[Attempt] = Attempts()
         self._forgotten: dict[str, None] = {}
         self._looked = False
 
     async def open(self) -> None:
         """Adopt what runs; an ECS that does not answer is asked again later. Raises `ConfigError`."""
-        await self._service.open()
+        for service in self._services:
+            await service.open()
         try:
             await self._look()
         except ComputeError as error:
@@ -112,11 +118,12 @@ class EcsCompute:
         self._attempts.cancel(starts=False)
         await asyncio.wait([self._watch])
         await self._attempts.close()
-        await self._service.close()
+        for service in self._services:
+            await service.close()
 
     async def _start(self, name: AttemptName, request: ComputeRequest) -> str:
         try:
-            task = await self._tasks.run(request, self._endpoint(request))
+            task = await self._here.run(request, self._endpoint(request))
         except StartedBefore:
             # by a node with other settings, or by this one before they were changed
             await self._look()
@@ -161,19 +168,34 @@ class EcsCompute:
         if not ARN.fullmatch(compute_id) or compute_id in self._forgotten:
             return None
         try:
-            tasks = await self._tasks.describe([compute_id])
+            tasks = await self._of(compute_id).describe([compute_id])
         except StartRefused:
             return None
         return self._adopt(tasks[0]) if tasks else None
 
     async def _look(self) -> None:
-        for task in await self._tasks.all():
-            self._adopt(task)
+        for tasks in await asyncio.gather(*[tasks.all() for tasks in self._everywhere]):
+            for task in tasks:
+                self._adopt(task)
         self._looked = True
 
+    def _of(self, compute_id: str) -> Tasks:
+        """Where a task is, or would be."""
+        return next((one for one in self._everywhere if one.may_hold(compute_id)), self._here)
+
     async def _refresh(self, attempts: Sequence[Attempt]) -> None:
+        """Ask for these, each where it is; one place that does not answer keeps nothing from others."""
+        by_place: dict[Tasks, list[Attempt]] = defaultdict(list)
+        for attempt in attempts:
+            by_place[self._of(attempt.compute_id)].append(attempt)
+        asked = [self._refresh_at(tasks, some) for tasks, some in by_place.items()]
+        for failed in await asyncio.gather(*asked, return_exceptions=True):
+            if failed is not None:
+                raise failed
+
+    async def _refresh_at(self, tasks: Tasks, attempts: Sequence[Attempt]) -> None:
         asked = time.monotonic()
-        found = {one["taskArn"]: one for one in await self._tasks.describe([a.compute_id for a in attempts])}
+        found = {one["taskArn"]: one for one in await tasks.describe([a.compute_id for a in attempts])}
         for attempt in attempts:
             task = found.get(attempt.compute_id)
             if task is not None:
@@ -188,10 +210,10 @@ class EcsCompute:
             # nodes that were started together should not ask together
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311
             try:
-                if not self._looked:
-                    await self._look()
                 if live := self._attempts.live:
                     await self._refresh(live)
+                if not self._looked:
+                    await self._look()
                 pause = self._settings.poll
             except ComputeError as error:
                 log.warning("ecs_gone", reason=str(error))
@@ -202,7 +224,7 @@ class EcsCompute:
         pause = self._settings.poll
         while attempt.end is None:
             try:
-                await self._tasks.stop(attempt.compute_id)
+                await self._of(attempt.compute_id).stop(attempt.compute_id)
                 break
             except CapacityUnavailable:
                 await asyncio.sleep(pause)

@@ -72,6 +72,12 @@ class Service:
         """Make the client. Raises `ConfigError` for a profile or region that is not there."""
         self._client = await asyncio.to_thread(self._make)
 
+    @property
+    def region(self) -> str:
+        """Where it calls, once it is open."""
+        region: str = self._client.meta.region_name
+        return region
+
     async def call(self, operation: str, **given: Any) -> dict[str, Any]:
         """One operation by its snake-case name. Raises `CapacityUnavailable` or `StartRefused`."""
         method: Callable[..., dict[str, Any]] = getattr(self._client, operation)

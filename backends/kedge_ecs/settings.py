@@ -128,6 +128,15 @@ class EcsSettings(BaseModel):
         )
         return self.locations.get(location, usual)
 
+    def places(self, location: str) -> list[PlaceSettings]:
+        """Where any node may have started builds, each place once; first where those of `location` do."""
+        own = self.place(location)
+        elsewhere = self.place("") if "cluster" in self.model_fields_set else own
+        distinct: dict[tuple[str, str | None], PlaceSettings] = {}
+        for one in (own, *self.locations.values(), elsewhere):
+            distinct.setdefault((one.cluster, one.region), one)
+        return list(distinct.values())
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.launch_type == "FARGATE" and self.memory_mib not in FARGATE.get(self.cpu, frozenset()):

@@ -31,6 +31,12 @@ class Tasks:
         self._place = place
         self._definitions = Definitions(service, settings)
 
+    def may_hold(self, arn: str) -> bool:
+        """Whether a task of this ARN would be one of these."""
+        _, _, _, region, _, name = arn.split(":", 5)
+        cluster = name.split("/")[1:-1]
+        return region == self._service.region and cluster in ([], [self._place.cluster.rpartition("/")[2]])
+
     async def run(self, request: ComputeRequest, endpoint: str) -> dict[str, Any]:
         """Start one, or get the one that was started for this attempt before."""
         network = self._network(request)

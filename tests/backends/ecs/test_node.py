@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -10,6 +11,8 @@ import pytest
 from tests.backends.ecs.conftest import settings_for
 
 from kedge.cli.workers import create_worker
+from kedge.testing.cluster import Cluster
+from kedge.testing.ecs import ControlPlane
 from kedge.testing.ecs.refused import Refused
 from kedge.testing.node import (
     Repository,
@@ -269,3 +272,51 @@ def test_wrong_credentials_fail_the_build_and_say_so(
 
     assert build["build_outcome"] == "fail"
     assert "AWS does not know these credentials" in read_log(node.server, build["build_uuid"])
+
+
+PLACES = """
+[placement]
+chain = ["capacity"]
+capacity.locations = {{ a = 0, b = 1 }}
+[compute]
+use = "ecs"
+[compute.ecs]
+{settings}
+"""
+
+
+def test_a_build_runs_in_the_region_of_the_location_that_was_chosen_and_is_ended_from_another(
+    tmp_path: Path, postgresql_url: str, engine: Engine, ecs: EcsServer
+) -> None:
+    far = ControlPlane(ecs.plane.runner, cluster="more-builds", region="us-east-1")
+    ecs.add(far)
+    settings = settings_for(ecs, image=engine.image)
+    tables = toml(settings)
+    for name, place in (
+        ("a", {"cluster": "builds", "region": "eu-central-1"}),
+        ("b", {"cluster": "more-builds", "region": "us-east-1"}),
+    ):
+        tables += f"\n[compute.ecs.locations.{name}]\n{toml({**place, 'network': settings['network']})}"
+    cluster = Cluster(tmp_path, postgresql_url, names=(), more=PLACES.format(settings=tables))
+    try:
+        for name in ("a", "b"):
+            cluster.nodes[name] = cluster.make(name)
+            cluster[name].start(f"{engine.host}:0")
+        a = cluster["a"]
+        queued = queue_build(a, tmp_path, "echo here; sleep 600")
+        wait_for_text(a.server, queued, "here\n")
+
+        a.server.put(f"/builds/builds/{queued}/cancel")
+        ended = wait_for_end(a.server, queued)
+
+        attempt = ended["kedge"]["attempts"][-1]
+        assert (attempt["node"], attempt["location"]) == ("b", "b")
+        assert ended["build_outcome"] == "cancelled"
+        assert ecs.plane.tasks() == []
+        (task,) = far.tasks()
+        assert ":us-east-1:" in task.arn
+        while not task.is_stopped:
+            time.sleep(0.01)
+    finally:
+        cluster.stop()
+        far.close()

@@ -25,6 +25,7 @@ class ControlPlane:
         """There is one cluster."""
         self.runner = runner
         self.cluster = cluster
+        self.region = region
         self.faults = Faults()
         self.faults.may_run.set()
         #: the operations that were called, in order, with what they were given

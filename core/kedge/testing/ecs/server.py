@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TARGET = "AmazonEC2ContainerServiceV20141113."
 SIGNED = re.compile(
-    r"AWS4-HMAC-SHA256 Credential=([^/]+)/\d{8}/[a-z0-9-]+/ecs/aws4_request, "
+    r"AWS4-HMAC-SHA256 Credential=([^/]+)/\d{8}/([a-z0-9-]+)/ecs/aws4_request, "
     r"SignedHeaders=[a-z0-9;-]+, Signature=[0-9a-f]{64}"
 )
 
@@ -27,6 +27,7 @@ class EcsServer:
     def __init__(self, plane: ControlPlane, *, access_key: str = "test") -> None:
         """Only `access_key` is known."""
         self.plane = plane
+        self._planes = {plane.region: plane}
         self.access_key = access_key
         #: answers that did not have the shape of the service model; there must be none
         self.wrong_answers: list[str] = []
@@ -48,6 +49,10 @@ class EcsServer:
         self._server.server_close()
         self._thread.join()
 
+    def add(self, plane: ControlPlane) -> None:
+        """Let another region be answered for: calls are signed for theirs."""
+        self._planes[plane.region] = plane
+
     def answer(self, headers: Any, body: bytes) -> tuple[int, dict[str, Any]]:
         """Status and body for a request."""
         try:
@@ -62,6 +67,8 @@ class EcsServer:
         if signed[1] != self.access_key:
             said = "The security token included in the request is invalid."
             raise Refused("UnrecognizedClientException", said)
+        if signed[2] not in self._planes:
+            raise Refused("InvalidSignatureException", "Credential should be scoped to a valid region.")
         name = headers.get("X-Amz-Target", "").removeprefix(TARGET)
         if name not in service_model().operation_names or not hasattr(self.plane, f"_{name}"):
             raise Refused("UnknownOperationException", name)
@@ -69,7 +76,7 @@ class EcsServer:
         given = json.loads(body)
         if wrong := mistakes(operation.input_shape, given, name):
             raise Refused("InvalidParameterException", "; ".join(wrong))
-        answer = self.plane.call(name, given)
+        answer = self._planes[signed[2]].call(name, given)
         if wrong := mistakes(operation.output_shape, answer, name):
             self.wrong_answers += wrong
             raise Refused("ServerException", "; ".join(wrong), status=500)
