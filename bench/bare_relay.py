@@ -41,6 +41,8 @@ SAID_ANEW = frozenset(
         b"x-forwarded-for",
         b"x-forwarded-proto",
         b"x-forwarded-host",
+        b"cf-connecting-ip",
+        b"cf-visitor",
         b"x-real-ip",
         b"x-request-id",
     }
@@ -112,9 +114,9 @@ class Visitor(asyncio.Protocol):
         self.transport = transport
         transport.set_write_buffer_limits(high=HIGH_WATER)
         address = transport.get_extra_info("peername")[0].encode()
-        self.told = b"x-forwarded-for: %b\r\nx-real-ip: %b\r\nx-forwarded-proto: http\r\n" % (
-            address,
-            address,
+        self.told = (
+            b"x-forwarded-for: %b\r\nx-real-ip: %b\r\ncf-connecting-ip: %b\r\n"
+            b'x-forwarded-proto: http\r\ncf-visitor: {"scheme":"http"}\r\n' % (address, address, address)
         )
         self.relay.visitors.add(self)
         self.deadline = self.relay.loop.time() + HEAD_WITHIN

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 SUSPICIOUS = ("token", "password", "secret", "authorization", "cookie", "credential")
 HIDDEN = "[redacted]"
 DEEPEST = 8
+#: values that are addresses
+ADDRESSES = frozenset({"path", "target"})
 #: in an address, what follows this is a secret
 SECRET_SEGMENT = re.compile(r"(?<=/deploy_hooks/)[^/]+")
 
@@ -26,11 +28,13 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 def _redacted(name: object, value: object, depth: int = 0) -> object:
     if any(word in str(name).lower() for word in SUSPICIOUS):
         return HIDDEN
+    if name in ADDRESSES and isinstance(value, str):
+        return redact_path(value)
     if isinstance(value, Mapping) and depth < DEEPEST:
         return {inner: _redacted(inner, one, depth + 1) for inner, one in value.items()}
     return value
 
 
 def redact_path(path: str) -> str:
-    """An address as it may stand in a log."""
-    return SECRET_SEGMENT.sub(HIDDEN, path)
+    """An address as it may stand in a log: without its query, which may say anything."""
+    return SECRET_SEGMENT.sub(HIDDEN, path.partition("?")[0])

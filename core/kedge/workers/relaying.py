@@ -55,7 +55,7 @@ class Asked:
         if heard is None:
             self.request_id = visitors.request_id(client, scope["headers"])
         else:
-            self.visitor = Visitor(heard.visitor, heard.scheme, self.visitor.host)
+            self.visitor = Visitor(heard.visitor, heard.scheme, self.visitor.host, believed=True)
             self.request_id = heard.request_id.encode()
 
     def repeatable(self) -> Repeatable:

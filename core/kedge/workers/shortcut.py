@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from kedge.contracts.events import RequestServed
+from kedge.http.answering import lines
 from kedge.workers.errand import go_on
 from kedge.workers.instances import Lease
 from kedge.workers.means import PLACE
 from kedge.workers.refusals import refusal
-from kedge.workers.relay.headers import WAIT_UNTIL, to_instances
+from kedge.workers.relay.headers import WAIT_UNTIL, by_proxy_to_instances, introduction, to_instances
 from kedge.workers.relay.passage import Passage
-from kedge.workers.visitors import IDS, introduced
+from kedge.workers.visitors import IDS, stranger
 
 if TYPE_CHECKING:
     from kedge.errors import KedgeError
@@ -73,14 +74,18 @@ class Shortcut:
             going.count(place, self._works[instance.instance_id])
         return going.begin(told)
 
-    def introduce(self, request: Request) -> tuple[bytes, bytes]:
-        """The id of a request, and the lines that tell an instance who asks."""
-        visitor = request.connection.visitor
-        if self._visitors.may_believe:
-            headers = request.headers
-            request_id = self._visitors.request_id(visitor, headers)
-            return request_id, self._visitors.introduce(visitor, request.host, headers)
-        return IDS.next(), introduced(visitor, "http", request.host)
+    def tell(self, request: Request) -> tuple[bytes, bytes]:
+        """The id of a request, and the lines that an instance is told."""
+        client, shape, values = request.connection.visitor, request.shape, request.values
+        passing: Passing = shape[to_instances]
+        if not self._visitors.may_believe:
+            return IDS.next(), passing.lines(values) + stranger(client, request.host)
+        headers = request.headers
+        visitor = self._visitors.of(client, request.host, headers)
+        if visitor.believed:
+            passing = shape[by_proxy_to_instances]
+        request_id = self._visitors.request_id(client, headers)
+        return request_id, passing.lines(values) + lines(introduction(visitor))
 
 
 def _path(request: Request) -> bytes:
@@ -115,11 +120,9 @@ class _Going(Passage):
         self._work: Work | None = None
         if shortcut.served.wanted:
             self._began = time.perf_counter()
-        request = self.request
-        self.id, introduction = shortcut.introduce(request)
-        self._told = told = b"x-request-id: %b\r\n" % self.id
-        passing: Passing = request.shape[to_instances]
-        return passing.lines(request.values) + introduction + told
+        self.id, told = shortcut.tell(self.request)
+        self._told = b"x-request-id: %b\r\n" % self.id
+        return told + self._told
 
     def count(self, place: Place, work: Work) -> None:
         """It was placed, and the instance is at work on it; perhaps it is measured."""

@@ -75,16 +75,12 @@ class Visitors:
             client = str(_address(client))
         if not self._trusted:
             return Visitor(client, "http", host)
-        scheme = "http"
-        if self._trusts(client):
+        scheme, believed = "http", self._trusts(client)
+        if believed:
             client = self._nearest(headers, client)
             said = find(headers, b"x-forwarded-proto")
             scheme = said.decode("latin-1") if said in {b"http", b"https"} else scheme
-        return Visitor(client, scheme, host)
-
-    def introduce(self, client: str, host: bytes, headers: Sequence[Header]) -> bytes:
-        """The lines by which he is introduced to an instance."""
-        return introduced(*self.of(client, host, headers))
+        return Visitor(client, scheme, host, believed)
 
     def request_id(self, client: str, headers: Sequence[Header]) -> bytes:
         """The one that a trusted proxy gave, or a new one."""
@@ -123,7 +119,10 @@ def _address(said: str) -> IPv4Address | IPv6Address:
     return getattr(found, "ipv4_mapped", None) or found
 
 
+NOBODY_TRUSTED = Visitors()
+
+
 @lru_cache(maxsize=1024)
-def introduced(client: str, scheme: str, host: bytes) -> bytes:
-    """The lines by which a visitor is introduced to an instance."""
-    return lines(introduction(Visitor(client, scheme, host)))
+def stranger(client: str, host: bytes) -> bytes:
+    """The lines by which a visitor is introduced to an instance whose headers do not count."""
+    return lines(introduction(NOBODY_TRUSTED.of(client, host, ())))

@@ -110,6 +110,12 @@ def test_a_value_whose_name_says_that_it_is_secret_is_hidden(capsys: Captured, n
     assert line[name] == HIDDEN
 
 
+def test_an_address_is_written_without_what_is_secret_in_it(capsys: Captured) -> None:
+    json_log().info("asked", path="/builds/deploy_hooks/7f1c?token=hunter2")
+    [line] = written(capsys)
+    assert line["path"] == f"/builds/deploy_hooks/{HIDDEN}"
+
+
 def test_secrets_in_tables_are_hidden_and_the_table_itself_is_left_alone(capsys: Captured) -> None:
     headers = {"authorization": "hunter2", "deeper": {"token": "hunter2"}, "host": "h"}
     json_log().info("begun", headers=headers)

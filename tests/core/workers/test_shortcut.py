@@ -209,6 +209,7 @@ async def test_the_first_request_goes_the_long_way_and_those_after_it_the_short_
 
 async def test_an_instance_is_told_the_same_on_both_ways(house: House, site: Site) -> None:
     said = {"x_forwarded_for": "6.6.6.6", "kedge_forward": "lies", "te": "trailers", "x_request_id": "mine"}
+    said |= {"cf_connecting_ip": "6.6.6.6", "cf_ray": "6.6.6.6"}
     answers = [await site.ask("/x", x_mine="1", **said) for _ in range(2)]
 
     long, short = (

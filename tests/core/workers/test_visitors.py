@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from kedge.workers.visitors import Visitors, client_of
+from kedge.workers.visitors import Visitors, client_of, stranger
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 HOST = b"hello.localhost"
@@ -25,7 +25,7 @@ def test_what_a_visitor_says_of_himself_is_not_believed(visitors: Visitors) -> N
         "192.0.2.7", x_forwarded_for="198.51.100.1", x_forwarded_proto="https", x_request_id="mine"
     )
 
-    assert visitors.of(asking[0], HOST, asking[1]) == ("192.0.2.7", "http", b"hello.localhost")
+    assert visitors.of(asking[0], HOST, asking[1]) == ("192.0.2.7", "http", b"hello.localhost", False)
     assert visitors.request_id(*asking) != b"mine"
 
 
@@ -52,6 +52,7 @@ def test_of_what_a_trusted_proxy_says_the_nearest_stranger_counts(said: str, bel
 def test_a_visitor_of_ipv4_is_known_as_one_where_a_socket_takes_both() -> None:
     """A listener on `[::]` shows him as `::ffff:192.0.2.7`."""
     assert NOBODY.of("::ffff:192.0.2.7", HOST, []).address == "192.0.2.7"
+    assert b"x-real-ip: 192.0.2.7\r\n" in stranger("::ffff:192.0.2.7", HOST)
     proxied = asked("::ffff:10.1.2.3", x_forwarded_for="198.51.100.1", x_request_id="abc-123")
     assert BEHIND_PROXIES.of(proxied[0], HOST, proxied[1]).address == "198.51.100.1"
     assert BEHIND_PROXIES.request_id(*proxied) == b"abc-123"

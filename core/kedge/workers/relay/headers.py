@@ -30,13 +30,28 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-#: what a visitor says of himself; Kedge says it anew
-FORWARDED = frozenset(
-    {b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip"}
+#: what Kedge says of a visitor, whoever has said it before
+SAID_ANEW = frozenset(
+    {
+        b"cf-connecting-ip",
+        b"cf-visitor",
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        b"x-real-ip",
+        b"x-request-id",
+    }
 )
+#: what programs believe of a visitor, or of what he asks, since a proxy is to have said it
+SAID_BY_PROXIES = frozenset(
+    {b"true-client-ip", b"x-client-ip", b"x-cluster-client-ip", b"x-original-url", b"x-rewrite-url"}
+)
+#: programs that get headers as variables take it for the proxy that they shall ask
+PROXY = frozenset({b"proxy"})
 #: the server says it of every answer, once
 DATE = frozenset({b"date"})
-NOT_FOR_INSTANCES = HOP_BY_HOP | FORWARDED | {b"x-request-id"}
+NOT_FOR_INSTANCES = HOP_BY_HOP | SAID_ANEW | PROXY
 #: only Kedge says where an answer comes from, and only of workers that are placed
 NOT_FOR_VISITORS = HOP_BY_HOP | DATE | {b"cf-placement"}
 #: names whose fates are remembered
@@ -47,6 +62,8 @@ USUAL = frozenset({b"keep-alive", b"Keep-Alive", b"close", b"Close"})
 FRAMING = frozenset({b"content-length", b"host"})
 #: how the names of headers begin that only Kedge may say
 OWN = b"kedge-"
+#: and of those that only a trusted proxy may say
+PROXIES_OWN = (b"cf-", b"x-forwarded-")
 WAIT_UNTIL = b"kedge-wait-until"
 NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -54,20 +71,22 @@ NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 class _Fates(dict[bytes, bool]):
     """Whether headers of a name go through, worked out once for each name: most come again and again."""
 
-    def __init__(self, dropped: frozenset[bytes]) -> None:
+    def __init__(self, dropped: frozenset[bytes], beginnings: tuple[bytes, ...] = ()) -> None:
         super().__init__()
         self._dropped = dropped
+        self._beginnings = (OWN, *beginnings)
 
     def __missing__(self, name: bytes) -> bool:
         # programs that get headers as variables (CGI, WSGI) cannot tell these two letters apart
         read = name.replace(b"_", b"-")
-        through = read not in self._dropped and not read.startswith(OWN)
+        through = read not in self._dropped and not read.startswith(self._beginnings)
         if len(self) < MOST_NAMES and len(name) <= LONGEST_NAME:
             self[name] = through
         return through
 
 
-FOR_INSTANCES = _Fates(NOT_FOR_INSTANCES)
+FOR_INSTANCES = _Fates(NOT_FOR_INSTANCES | SAID_BY_PROXIES, PROXIES_OWN)
+FOR_INSTANCES_BY_PROXY = _Fates(NOT_FOR_INSTANCES)
 FOR_VISITORS = _Fates(NOT_FOR_VISITORS)
 
 
@@ -77,11 +96,13 @@ class Visitor(NamedTuple):
     address: str
     scheme: str
     host: bytes
+    #: whether a trusted proxy speaks for him, or another node
+    believed: bool = False
 
 
 def request_headers(headers: Sequence[Header], visitor: Visitor, request_id: bytes) -> list[Header]:
     """What an instance is told: the visitor's headers, less what is not for it, and who he is."""
-    kept = _through(FOR_INSTANCES, headers)
+    kept = _through(FOR_INSTANCES_BY_PROXY if visitor.believed else FOR_INSTANCES, headers)
     kept += introduction(visitor)
     kept.append((b"x-request-id", request_id))
     return kept
@@ -95,6 +116,8 @@ def introduction(visitor: Visitor) -> tuple[Header, ...]:
         (b"x-forwarded-proto", visitor.scheme.encode()),
         (b"x-forwarded-host", visitor.host),
         (b"x-real-ip", address),
+        (b"cf-connecting-ip", address),
+        (b"cf-visitor", b'{"scheme":"%b"}' % visitor.scheme.encode()),
     )
 
 
@@ -142,6 +165,11 @@ def _picking(places: list[int]) -> Callable[[list[bytes]], bytes | tuple[bytes, 
 def to_instances(names: Names) -> Passing:
     """What an instance is told of a request, less what is added: a question to the shape of its head."""
     return Passing(FOR_INSTANCES, names)
+
+
+def by_proxy_to_instances(names: Names) -> Passing:
+    """The same of one that a trusted proxy has passed on."""
+    return Passing(FOR_INSTANCES_BY_PROXY, names)
 
 
 def to_visitors(names: Names) -> Passing:

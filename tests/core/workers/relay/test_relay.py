@@ -17,6 +17,7 @@ from kedge.http.shape import SHAPES
 from kedge.http.uptake import LEAST
 from kedge.workers.relay.headers import (
     Visitor,
+    by_proxy_to_instances,
     request_headers,
     response_headers,
     to_instances,
@@ -315,6 +316,26 @@ async def test_a_body_past_the_limit_is_refused_however_it_is_framed(
     assert [type(error) for error in front.errors] == [BodyTooLarge, BodyTooLarge]
 
 
+FORGED = [
+    (b"cf-connecting-ip", b"6.6.6.6"),
+    (b"CF_Connecting_IP".lower(), b"6.6.6.6"),
+    (b"cf-ipcountry", b"AT"),
+    (b"true-client-ip", b"6.6.6.6"),
+    (b"x-client-ip", b"6.6.6.6"),
+    (b"x-forwarded-port", b"1"),
+    (b"x-original-url", b"/admin"),
+    (b"x-rewrite-url", b"/admin"),
+    (b"proxy", b"http://6.6.6.6"),
+]
+
+
+def test_what_only_a_proxy_may_say_goes_through_if_it_is_trusted_but_not_who_asks() -> None:
+    told = dict(request_headers(FORGED, NOBODY._replace(believed=True), b"id-1"))
+    assert (told[b"cf-ipcountry"], told[b"x-forwarded-port"]) == (b"AT", b"1")
+    assert told[b"cf-connecting-ip"] == b"192.0.2.1"
+    assert not {b"cf_connecting_ip", b"proxy"} & set(told)
+
+
 def test_what_concerns_one_connection_and_what_only_kedge_may_say_is_left_out() -> None:
     told = request_headers(
         [
@@ -331,6 +352,7 @@ def test_what_concerns_one_connection_and_what_only_kedge_may_say_is_left_out() 
             (b"kedge_location", b"there"),
             (b"x_real_ip", b"6.6.6.6"),
             (b"accept", b"*/*"),
+            *FORGED,
         ],
         NOBODY,
         b"id-1",
@@ -344,6 +366,8 @@ def test_what_concerns_one_connection_and_what_only_kedge_may_say_is_left_out() 
         (b"x-forwarded-proto", b"https"),
         (b"x-forwarded-host", b"hello.localhost"),
         (b"x-real-ip", b"192.0.2.1"),
+        (b"cf-connecting-ip", b"192.0.2.1"),
+        (b"cf-visitor", b'{"scheme":"https"}'),
         (b"x-request-id", b"id-1"),
     ]
     answer = [
@@ -361,7 +385,7 @@ def test_what_concerns_one_connection_and_what_only_kedge_may_say_is_left_out() 
     st.lists(
         st.tuples(
             st.sampled_from(
-                [b"Host", b"HOST", b"Connection", b"x-%b", b"X-%", b"Kedge_Calls", b"Date", b"TE", b"a"]
+                [b"Host", b"CF-Ray", b"Connection", b"x-%b", b"X-%", b"Kedge_Calls", b"Date", b"TE", b"a"]
             ),
             st.sampled_from([b"", b"1", b"%s", b"close", b"Keep-Alive", b"x-%, host", b"A, content-length"]),
         ),
@@ -375,8 +399,9 @@ def test_the_lines_of_a_head_are_the_headers_that_go_through(said: list[tuple[by
 
     assert shape is SHAPES[tuple(name for name, _ in said)]
     assert lines(response_headers(headers)) == shape[to_visitors].lines(values)
-    told = request_headers(headers, NOBODY, b"id-1")[:-5]
-    assert lines(told) == shape[to_instances].lines(values)
+    for believed, question in ((False, to_instances), (True, by_proxy_to_instances)):
+        told = request_headers(headers, NOBODY._replace(believed=believed), b"id-1")[:-7]
+        assert lines(told) == shape[question].lines(values)
 
 
 @given(data=st.data())
