@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -45,7 +46,7 @@ async def read(request: Request, model: type[Body], *, part: str | None = None) 
     body = await read_bytes(request)
     content_type = request.headers.get("content-type", "")
     if part is not None and is_form(content_type):
-        body = value_of(content_type, body, part)
+        body = await asyncio.to_thread(value_of, content_type, body, part)
     return model.model_validate_json(body)
 
 

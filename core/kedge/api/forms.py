@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from email.message import Message
-from email.parser import BytesHeaderParser
 from typing import TYPE_CHECKING
 
 import orjson
@@ -15,6 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FORM = "multipart/form-data"
+DISPOSITION = b"content-disposition"
+#: the standard library takes the square of the time for headers that are longer
+LONGEST_TYPE = 512
+LONGEST_HEAD = 4096
+MOST_PARTS = 64
 
 
 def is_form(content_type: str) -> bool:
@@ -41,18 +45,37 @@ def _parts(content_type: str, body: bytes) -> Iterator[tuple[str, bytes]]:
     """The name and the contents of each part."""
     marker = b"\r\n--" + _boundary(content_type)
     # what stands before the first marker belongs to no part, nor does what follows one with `--`
-    for part in (b"\r\n" + body).split(marker)[1:]:
+    for number, part in enumerate((b"\r\n" + body).split(marker, MOST_PARTS + 1)[1:]):
         if part.startswith(b"--"):
             break
+        if number == MOST_PARTS:
+            raise InvalidInput(f"a form may have {MOST_PARTS} parts")
         head, _, contents = part.partition(b"\r\n\r\n")
-        name = BytesHeaderParser().parsebytes(head.lstrip()).get_param("name", "", "Content-Disposition")
-        yield str(name), contents
+        yield _name(head), contents
+
+
+def _name(head: bytes) -> str:
+    """How a part is called; empty for one that is not."""
+    if len(head) > LONGEST_HEAD:
+        raise InvalidInput(f"the head of a form's part may have {LONGEST_HEAD} bytes")
+    for line in head.split(b"\r\n"):
+        kind, _, value = line.partition(b":")
+        if kind.strip().lower() == DISPOSITION:
+            return str(_header(value.decode("utf-8", "replace")).get_param("name", ""))
+    return ""
 
 
 def _boundary(content_type: str) -> bytes:
-    header = Message()
-    header["Content-Type"] = content_type
-    boundary = header.get_boundary()
+    if len(content_type) > LONGEST_TYPE:
+        raise InvalidInput(f"a Content-Type may have {LONGEST_TYPE} characters")
+    boundary = _header(content_type).get_boundary()
     if not boundary or len(boundary) > 70:
         raise InvalidInput(f"{FORM} needs a boundary of 1 to 70 characters in Content-Type")
     return boundary.encode("latin-1", "replace")
+
+
+def _header(value: str) -> Message:
+    """A header with parameters, under the name at which the standard library looks for them."""
+    header = Message()
+    header["Content-Type"] = value
+    return header
