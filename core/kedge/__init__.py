@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from kedge.config import Duration, SecretRef, Size
     from kedge.image_pulls import pull_is_hopeless
     from kedge.runner_route import RunnerRoute
+    from kedge.terminal import TerminalFilter
 
 __all__ = [
     "AttemptName",
@@ -141,6 +142,7 @@ __all__ = [
     "StoreError",
     "StoreRefused",
     "StoreUnavailable",
+    "TerminalFilter",
     "TooLarge",
     "Unauthorized",
     "WeighedLocation",
@@ -156,6 +158,7 @@ _LATER = {
     **dict.fromkeys(("Duration", "SecretRef", "Size"), "kedge.config"),
     "pull_is_hopeless": "kedge.image_pulls",
     "RunnerRoute": "kedge.runner_route",
+    "TerminalFilter": "kedge.terminal",
 }
 
 

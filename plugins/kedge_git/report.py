@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from codecs import getincrementaldecoder
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 import structlog
 
-from kedge import KedgeError
+from kedge import KedgeError, TerminalFilter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("git")
 
+#: bytes of a log that are made safe before others have their turn
+_PIECE = 16 << 10
 _NOT_TAKEN_IN = b"Kedge has your push but could not take it in now; it tries again by itself.\n"
 
 
@@ -52,18 +55,18 @@ class Reporter:
             await self._tell_builds(pushing, handed_in)
         elif handed_in.pushes:
             branches = ", ".join(push.branch for push in handed_in.pushes[:10])
-            await pushing.reply(f"No trigger matches {branches}: nothing is built.\n".encode())
+            await pushing.reply(_line(f"No trigger matches {branches}: nothing is built."))
 
     async def _tell_builds(self, pushing: Pushing, handed_in: HandedIn) -> None:
         follows = self._free > 0
         self._free -= follows
         try:
             for build_uuid in handed_in.build_uuids:
-                await pushing.reply(f"Build {build_uuid}{_what(handed_in)}\n".encode())
+                await pushing.reply(_line(f"Build {build_uuid}{_what(handed_in)}"))
                 if follows:
                     await self._show_log(pushing, build_uuid)
                 else:
-                    await pushing.reply(f"To see its log: kedge builds logs -f {build_uuid}\n".encode())
+                    await pushing.reply(_line(f"To see its log: kedge builds logs -f {build_uuid}"))
         finally:
             self._free += follows
 
@@ -76,15 +79,24 @@ class Reporter:
                     last = data[-1:] or last
         except KedgeError as error:
             log.warning("log_not_shown", build_uuid=build_uuid, error=str(error))
-            await pushing.reply(f"\nIts log cannot be shown: {error}\n".encode())
+            await pushing.reply(_line(f"\nIts log cannot be shown: {error}"))
         else:
             if last not in {b"\n", b""}:
                 await pushing.reply(b"\n")
 
     async def _log(self, build_uuid: str) -> AsyncGenerator[bytes]:
-        """The log without NUL bytes: git clients show nothing of a line behind one."""
+        """The log as it may be shown: git hands what it gets on to the pusher's terminal as it is."""
+        decode = getincrementaldecoder("utf-8")("replace").decode
+        safe = TerminalFilter(colour=True)
         async for data in self._host.follow(build_uuid):
-            yield data.replace(b"\0", b"")
+            for start in range(0, len(data), _PIECE):
+                yield safe.feed(decode(data[start : start + _PIECE])).encode()
+                await asyncio.sleep(0)
+        yield (safe.feed(decode(b"", final=True)) + safe.end()).encode()
+
+
+def _line(text: str) -> bytes:
+    return f"{TerminalFilter(colour=False).feed(text)}\n".encode()
 
 
 def _what(handed_in: HandedIn) -> str:

@@ -71,6 +71,14 @@ async def test_without_a_trigger_the_pusher_is_told_so(hosted: Hosted, tree: Clo
     assert remote_lines(ran.err) == ["No trigger matches main: nothing is built."]
 
 
+async def test_a_branch_whose_name_would_drive_a_terminal_is_told_without_that(
+    hosted: Hosted, tree: Clone
+) -> None:
+    ran = await tree.try_git("push", "origin", "main:main\x9b2J")
+
+    assert remote_lines(ran.err) == ["No trigger matches main: nothing is built."]
+
+
 async def test_a_tag_is_not_commented_on(hosted: Hosted, tree: Clone) -> None:
     ran = await tree.try_git("push", "origin", "main:refs/tags/v1")
 
@@ -99,6 +107,26 @@ async def test_a_log_of_any_bytes_gets_through(hosted: Hosted, tree: Clone) -> N
     assert "nulnul" in ran.err
     assert ran.err.count("x") >= 300_000
     assert "remote: the end" in ran.err
+
+
+async def test_of_what_a_build_prints_only_text_and_colours_reach_the_terminal_of_the_pusher(
+    hosted: Hosted, tree: Clone
+) -> None:
+    build = hosted.host.build_on("main")
+    build.write(
+        b"\x1b]0;owned\x07\x1b[2J\x1b[?1049hclear \xc2\x9b2J\x1b[\0002J \x1b[32mgreen\x1b[0m \x1b]52;c;Y"
+    )
+    build.write(b"20=\x1b")
+    build.write(b"\\ caf\xc3")
+    build.write(b"\xa9 \x1b[3")
+    build.write(b"1mred\n")
+    build.finish(b"the end\n")
+
+    ran = await tree.try_git("push", "origin", "main")
+
+    shown = ran.err.replace("\x1b[K", "").split("remote: ")
+    assert "clear 2J \x1b[32mgreen\x1b[0m  café \x1b[31mred" in [line.strip() for line in shown]
+    assert "\x1b[0m" in shown[-1]
 
 
 async def test_a_log_that_cannot_be_read_ends_the_push_well(hosted: Hosted, tree: Clone) -> None:
