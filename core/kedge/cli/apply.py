@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kedge.cli.options import Json
-from kedge.cli.output import print_json, say
+from kedge.cli.output import print_document, print_json, say
 from kedge.cli.with_server import with_server
 from kedge.client import Server
 
@@ -76,4 +75,4 @@ def export(
 
         print_json(tomllib.loads(text))
     else:
-        sys.stdout.write(text)
+        print_document(text)

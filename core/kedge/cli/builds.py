@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Any
 
 import orjson
@@ -11,8 +10,16 @@ import typer
 from kedge.builds.matching import matches_rules
 from kedge.cli.failure import CommandFailed
 from kedge.cli.options import Build, Json
-from kedge.cli.output import ago, coloured, print_json, print_table, say, took
-from kedge.cli.terminal_text import make_safe
+from kedge.cli.output import (
+    ago,
+    coloured,
+    print_json,
+    print_json_lines,
+    print_table,
+    say,
+    terminal,
+    took,
+)
 from kedge.cli.with_server import with_server
 from kedge.client import Server
 
@@ -114,38 +121,30 @@ def logs(
 
 def print_log(server: Server, path: str, start: dict[str, Any], *, as_json: bool) -> None:
     """Print what there is of a log now."""
-    cursor = start
-    while True:
-        page = server.get(path, **cursor)
-        _print_page(page, as_json=as_json)
-        if not page["truncated"]:
-            return
-        cursor = {**start, "cursor": page["cursor"]}
+    cursor, more = start, True
+    with terminal() as show:
+        while more:
+            page = server.get(path, **cursor)
+            if as_json:
+                print_json_lines({"time": second, "text": text} for second, text in page["lines"])
+            else:
+                show("".join(f"{text}\n" for _, text in page["lines"]))
+            cursor, more = {**start, "cursor": page["cursor"]}, page["truncated"]
 
 
 def follow_log(server: Server, path: str, start: dict[str, Any], *, as_json: bool) -> str | None:
     """Print a log as it grows; return the outcome."""
     outcome = None
-    for event in server.events(path, **start):
-        data = orjson.loads(event.data)
-        if event.event == "status":
-            outcome = data["build_outcome"]
-        if as_json:
-            sys.stdout.write(orjson.dumps({"event": event.event, **data}).decode() + "\n")
-        elif event.event == "log":
-            sys.stdout.write(make_safe(data["text"], colour=sys.stdout.isatty()))
-        sys.stdout.flush()
+    with terminal() as show:
+        for event in server.events(path, **start):
+            data = orjson.loads(event.data)
+            if event.event == "status":
+                outcome = data["build_outcome"]
+            if as_json:
+                print_json_lines([{"event": event.event, **data}])
+            elif event.event == "log":
+                show(data["text"])
     return outcome
-
-
-def _print_page(page: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        sys.stdout.writelines(
-            orjson.dumps({"time": second, "text": text}).decode() + "\n" for second, text in page["lines"]
-        )
-    else:
-        text = "".join(f"{text}\n" for _, text in page["lines"])
-        sys.stdout.write(make_safe(text, colour=sys.stdout.isatty()))
 
 
 @app.command()

@@ -11,7 +11,6 @@ import typer
 from kedge.cli.failure import CommandFailed
 from kedge.cli.options import Json, Worker
 from kedge.cli.output import ago, print_json, print_table, say
-from kedge.cli.terminal_text import make_safe
 from kedge.cli.with_server import with_server
 from kedge.client import Server
 
@@ -206,11 +205,11 @@ def _print_deployment(deployment: dict[str, Any]) -> None:
     failure = deployment["kedge"]["failure"]
     if failure is None:
         return
-    say(f"  failed    {make_safe(failure['reason'], colour=False)}")
+    say(f"  failed    {failure['reason']}")
     for probe in failure["probes"]:
-        say(f"  probe     {make_safe(probe, colour=False)}")
+        say(f"  probe     {probe}")
     for line in failure["log_tail"].splitlines():
-        say(f"  printed   {make_safe(line, colour=False)}")
+        say(f"  printed   {line}")
 
 
 def _split(deployment: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from kedge.cli.plugins import plugins
 from kedge.cli.queue import queue
 from kedge.cli.up import up
 from kedge.errors import KedgeError
+from kedge.terminal import make_safe
 
 app = typer.Typer(
     name="kedge",
@@ -73,7 +74,7 @@ def main() -> None:
     try:
         app()
     except (CommandFailed, KedgeError) as error:
-        sys.stderr.write(f"kedge: {error}\n")
+        sys.stderr.write(make_safe(f"kedge: {error}\n"))
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from kedge.terminal import TerminalFilter, make_safe
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rich.console import Console
 
@@ -24,6 +28,8 @@ COLOURS = {
     "initializing": "cyan",
     "running": "cyan",
 }
+#: control characters that neither JSON nor TOML has to escape
+UNESCAPED = re.compile("[\x7f-\x9f]")
 
 
 @cache
@@ -36,12 +42,38 @@ def console() -> Console:
 
 def print_json(value: Any) -> None:
     """`value` as indented JSON on standard output."""
-    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
+    print_document(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def print_json_lines(values: Iterable[Any]) -> None:
+    """Each value as a line of JSON, at once."""
+    print_document("".join(f"{orjson.dumps(value).decode()}\n" for value in values))
+    sys.stdout.flush()
+
+
+def print_document(text: str) -> None:
+    """JSON or TOML; of what drives terminals, what they let stand in a string as it is is escaped."""
+    sys.stdout.write(UNESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+
+
+@contextmanager
+def terminal() -> Iterator[Callable[[str], None]]:
+    """Shows what a program printed, piece by piece, with its colours if there is a terminal."""
+    safe = TerminalFilter(colour=sys.stdout.isatty())
+
+    def show(text: str) -> None:
+        sys.stdout.write(safe.feed(text))
+        sys.stdout.flush()
+
+    try:
+        yield show
+    finally:
+        sys.stdout.write(safe.end())
 
 
 def say(text: str) -> None:
-    """A line for people."""
-    console().print(text, markup=False)
+    """A line for people, as plain text: names and messages in it come from others."""
+    console().print(make_safe(text), markup=False)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
@@ -51,7 +83,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty:
 
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell or "")) for cell in row))
+        table.add_row(*(cell if isinstance(cell, Text) else Text(make_safe(str(cell or ""))) for cell in row))
     if table.row_count:
         console().print(table)
     else:
@@ -62,7 +94,7 @@ def coloured(word: str) -> Any:
     """A status or outcome in its colour."""
     from rich.text import Text  # noqa: PLC0415  (as above)
 
-    return Text(word, style=COLOURS.get(word, ""))
+    return Text(make_safe(word), style=COLOURS.get(word, ""))
 
 
 def ago(iso: str | None) -> str:

@@ -11,6 +11,7 @@ import orjson
 import structlog
 
 from kedge.observe.redaction import redact
+from kedge.terminal import TerminalFilter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,7 +64,12 @@ def _bind(tags: dict[str, str]) -> Callable[..., Any]:
 
 
 def _console() -> list[Any]:
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    coloured = sys.stderr.isatty()
+
+    def safe(logger: Any, method: str, line: Any) -> str:  # noqa: ARG001  (structlog calls it)
+        return TerminalFilter(colour=coloured).feed(str(line))
+
+    return [structlog.dev.ConsoleRenderer(colors=coloured), safe]
 
 
 def _json() -> list[Any]:

@@ -45,6 +45,17 @@ def test_the_usual_commands_on_the_way_of_a_push(node: RunningNode, repository: 
     assert "gone" in kedge(node, "worker", "delete", "hello")
 
 
+def test_what_a_build_prints_is_shown_as_text(node: RunningNode, repository: Repository) -> None:
+    kedge(node, "worker", "create", "loud", "--build", r"printf '\033[2J\033]0;owned\007in \033[32mgreen\n'")
+    node.push(repository, "loud")
+    uuid = latest_build(node.server)["build_uuid"]
+
+    for arguments in ([uuid], ["-f", uuid]):
+        lines = kedge(node, "builds", "logs", *arguments).splitlines()
+        assert "in green" in lines
+        assert not any("\x1b" in line for line in lines)
+
+
 @pytest.mark.parametrize("previews", ["--previews", "--no-previews"])
 def test_another_branch_that_is_built_by_hand_does_not_go_into_production(
     node: RunningNode, repository: Repository, previews: str

@@ -64,6 +64,16 @@ def test_console_is_readable_and_without_colours_where_there_is_no_terminal(caps
     assert "\x1b" not in text
 
 
+def test_console_drives_no_terminal_by_what_others_wrote(capsys: Captured) -> None:
+    configure(processors=[], format="console", level="info")
+    structlog.get_logger().info("begun", path="/\x1b[2J\x9b2Jx")
+    logging.getLogger("somebody").warning("from \x1b]0;owned\x07afar")
+    text = capsys.readouterr().err
+    assert "path=/x" in text
+    assert "from afar" in text
+    assert not any(one in text for one in "\x1b\x9b\x07")
+
+
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_an_error_is_written_with_its_stack(capsys: Captured, form: Any) -> None:
     configure(processors=[], format=form, level="info")
