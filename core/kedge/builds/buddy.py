@@ -194,9 +194,9 @@ class BuildBuddy(DurableObject):
 
     async def cancel(self) -> None:
         """End the build at whatever stage it is. Raises `Conflict` if it has stopped."""
-        attempt = await self._request_cancel()
+        latest, attempt = await self._request_cancel()
         if attempt is None:
-            await self._stopped(0, Outcome.CANCELLED)
+            await self._stopped(latest, Outcome.CANCELLED)
         elif attempt.compute_id is None:
             return  # whoever starts it ends it
         elif self.services.reaches(attempt.node):
@@ -207,17 +207,20 @@ class BuildBuddy(DurableObject):
             await self.finish(attempt.number, Verdict(outcome=Outcome.CANCELLED))
 
     @transaction
-    def _request_cancel(self, storage: ObjectStorage) -> Attempt | None:
-        """The attempt to be ended; `None` for a build that only waited, which has stopped now."""
+    def _request_cancel(self, storage: ObjectStorage) -> tuple[int, Attempt | None]:
+        """The latest attempt's number, and the attempt if it is to be ended.
+
+        There is none to be ended of a build that only waited, which has stopped now.
+        """
         build, attempt = lifecycle.current(storage.session, self.id)
         if build.status == Status.STOPPED:
             raise Conflict("the build has stopped already")
         if build.claimed_on is None:
             lifecycle.stop(build, Verdict(outcome=Outcome.CANCELLED), now_ms())
             storage.delete_alarm()
-            return None
+            return build.attempt, None
         build.cancel_requested = True
-        return attempt
+        return build.attempt, attempt
 
     async def end_compute(self, attempt: int, compute_id: str) -> None:
         """Stop the runner; it says itself how it ended if it can, else this does."""

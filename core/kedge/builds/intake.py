@@ -34,7 +34,8 @@ class Queued:
     by_push: list[tuple[Push, list[str]]] = field(default_factory=list)
     #: those that wait for their turn now
     waiting: list[str] = field(default_factory=list)
-    superseded: list[str] = field(default_factory=list)
+    #: those that waited and shall not run, each with the number of its latest attempt
+    superseded: list[tuple[str, int]] = field(default_factory=list)
 
     @property
     def build_uuids(self) -> list[str]:
@@ -86,8 +87,8 @@ class Intake:
 
     async def announce(self, queued: Queued) -> None:
         """Tell the scheduler, followers and event hooks what was queued; after its transaction."""
-        for build_uuid in queued.superseded:
-            state = BuildState(attempt=0, status=Status.STOPPED, outcome=Outcome.SKIPPED)
+        for build_uuid, attempt in queued.superseded:
+            state = BuildState(attempt=attempt, status=Status.STOPPED, outcome=Outcome.SKIPPED)
             self._services.logs.publish(build_uuid, state)
             self._services.reports.tell(build_uuid, state.status, state.outcome)
         for build_uuid in queued.waiting:
@@ -154,7 +155,7 @@ def _queue(session: Session, queued: Queued, build: Build, skipped: str | None) 
         for older in queries.waiting_builds(session, build):
             message = f"Superseded by {build.commit_hash[:12]}."
             lifecycle.stop(older, Verdict(outcome=Outcome.SKIPPED, message=message), build.created_on)
-            queued.superseded.append(older.build_uuid)
+            queued.superseded.append((older.build_uuid, older.attempt))
     if skipped is None:
         queued.waiting.append(build.build_uuid)
     session.add(build)
