@@ -66,6 +66,8 @@ class Membership:
         self._name = node.name
         self._url = url
         self._looked_at: dict[tuple[str, int], int] = {}
+        #: when all that others had ended was last seen to be stopped here
+        self._looked_on: int | None = None
         self._ending: set[tuple[str, int]] = set()
         self._wake = asyncio.Event()
 
@@ -163,22 +165,25 @@ class Membership:
     async def _stop_ended(self) -> None:
         """Stop what still runs here of attempts that another node has ended."""
         now = now_ms()
-        known = await self._services.db.read(nodes.ended, self._name, now - LATELY_MS)
+        since = (self._looked_on or now) - LATELY_MS
+        known = await self._services.db.read(nodes.ended, self._name, since)
         new = [one for one in known if (one.build_uuid, one.number) not in self._looked_at]
         due = [one for one in new if one.ended_on is not None and one.ended_on < now - SELF_MS]
         self._looked_at = {
             key: moment for key, moment in self._looked_at.items() if moment > now - 2 * LATELY_MS
         }
-        if due:
-            await self._stop(due)
-            self._looked_at |= {(one.build_uuid, one.number): now for one in due}
+        try:
+            if due:
+                await self._stop(due)
+        except CapacityUnavailable as error:
+            log.debug("what other nodes have ended cannot be stopped yet", reason=str(error))
+            return
+        self._looked_at |= {(one.build_uuid, one.number): now for one in due}
+        self._looked_on = now
 
     async def _stop(self, attempts: Sequence[Attempt]) -> None:
         compute = self._services.compute
-        try:
-            there = {one.compute_id for one in await compute.list()}
-        except CapacityUnavailable:
-            return
+        there = {one.compute_id for one in await compute.list()}
         for attempt in attempts:
             if attempt.compute_id in there:
                 log.info("stopped for another node", build=attempt.build_uuid, attempt=attempt.number)
