@@ -49,7 +49,9 @@ class PlacementRequest:
 class Placement(Protocol):
     """One named strategy in the chain. Registered as a class by `kedge_register_placement`.
 
-    Called on the event loop with values only: no strategy does input or output here.
+    Called on the event loop with values only: no strategy does input or output here. What it is told is all
+    it goes by: how many builds run where is counted anew for every question, those of other nodes and those
+    placed a moment ago included, and an answer may not be heeded. So there is nothing to keep count of.
     """
 
     name: ClassVar[str]
@@ -65,13 +67,9 @@ class Placement(Protocol):
         ...
 
     def approve(self, request: PlacementRequest, candidate: Candidate) -> str | None:
-        """`None` if the candidate will do and is now counted on, else the reason why not."""
+        """`None` if the candidate will do, else the reason why not."""
         ...
 
     def order(self, request: PlacementRequest, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         """The candidates, best first; equals keep their order."""
-        ...
-
-    def release(self, request: PlacementRequest, candidate: Candidate) -> None:
-        """Take back an `approve`: a later strategy refused, or the build is over."""
         ...

@@ -45,6 +45,3 @@ class Capacity:
     def order(self, request: PlacementRequest, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         """The emptiest first."""
         return sorted(candidates, key=lambda candidate: candidate.running)
-
-    def release(self, request: PlacementRequest, candidate: Candidate) -> None:
-        """Nothing to give back: what runs is counted from the database."""

@@ -43,18 +43,6 @@ class Chain:
             reasons.append(f"{candidate.location}: {reason}")
         return Refused(reason="; ".join(sorted(reasons)) or "no location can run builds")
 
-    def release(self, request: PlacementRequest, candidate: Candidate) -> None:
-        """The build is over, or its claim came too late."""
-        for strategy in self._strategies:
-            strategy.release(request, candidate)
-
     def _refusal(self, request: PlacementRequest, candidate: Candidate) -> str | None:
-        approved: list[Placement] = []
-        for strategy in self._strategies:
-            reason = strategy.approve(request, candidate)
-            if reason is not None:
-                for earlier in reversed(approved):
-                    earlier.release(request, candidate)
-                return reason
-            approved.append(strategy)
-        return None
+        refusals = (strategy.approve(request, candidate) for strategy in self._strategies)
+        return next((reason for reason in refusals if reason is not None), None)

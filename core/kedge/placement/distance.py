@@ -62,9 +62,6 @@ class Distance:
         trips = {host: often for host, often in self._trips(request).items() if host in measured}
         return sorted(candidates, key=lambda candidate: _rank(_waits(trips, candidate)))
 
-    def release(self, request: PlacementRequest, candidate: Candidate) -> None:
-        """Nothing was taken."""
-
     def _trips(self, request: PlacementRequest) -> dict[str, float]:
         return {**request.talks_to, **self._settings.hosts}
 

@@ -51,6 +51,3 @@ class Fairness:
     def order(self, request: PlacementRequest, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         """Where the account has the fewest first."""
         return sorted(candidates, key=lambda candidate: candidate.accounts.get(request.account, 0))
-
-    def release(self, request: PlacementRequest, candidate: Candidate) -> None:
-        """Nothing to give back: what runs is counted from the database."""

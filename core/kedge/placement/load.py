@@ -50,6 +50,3 @@ class Load:
     def order(self, request: PlacementRequest, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         """The least busy first."""
         return sorted(candidates, key=lambda candidate: round((candidate.load or 0.0) / STEP))
-
-    def release(self, request: PlacementRequest, candidate: Candidate) -> None:
-        """Nothing to give back: the load is measured."""

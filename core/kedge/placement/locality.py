@@ -46,6 +46,3 @@ class Locality:
         """The one of the latest build first."""
         since = now_ms() - self._fresh_ms
         return sorted(candidates, key=lambda candidate: -max(request.built.get(candidate.location, 0), since))
-
-    def release(self, request: PlacementRequest, candidate: Candidate) -> None:
-        """Nothing was taken."""

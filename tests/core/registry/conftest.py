@@ -99,7 +99,6 @@ class AcmePlacement(Base):
     targets = ()
     def approve(self, request, candidate): ...
     def order(self, request, candidates): return candidates
-    def release(self, request, candidate): ...
 
 @hookimpl
 def kedge_register_compute(): return [AcmeCompute]
