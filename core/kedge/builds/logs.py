@@ -126,17 +126,27 @@ class BuildLogs:
         except (StoreError, OSError) as error:
             log.warning("a log could not be sealed; it can be read, and is tried again", **_named(key, error))
             self._unsealed.add(key)
+        else:
+            self._unsealed.discard(key)
 
     async def seal_the_rest(self) -> None:
         """Seal what an earlier process left, and then, for ever, what could not be sealed."""
         for key in await self.store.unsealed():
-            if await self._db.read(_has_ended, key):
+            if await self._db.read(self._is_over, key):
                 await self.seal(key)
         while True:
             await asyncio.sleep(RESEAL_SECONDS)
-            again, self._unsealed = self._unsealed, set()
-            for key in again:
+            for key in sorted(self._unsealed):
                 await self.seal(key)
+
+    def _is_over(self, session: Session, key: LogKey) -> bool:
+        """Whether it is one of these logs and nothing will be added to it."""
+        ended = select(Attempt.ended_on).where(
+            Attempt.build_uuid == key.build_uuid,
+            Attempt.number == key.attempt,
+            col(Attempt.ended_on).is_not(None),
+        )
+        return session.exec(ended).first() is not None
 
     def publish(self, build_uuid: str, state: BuildState) -> None:
         """Tell followers how the build stands."""
@@ -254,15 +264,6 @@ class BuildLogs:
 
 def _named(key: LogKey, error: Exception) -> dict[str, Any]:
     return {"build": key.build_uuid, "attempt": key.attempt, "reason": str(error)}
-
-
-def _has_ended(session: Session, key: LogKey) -> bool:
-    ended = select(Attempt.ended_on).where(
-        Attempt.build_uuid == key.build_uuid,
-        Attempt.number == key.attempt,
-        col(Attempt.ended_on).is_not(None),
-    )
-    return session.exec(ended).first() is not None
 
 
 def _state(session: Session, build_uuid: str) -> BuildState:

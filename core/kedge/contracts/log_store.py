@@ -107,7 +107,7 @@ class LogStore(Protocol):
         ...
 
     async def unsealed(self) -> list[LogKey]:
-        """The logs that were begun here and not sealed; asked for once, after a start."""
+        """The logs that were begun here and not sealed; asked for after a start."""
         ...
 
     async def delete(self, key: LogKey) -> None:

@@ -310,6 +310,7 @@ class Parts:
         self._keep_running(stack, self._sweep)
         self._keep_running(stack, self.cleaner.keep_cleaning)
         self._keep_running(stack, self.builds.logs.seal_the_rest)
+        self._keep_running(stack, self.worker_logs.seal_the_rest)
         self._keep_running(stack, self.places.run)
         await self.objects.get(Scheduler, Scheduler.ID).rearm()
         self.scheduling.set()

@@ -25,6 +25,8 @@ from kedge.errors import Conflict, KedgeError, LogGap
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sqlmodel import Session
+
     from kedge.builds.logs import Cursor
     from kedge.contracts.log_store import LogChunk, LogStore
     from kedge.contracts.runtime import Instance
@@ -43,6 +45,8 @@ LONGEST_LINE = 16 * 1024
 TAIL_BYTES = 4096
 #: pieces that wait to be stored; more of them hold instances up
 WAITING = 64
+#: seconds in which a node that ends stores what waits
+PATIENCE = 5.0
 STREAM = "running"
 
 
@@ -137,19 +141,27 @@ class WorkerLogs(BuildLogs):
 
     async def pump(self, worker_id: str, instance: Instance, tail: Tail) -> None:
         """Store what an instance prints, until it has ended. Lines of several instances stay whole."""
-        opened = await self._opened(worker_id)
         rest = b""
         async for data in instance.output():
             tail.add(data)
             whole, end, begun = (rest + data).rpartition(b"\n")
             if end:
-                await opened.pieces.put(whole + end)
+                await self._put(worker_id, whole + end)
             rest = begun
             if len(rest) > LONGEST_LINE:
-                await opened.pieces.put(rest + b"\n")
+                await self._put(worker_id, rest + b"\n")
                 rest = b""
         if rest:
-            await opened.pieces.put(rest + b"\n")
+            await self._put(worker_id, rest + b"\n")
+
+    async def _put(self, worker_id: str, data: bytes) -> None:
+        """Have it stored soon. What cannot be is lost: whoever prints is not to stand still for it."""
+        try:
+            opened = await self._opened(worker_id)
+        except Exception as error:  # noqa: BLE001  (whatever it is, somebody has to read on)
+            _say_lost(worker_id, len(data), error)
+        else:
+            await opened.pieces.put(data)
 
     async def note_line(self, worker_id: str, text: str) -> None:
         """Add a line of Kedge's own; left out if too much waits already."""
@@ -177,18 +189,33 @@ class WorkerLogs(BuildLogs):
         await self._end(opened)
         self._open.pop(worker_id, None)
         for part in range(opened.first, opened.last + 1):
-            await self.store.delete(LogKey(build_uuid=opened.log_id, attempt=part))
+            await self._delete(LogKey(build_uuid=opened.log_id, attempt=part))
 
     async def close(self) -> None:
-        """Store what waits, and write no more."""
+        """Store what waits, as far as that is done soon, and write no more."""
+        stored = [asyncio.create_task(opened.pieces.join()) for opened in self._open.values()]
+        if stored:
+            await asyncio.wait(stored, timeout=PATIENCE)
         for opened in self._open.values():
-            await opened.pieces.join()
             await self._end(opened)
+        await asyncio.gather(*stored)
 
     async def _end(self, opened: _Open) -> None:
         if opened.writer is not None:
             opened.writer.cancel()
             await asyncio.wait((opened.writer,))
+        while not opened.pieces.empty():  # lets go of those who wait to put one in
+            opened.pieces.get_nowait()
+            opened.pieces.task_done()
+
+    async def _delete(self, key: LogKey) -> None:
+        self._unsealed.discard(key)
+        await self.store.delete(key)
+
+    def _is_over(self, session: Session, key: LogKey) -> bool:
+        worker_id = key.build_uuid.rpartition("-")[0]
+        own = key.build_uuid == self.log_id(worker_id)
+        return own and key.attempt < queries.parts(session, worker_id, self.node)[1]
 
     async def _opened(self, worker_id: str) -> _Open:
         opened = self._open.get(worker_id)
@@ -206,17 +233,11 @@ class WorkerLogs(BuildLogs):
     async def _write(self, worker_id: str, opened: _Open) -> None:
         while True:
             pieces = [await opened.pieces.get()]
-            deadline = asyncio.get_running_loop().time() + COLLECT_SECONDS
-            size = len(pieces[0])
-            with suppress(TimeoutError):
-                while size < COLLECT_BYTES:
-                    async with asyncio.timeout_at(deadline):
-                        pieces.append(await opened.pieces.get())
-                    size += len(pieces[-1])
             try:
+                await _collect(opened.pieces, pieces)
                 await self._store(worker_id, opened, b"".join(pieces))
-            except (KedgeError, OSError) as error:
-                log.warning("output of a worker is lost", worker=worker_id, bytes=size, reason=str(error))
+            except Exception as error:  # noqa: BLE001  (nobody else would ever write again)
+                _say_lost(worker_id, sum(map(len, pieces)), error)
             finally:
                 for _ in pieces:
                     opened.pieces.task_done()
@@ -247,8 +268,29 @@ class WorkerLogs(BuildLogs):
         await self.seal(full)
         self.publish(opened.log_id, BuildState(attempt=opened.last, status=STREAM))
         for part in dropped:
-            await self.store.delete(LogKey(build_uuid=opened.log_id, attempt=part))
+            await self._delete(LogKey(build_uuid=opened.log_id, attempt=part))
         return LogKey(build_uuid=opened.log_id, attempt=opened.last)
 
     async def _tell(self, key: LogKey, chunk: LogChunk) -> None:
         """The hook is for logs of builds."""
+
+
+async def _collect(waiting: asyncio.Queue[bytes], pieces: list[bytes]) -> None:
+    """Add to `pieces` what comes soon, up to a size."""
+    size = len(pieces[0])
+    with suppress(TimeoutError):
+        async with asyncio.timeout(COLLECT_SECONDS):
+            while size < COLLECT_BYTES:
+                pieces.append(await waiting.get())
+                size += len(pieces[-1])
+
+
+def _say_lost(worker_id: str, size: int, error: Exception) -> None:
+    expected = isinstance(error, (KedgeError, OSError))
+    log.warning(
+        "output of a worker is lost",
+        worker=worker_id,
+        bytes=size,
+        reason=str(error) if expected else type(error).__name__,
+        exc_info=None if expected else error,
+    )

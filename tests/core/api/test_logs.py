@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
 
+from kedge.builds import logs as build_logs
 from kedge.contracts.forge import Delivery
+from kedge.contracts.log_store import LogKey
+from kedge.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from tests.core.api.conftest import Caller, Project, World
@@ -68,3 +72,27 @@ async def test_a_build_superseded_while_it_waits_again_shows_the_log_it_has(
 
     assert (await me.result("GET", f"/builds/builds/{waiting_again}"))["build_outcome"] == "skipped"
     assert await lines(me, waiting_again) == ["one", "two"]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_logs, "RESEAL_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_node_seals_again_what_workers_printed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = LogKey(build_uuid=world.parts.worker_logs.log_id("w" * 32), attempt=1)
+    answers: list[Exception | None] = [StoreUnavailable("the disk is full"), None]
+    sealed = asyncio.Event()
+
+    async def seal(asked: LogKey) -> None:
+        assert asked == key
+        answer = answers.pop(0)
+        if answer is not None:
+            raise answer
+        sealed.set()
+
+    monkeypatch.setattr(world.parts.log_store, "seal", seal)
+    await world.parts.worker_logs.seal(key)
+    async with asyncio.timeout(60):
+        await sealed.wait()

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from kedge.builds import logs as build_logs
 from kedge.builds.log_pages import read_page
 from kedge.builds.logs import Cursor
 from kedge.builds.topics import Frame
+from kedge.contracts.log_store import LogExtent, LogKey
+from kedge.db.queries import workers as worker_queries
+from kedge.errors import StoreUnavailable
 from kedge.testing.fake_host import FakeHost
-from kedge.workers.worker_logs import PARTS, TAIL_BYTES, Tail, WorkerLogs
+from kedge.workers import worker_logs
+from kedge.workers.worker_logs import PARTS, TAIL_BYTES, WAITING, Tail, WorkerLogs
 from kedge_disk.log_store import DiskLogs, DiskLogSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from kedge.db.engine import Database
+
+
+PATIENCE = 4.0
 
 
 class Printed:
@@ -59,6 +68,35 @@ async def make_logs(db: Database, tmp_path: Path) -> AsyncIterator[Callable[[], 
     for logs in made:
         await logs.close()
     await store.close()
+
+
+class Seals:
+    """Seals of a store, which may fail."""
+
+    def __init__(self, logs: WorkerLogs, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fail = True
+        self.tried = 0
+        self.sealed: asyncio.Queue[LogKey] = asyncio.Queue()
+        self._seal = logs.store.seal
+        monkeypatch.setattr(logs.store, "seal", self)
+
+    async def __call__(self, key: LogKey) -> LogExtent:
+        self.tried += 1
+        if self.fail:
+            raise StoreUnavailable("the disk is full")
+        extent = await self._seal(key)
+        self.sealed.put_nowait(key)
+        return extent
+
+
+@contextmanager
+def sealing(logs: WorkerLogs) -> Iterator[None]:
+    """As a node does from its start on."""
+    task = asyncio.create_task(logs.seal_the_rest())
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 async def pump(logs: WorkerLogs, worker: str, *pieces: bytes) -> None:
@@ -146,6 +184,108 @@ async def test_a_removed_workers_log_is_gone(make_logs: Callable[[], WorkerLogs]
     await logs.flush(worker)
     await logs.delete_of(worker)
     assert await lines(logs, worker) == []
+
+
+async def fill_two_parts(logs: WorkerLogs, worker: str) -> tuple[LogKey, LogKey]:
+    for number in range(2):
+        await pump(logs, worker, b"%d " % number + b"x" * 250 + b"\n")
+        await logs.flush(worker)
+    log_id = logs.log_id(worker)
+    return LogKey(build_uuid=log_id, attempt=1), LogKey(build_uuid=log_id, attempt=2)
+
+
+async def test_a_full_part_that_a_node_could_not_seal_is_sealed_after_its_next_start(
+    make_logs: Callable[[], WorkerLogs], worker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = make_logs()
+    seals = Seals(before, monkeypatch)
+    full, growing = await fill_two_parts(before, worker)
+    await before.close()
+    assert seals.tried == 1
+    seals.fail = False
+
+    after = make_logs()
+    with sealing(after):
+        async with asyncio.timeout(PATIENCE):
+            assert await seals.sealed.get() == full
+    assert not (await after.store.extent(growing)).sealed
+
+
+async def test_a_part_that_cannot_be_sealed_is_tried_again_until_it_is(
+    make_logs: Callable[[], WorkerLogs], worker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_logs, "RESEAL_SECONDS", 0.001)
+    logs = make_logs()
+    seals = Seals(logs, monkeypatch)
+    full, _ = await fill_two_parts(logs, worker)
+    seals.fail = False
+    with sealing(logs):
+        async with asyncio.timeout(PATIENCE):
+            assert await seals.sealed.get() == full
+
+
+async def test_a_removed_worker_that_still_prints_holds_nobody_up(
+    make_logs: Callable[[], WorkerLogs], worker: str, db: Database
+) -> None:
+    logs = make_logs()
+    await pump(logs, worker, b"before\n")
+    await logs.flush(worker)
+    await logs.drop(worker)
+    await db.write(worker_queries.delete_worker, worker)
+    async with asyncio.timeout(PATIENCE):
+        for _ in range(2):
+            await pump(logs, worker, *[b"after\n"] * 2 * WAITING)
+            await logs.flush(worker)
+
+
+async def test_who_prints_while_a_log_is_dropped_goes_on(
+    make_logs: Callable[[], WorkerLogs], worker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs = make_logs()
+    stuck = asyncio.Event()
+
+    async def hang(*_: Any, **__: Any) -> None:
+        stuck.set()
+        await asyncio.Event().wait()
+
+    append = logs.store.append
+    monkeypatch.setattr(logs.store, "append", hang)
+    printing = asyncio.create_task(pump(logs, worker, *[b"line\n" * 20_000] * 2 * WAITING))
+    async with asyncio.timeout(PATIENCE):
+        await stuck.wait()
+        monkeypatch.setattr(logs.store, "append", append)
+        await logs.drop(worker)
+        await printing
+
+
+async def test_what_is_printed_while_the_database_is_away_is_read_and_lost(
+    make_logs: Callable[[], WorkerLogs], worker: str, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs = make_logs()
+    reads = db.read
+
+    async def away(*_: Any) -> None:
+        monkeypatch.setattr(db, "read", reads)
+        raise StoreUnavailable("the database is away")
+
+    monkeypatch.setattr(db, "read", away)
+    await pump(logs, worker, b"lost\n", b"kept\n")
+    await logs.flush(worker)
+    assert await lines(logs, worker) == ["kept"]
+
+
+async def test_a_node_that_ends_does_not_wait_for_ever_for_what_cannot_be_stored(
+    make_logs: Callable[[], WorkerLogs], worker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: Any, **__: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(worker_logs, "PATIENCE", 0.01)
+    logs = make_logs()
+    monkeypatch.setattr(logs.store, "append", hang)
+    await pump(logs, worker, b"line\n")
+    async with asyncio.timeout(PATIENCE):
+        await logs.close()
 
 
 def test_the_tail_of_an_instance_is_bounded() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 
 from kedge.db.tables import WorkerLog
 from kedge.db.upsert import upsert
+from kedge.errors import NotFound
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -26,6 +28,9 @@ def of_nodes(session: Session, worker_id: str) -> dict[str, tuple[int, int]]:
 
 
 def set_parts(session: Session, worker_id: str, node: str, first: int, last: int) -> None:
-    """A node keeps others now."""
+    """A node keeps others now. Raises `NotFound` for a worker that has been removed."""
     values = {"worker_id": worker_id, "node": node, "first": first, "last": last}
-    upsert(session, WorkerLog, values, change={"first", "last"})
+    try:
+        upsert(session, WorkerLog, values, change={"first", "last"})
+    except IntegrityError as error:
+        raise NotFound("the worker has been removed") from error
