@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -19,6 +20,10 @@ Body = TypeVar("Body", bound=BaseModel)
 
 #: the largest JSON body of a route that does not say otherwise
 LIMIT = 1024 * 1024
+#: the largest number: every database can keep it
+MOST = 10**9 - 1
+#: no more digits than it has: to read thousands of them takes long, or is refused by Python
+NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 class Strict(BaseModel):
@@ -50,12 +55,17 @@ async def read(request: Request, model: type[Body], *, part: str | None = None) 
     return model.model_validate_json(body)
 
 
-def number(request: Request, name: str, *, default: int, most: int) -> int:
-    """A number from 1 to `most` of the query. Raises `InvalidInput`."""
-    given = request.query_params.get(name, str(default))
-    if not given.isascii() or not given.isdecimal() or not 1 <= int(given[:9]) <= most:
-        raise InvalidInput(f"{name} must be a number from 1 to {most}")
-    return int(given)
+def number(request: Request, name: str, *, default: int, least: int = 1, most: int = MOST) -> int:
+    """A number from `least` to `most` of the query, `default` if it is not there. Raises `InvalidInput`."""
+    given = request.query_params.get(name)
+    return default if given is None else as_number(given, name, least=least, most=most)
+
+
+def as_number(given: str, name: str, *, least: int = 0, most: int = MOST) -> int:
+    """What somebody wrote as a number. Raises `InvalidInput`."""
+    if NUMBER.fullmatch(given) and least <= int(given) <= most:
+        return int(given)
+    raise InvalidInput(f"{name} must be a number from {least} to {most}")
 
 
 def paging(request: Request, *, default: int, most: int) -> tuple[int, int]:

@@ -12,11 +12,10 @@ from kedge.api.bodies import services
 from kedge.api.envelope import ok
 from kedge.api.logs import (
     EVENT_HEADERS,
-    MOST_TAIL_LINES,
     cursor_of,
     events,
-    number,
     page_shape,
+    tail_lines,
     text_answer,
 )
 from kedge.api.logs import QUERY as LOG_QUERY
@@ -101,7 +100,7 @@ async def read_log(request: Request) -> Response:
         return await _read_one(request, logs, logs.log_id(worker, query.get("node")))
     merged = MergedLogs(logs, worker)
     given = request.headers.get("last-event-id") or query.get("cursor")
-    tail = number(request, "tail", most=MOST_TAIL_LINES) if "tail" in query and not given else None
+    tail = tail_lines(request) if "tail" in query and not given else None
     cursor = await merged.start(given, tail)
     if "text/event-stream" in request.headers.get("accept", ""):
         return StreamingResponse(merged.events(cursor), media_type="text/event-stream", headers=EVENT_HEADERS)

@@ -8,15 +8,16 @@ import orjson
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from kedge.api import bodies
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
 from kedge.api.shapes.logs import LogPageShape
 from kedge.builds.control import own_build
-from kedge.builds.log_pages import LogText, parse_range, read_page
+from kedge.builds.log_pages import LogText, read_page
 from kedge.builds.logs import Cursor
 from kedge.builds.topics import BuildState, Frame
 from kedge.contracts.log_store import LogKey
-from kedge.errors import InvalidInput
+from kedge.workers.ranges import Unsatisfiable, parse_range
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -67,10 +68,15 @@ async def cursor_of(request: Request, logs: BuildLogs, build_uuid: str) -> Curso
     if given:
         return Cursor.parse(given)
     if "tail" in request.query_params:
-        return await logs.tail(build_uuid, number(request, "tail", most=MOST_TAIL_LINES))
+        return await logs.tail(build_uuid, tail_lines(request))
     if "attempt" in request.query_params:
-        return Cursor(attempt=number(request, "attempt", most=10_000), offset=0)
+        return Cursor(attempt=bodies.number(request, "attempt", default=0, least=0), offset=0)
     return None
+
+
+def tail_lines(request: Request) -> int:
+    """How many of the last lines are asked for. Raises `InvalidInput`."""
+    return bodies.number(request, "tail", default=0, least=0, most=MOST_TAIL_LINES)
 
 
 async def events(logs: BuildLogs, build_uuid: str, cursor: Cursor | None) -> AsyncIterator[bytes]:
@@ -89,17 +95,15 @@ async def events(logs: BuildLogs, build_uuid: str, cursor: Cursor | None) -> Asy
 async def text_answer(request: Request, logs: BuildLogs, build_uuid: str) -> Response:
     """The log of an attempt as one text, or a range of it."""
     state = await logs.state(build_uuid)
-    attempt = state.attempt
-    if "attempt" in request.query_params:
-        attempt = number(request, "attempt", most=10_000)
+    attempt = bodies.number(request, "attempt", default=state.attempt, least=0)
     key = LogKey(build_uuid=build_uuid, attempt=attempt)
     text = LogText(key=key, extent=await logs.store.extent(key))
     start, end, status = 0, text.size, 200
     headers = dict(TEXT_HEADERS)
     if "range" in request.headers:
         try:
-            wanted = parse_range(request.headers["range"], text.size)
-        except InvalidInput:
+            wanted = parse_range(request.headers["range"].encode("latin-1"), text.size)
+        except Unsatisfiable:
             return Response(status_code=416, headers=headers | {"Content-Range": f"bytes */{text.size}"})
         if wanted is not None:
             (start, end), status = wanted, 206
@@ -109,14 +113,6 @@ async def text_answer(request: Request, logs: BuildLogs, build_uuid: str) -> Res
     return StreamingResponse(
         body, status_code=status, headers=headers, media_type="text/plain; charset=utf-8"
     )
-
-
-def number(request: Request, name: str, *, most: int) -> int:
-    """A number of the query. Raises `InvalidInput`."""
-    value = request.query_params[name]
-    if not value.isdecimal() or int(value[:9]) > most:
-        raise InvalidInput(f"{name} must be a number from 0 to {most}")
-    return int(value)
 
 
 routes = [Route("/builds/builds/{build_uuid}/logs", read_log, methods=["GET"])]

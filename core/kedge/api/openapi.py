@@ -170,7 +170,7 @@ def _form(entry: Entry, body: dict[str, Any]) -> dict[str, Any]:
 
 def _path_parameters(path: str) -> Iterator[dict[str, Any]]:
     for name, kind in PARAMETER.findall(path):
-        schema = {"type": "integer" if kind == "int" else "string"}
+        schema = {"type": "integer" if kind == "count" else "string"}
         yield {"name": name, "in": "path", "required": True, "schema": schema}
 
 

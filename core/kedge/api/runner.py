@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import Route
 
 from kedge.api.envelope import ok
@@ -23,7 +25,25 @@ if TYPE_CHECKING:
 
 #: a runner sends at most this much log at once
 CHUNK_LIMIT = 2 * 1024 * 1024
+TIME = re.compile(r"[0-9]{1,15}")
 REPORT_LIMIT = 256 * 1024
+
+
+class Count(Convertor[int]):
+    """A number in a path, as large as a database can keep; Starlette's own has no bound."""
+
+    regex = "[0-9]{1,9}"
+
+    def convert(self, value: str) -> int:
+        """To what a handler gets."""
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        """As it stands in a path."""
+        return str(value)
+
+
+register_url_convertor("count", Count())
 
 
 class Progress(BaseModel):
@@ -45,7 +65,7 @@ class Stopped(BaseModel):
     outcome: Literal["success", "fail", "cancelled", "terminated"]
     failure: Failure | None = None
     message: str = Field(default="", max_length=4096)
-    exit_code: int | None = None
+    exit_code: int | None = Field(default=None, ge=-(2**31), lt=2**31)
     chunks: int = Field(ge=0)
     phases: list[dict[str, Any]] = Field(default_factory=list, max_length=64)
 
@@ -87,7 +107,7 @@ async def append_log(request: Request) -> Response:
     """One numbered chunk of log, as raw bytes."""
     runner = await identify(request)
     time_ms = request.query_params.get("time_ms", "")
-    if not time_ms.isdecimal() or len(time_ms) > 15:
+    if not TIME.fullmatch(time_ms):
         raise InvalidInput("time_ms must be the time of the chunk in milliseconds since 1970")
     data = await _body(request, CHUNK_LIMIT)
     extent = await _runners(request).append(runner, request.path_params["number"], data, time_ms=int(time_ms))
@@ -129,7 +149,7 @@ async def _body(request: Request, limit: int) -> bytes:
 
 
 routes = [
-    Route("/api/builds/{build_uuid}/logs/{number:int}", append_log, methods=["POST"]),
+    Route("/api/builds/{build_uuid}/logs/{number:count}", append_log, methods=["POST"]),
     Route("/api/builds/{build_uuid}/job", job, methods=["GET"]),
     Route("/api/builds/{build_uuid}/status", status, methods=["PUT"]),
     Route("/api/builds/{build_uuid}/heartbeat", heartbeat, methods=["POST"]),

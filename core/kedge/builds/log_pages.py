@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from kedge.builds.logs import Cursor
 from kedge.contracts.log_store import LogKey
-from kedge.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -134,21 +133,3 @@ def _trim(chunk: LogChunk, start: int, end: int) -> bytes:
     if chunk.offset >= start and chunk.offset + len(chunk.data) <= end:
         return chunk.data
     return chunk.data[max(start - chunk.offset, 0) : end - chunk.offset]
-
-
-def parse_range(header: str, size: int) -> tuple[int, int] | None:
-    """Start and end of a single `bytes=` range, or `None` for a header to be ignored.
-
-    Raises `InvalidInput` for a range that the text cannot satisfy.
-    """
-    unit, _, spec = header.partition("=")
-    first, dash, last = spec.strip().partition("-")
-    if unit.strip().lower() != "bytes" or not dash or "," in spec:
-        return None
-    if not (first or last) or not (first + last).isdecimal():
-        return None
-    start = int(first) if first else max(size - int(last), 0)
-    end = min(int(last) + 1, size) if first and last else size
-    if start >= size or start >= end:
-        raise InvalidInput(f"the log has {size} bytes")
-    return start, end

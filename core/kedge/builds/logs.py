@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ log = structlog.get_logger("logs")
 SWEEP_SECONDS = 1.0
 #: silence after which a stream sends something to show that it lives
 KEEP_ALIVE_SECONDS = 15.0
+#: an attempt and a byte, neither larger than a database can be asked for
+CURSOR = re.compile(r"([0-9]{1,9})\.([0-9]{1,18})")
 #: between tries to seal logs whose sealing failed
 RESEAL_SECONDS = 30.0
 
@@ -47,10 +50,10 @@ class Cursor:
     @classmethod
     def parse(cls, text: str) -> Cursor:
         """Read `attempt.offset`. Raises `InvalidInput`."""
-        attempt, dot, offset = text.partition(".")
-        if not (dot and attempt.isdecimal() and offset.isdecimal() and len(text) < 40):
+        match = CURSOR.fullmatch(text)
+        if match is None:
             raise InvalidInput("the cursor is not one that Kedge gave out; leave it away to start anew")
-        return cls(attempt=int(attempt), offset=int(offset))
+        return cls(attempt=int(match[1]), offset=int(match[2]))
 
     def __str__(self) -> str:
         """As the API shows it."""

@@ -96,3 +96,58 @@ async def test_a_node_seals_again_what_workers_printed(world: World, monkeypatch
     await world.parts.worker_logs.seal(key)
     async with asyncio.timeout(60):
         await sealed.wait()
+
+
+NUMBERS = ["-1", "x", "", "²", "٣", "1e3", "00000000100000", "9" * 10, "9" * 5000]
+
+
+@pytest.mark.parametrize("given", NUMBERS)
+@pytest.mark.parametrize("name", ["tail", "attempt"])
+async def test_a_number_that_cannot_be_is_refused(me: Caller, printed: str, name: str, given: str) -> None:
+    if (name, given) == ("attempt", "00000000100000"):
+        given = "0" * 9 + "1"
+    for path in (f"/builds/builds/{printed}/logs", "/workers/workers/hello/logs"):
+        refused = await me.refusal("GET", path, params={name: given})
+        assert refused[:2] == (400, 12002)
+
+
+@pytest.mark.parametrize(
+    "cursor", ["9999999999.0", "1." + "9" * 20, "1." + "9" * 37, "٣.0", "1.", "1", "a.b"]
+)
+async def test_a_cursor_that_cannot_be_is_refused(me: Caller, printed: str, cursor: str) -> None:
+    for path in (f"/builds/builds/{printed}/logs", "/workers/workers/hello/logs"):
+        assert (await me.refusal("GET", path, params={"cursor": cursor}))[:2] == (400, 12002)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "text"),
+    [
+        ("bytes=4-", 206, "two\n"),
+        ("bytes=-4", 206, "two\n"),
+        ("bytes=4-" + "9" * 5000, 206, "two\n"),
+        ("bytes=-" + "9" * 5000, 206, "one\ntwo\n"),
+        ("bytes=" + "9" * 5000 + "-", 416, ""),
+        ("bytes=5-2", 416, ""),
+        ("bytes=0-0,2-3", 200, "one\ntwo\n"),
+        ("lines=1-2", 200, "one\ntwo\n"),
+    ],
+)
+async def test_a_range_of_the_text_is_given_however_long_its_numbers(
+    me: Caller, printed: str, wanted: str, status: int, text: str
+) -> None:
+    path = f"/builds/builds/{printed}/logs?format=text"
+    answer = await me.call("GET", path, headers={"Range": wanted})
+
+    assert (answer.status_code, answer.text) == (status, text)
+
+
+@pytest.mark.parametrize("number", ["x", "9" * 10, "9" * 5000, "٣"])
+async def test_a_chunk_whose_number_cannot_be_has_no_address(
+    world: World, me: Caller, project: Project, number: str
+) -> None:
+    uuid = await world.build(me, project)
+    headers = {"Authorization": f"Bearer {await world.started(uuid)}"}
+    path = f"/api/builds/{uuid}/logs/{number}?time_ms=1"
+    refused = await world.client.post(path, content=b"x", headers=headers)
+
+    assert refused.status_code == 404, refused.text
