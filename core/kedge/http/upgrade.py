@@ -26,13 +26,18 @@ def asks_for_websocket(request: Request) -> bool:
 def without_upgrade(request: Request) -> bytes:
     """The head of the same request, without the offer to speak something else."""
     kept = []
-    for name, value in request.headers:
-        if name == b"connection":
-            tokens = [token.strip() for token in value.split(b",")]
-            value = b", ".join(token for token in tokens if token.lower() not in OFFERS)  # noqa: PLW2901
-        if name not in OFFERS and value:
-            kept.append((name, value))
+    for header in request.headers:
+        if header[0] == b"connection":
+            left = _without_offers(header[1])
+            kept += [(b"connection", left)] if left else []
+        elif header[0] not in OFFERS:
+            kept.append(header)
     return head_of(request, kept)
+
+
+def _without_offers(connection: bytes) -> bytes:
+    tokens = [token.strip() for token in connection.split(b",")]
+    return b", ".join(token for token in tokens if token.lower() not in OFFERS)
 
 
 def head_of(request: Request, headers: list[tuple[bytes, bytes]] | None = None) -> bytes:

@@ -155,12 +155,12 @@ async def test_an_offer_to_speak_something_else_is_not_taken_and_hides_no_body(
 ) -> None:
     asked = (
         HEAD + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: " + offer + b"\r\nHTTP2-Settings: AAM\r\n"
-        b"Content-Length: 5\r\n\r\nhello"
+        b"X-Empty:\r\nContent-Length: 5\r\n\r\nhello"
     )
     heard = await place.ask(asked + LAST)
 
     assert heard.answers == [(200, b"POST / hello"), (200, b"GET /last ")]
-    assert dict(place.app.headers[0]) == {b"host": b"x", b"content-length": b"5"}
+    assert dict(place.app.headers[0]) == {b"host": b"x", b"x-empty": b"", b"content-length": b"5"}
 
 
 async def test_an_absolute_target_counts_if_it_names_the_same_host(place: Place) -> None:

@@ -151,7 +151,9 @@ class Tunnel(End):
         self.gateway = gateway
         self._server = server
         self._begun = False
+        #: what the visitor says before the program has agreed, and how many bytes that is
         self._early: list[bytes] = []
+        self._early_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is ours."""
@@ -164,7 +166,8 @@ class Tunnel(End):
             super().data_received(data)
         elif self._begun:
             self._early.append(data)
-            if sum(map(len, self._early)) > HIGH_WATER and self.transport is not None:
+            self._early_bytes += len(data)
+            if self._early_bytes > HIGH_WATER and self.transport is not None:
                 self.transport.pause_reading()
         else:
             self._begun = True
