@@ -45,6 +45,10 @@ class Lease:
         """The request has ended."""
         self._pool.give_back(self._member)
 
+    def lose(self) -> None:
+        """Nobody listens there any more: the next lease is of another instance."""
+        self._pool.lose(self._member)
+
     def keep(self, seconds: float) -> None:
         """The instance goes on with the request for so long, whenever the answer ends."""
         self._member.take()

@@ -54,6 +54,8 @@ class Member:
         self.born = time.monotonic()
         #: set once it shall be left: it gets no more requests
         self.leaving = asyncio.Event()
+        #: whether a request has found that nobody listens there any more
+        self.lost = False
         self.unused = asyncio.Event()
         self.unused.set()
         self.idle_since = self.born
@@ -249,12 +251,13 @@ class Pool:
     async def _watch(self, member: Member) -> None:
         """Take note when an instance ends by itself."""
         ended = await member.instance.exited()
-        if member not in self.members:
+        if member in self.members:
+            self.members.remove(member)
+        elif not member.lost:
             return
-        self.members.remove(member)
         self._forget_idle(member)
         member.leaving.set()
-        if ended.cause is not ExitCause.STOPPED:
+        if ended.cause is not ExitCause.STOPPED or member.lost:
             self._crashed(member, ended)
         self._retry_later()
 
@@ -320,6 +323,12 @@ class Pool:
         if member in self.members:
             self.members.remove(member)
             self._spawn(self._drain(member))
+
+    def lose(self, member: Member) -> None:
+        """Nobody listens there any more: it gets no requests, and has crashed, though its end comes later."""
+        if member in self.members:
+            member.lost = True
+            self._retire(member)
 
     async def _drain(self, member: Member) -> None:
         self._forget_idle(member)

@@ -16,6 +16,7 @@ from kedge.workers.places.forwarding import refuse
 from kedge.workers.places.repeatable import Repeatable
 from kedge.workers.refusals import refusal
 from kedge.workers.relay.headers import Visitor, find, request_headers
+from kedge.workers.relay.relay import NoAnswer
 from kedge.workers.relay.tunnel import Way
 from kedge.workers.visitors import client_of, host_of
 
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     from kedge.workers.sites import Site
     from kedge.workers.static import Reply
     from kedge.workers.visitors import Visitors
+
+
+#: instances that nobody listens at any more, before a request is not served
+MOST_GONE = 2
 
 
 class Asked:
@@ -152,7 +157,19 @@ class Relaying:
         return done, calls
 
     async def _serve_here(self, serving: Serving, asked: Asked, place: Place | None) -> Calls:
-        """Answer from an instance of this node; return what the answer waited for, if that is known."""
+        """Answer from an instance of this node; return what the answer waited for, if that is known.
+
+        One that has gone, though the node does not know it yet, gives way to the next.
+        """
+        for _ in range(MOST_GONE):
+            try:
+                return await self._ask(serving, asked, place)
+            except NoAnswer as error:
+                if not error.gone:
+                    raise
+        return await self._ask(serving, asked, place)
+
+    async def _ask(self, serving: Serving, asked: Asked, place: Place | None) -> Calls:
         ledger = self._places.ledger if place is not None or asked.heard is not None else None
         headers = request_headers(asked.scope["headers"], asked.visitor, asked.request_id)
         async with self._instances.lease(serving.version_id) as lease:
@@ -163,6 +180,10 @@ class Relaying:
                 await self._relay.pass_on(
                     lease.address, headers, asked.scope, asked.receive, asked.send, answered=errand.answered
                 )
+            except NoAnswer as error:
+                if error.gone:
+                    lease.lose()
+                raise
             finally:
                 errand.end()
         return errand.calls

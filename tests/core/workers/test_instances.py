@@ -262,6 +262,17 @@ async def test_a_lease_hears_that_its_instance_has_ended(lab: Lab) -> None:
         assert lease.draining
 
 
+async def test_one_at_which_nobody_listens_gives_way_at_once_and_has_crashed(lab: Lab) -> None:
+    async with lab.instances.lease("v1") as lost:
+        lost.lose()
+        async with lab.instances.lease("v1") as lease:
+            assert lease.instance_id != lost.instance_id
+        assert lost.draining
+    (pool,) = lab.instances.of_worker("w")
+    await lab.until(lambda: pool.failure is not None and len(lab.runtime.running) == 1)
+    assert [member.instance.instance_id for member in pool.members] == [lease.instance_id]
+
+
 async def test_a_drained_version_ends_when_its_requests_have_ended(lab: Lab) -> None:
     async with lab.instances.lease("v1") as lease:
         lab.instances.drain("v1")

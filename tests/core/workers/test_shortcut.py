@@ -40,7 +40,7 @@ HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
 class Instance:
-    """The program as an instance, and the starter of it: there is this one."""
+    """The program as an instance."""
 
     instance_id = "one"
 
@@ -49,21 +49,12 @@ class Instance:
         self.address = program.address
         self.ended = asyncio.Event()
 
-    async def start(self, _: Runnable) -> Instance:
-        return self
-
     async def exited(self) -> Any:
         await self.ended.wait()
         return SimpleNamespace(cause="stopped")
 
     async def stop(self, *, grace: float) -> None:
         self.ended.set()
-
-    def note(self, *_: object) -> None:
-        """Nobody reads it."""
-
-    def tail(self, _: object) -> str:
-        return ""
 
 
 class Known:
@@ -96,7 +87,8 @@ class House:
         self.program = program
         self.ears = ears
         settings = RuntimeSettings(concurrency=4, idle_timeout=60, max_instances=1, wait_until=60)
-        self.instances = Instances(Instance(program), self._load, settings)  # type: ignore[arg-type]
+        self.starter = Instance(program)
+        self.instances = Instances(self, self._load, settings)  # type: ignore[arg-type]
         self.ledger = Ledger()
         placing = Placing(
             "here",
@@ -135,6 +127,15 @@ class House:
         )
         self.gateway._sites = Known(wish)  # type: ignore[assignment]
         self.short = 0
+
+    async def start(self, _: Runnable) -> Instance:
+        return self.starter
+
+    def note(self, *_: object) -> None:
+        """Nobody reads it."""
+
+    def tail(self, _: object) -> str:
+        return ""
 
     async def _load(self, version_id: str) -> Runnable:
         return Runnable(
@@ -231,6 +232,22 @@ async def test_an_instance_may_go_on_after_its_answer(house: House, site: Site) 
     assert house.short == 1
     assert "kedge-wait-until" not in answer.headers
     assert house.in_flight == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_request_for_an_instance_that_has_gone_waits_for_the_next(
+    house: House, site: Site, method: str
+) -> None:
+    """The node does not know yet that it has: the connection is refused."""
+    await site.ask("/")
+    gone, house.starter = house.starter, Instance(house.program)
+    house.relay.forget(gone.address)
+    gone.address = "unix:/nowhere/at/all"
+
+    answer = await site.ask("/", method=method)
+
+    assert (answer.status, answer.body) == (200, b"hello")
+    assert house.in_flight == 0
 
 
 class TestHeard:

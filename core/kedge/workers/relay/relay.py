@@ -34,13 +34,17 @@ class NoAnswer(KedgeError):
     code = 12092
     status = 502
 
-    def __init__(self, message: str, *, asked: bool, late: bool = False, left: bool = False) -> None:
+    def __init__(
+        self, message: str, *, asked: bool, late: bool = False, left: bool = False, gone: bool = False
+    ) -> None:
         """`asked`: the request may have had an effect.
 
-        `late`: there was no sign of an end; `left`: the visitor has gone, so that nobody waits for one.
+        `late`: there was no sign of an end; `left`: the visitor has gone, so that nobody waits for one;
+        `gone`: nobody listens there, so that the visitor's request is as it was before.
         """
         super().__init__(message)
         self.asked = asked
+        self.gone = gone
         self.late = late
         self.left = left
 
@@ -131,7 +135,9 @@ class Relay:
         except TimeoutError:
             raise NoAnswer("it does not take connections", asked=False, late=True) from None
         except OSError as error:
-            raise NoAnswer(f"it cannot be reached ({error.strerror or error})", asked=False) from None
+            gone = isinstance(error, (ConnectionRefusedError, FileNotFoundError))
+            reason = f"it cannot be reached ({error.strerror or error})"
+            raise NoAnswer(reason, asked=False, gone=gone) from None
 
 
 class _Exchange:
