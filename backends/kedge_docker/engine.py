@@ -190,8 +190,8 @@ def refusal(error: APIError, image: str, *, table: str) -> ComputeError:
     said = str(error.explanation or error).strip()
     if isinstance(error, ImageNotFound) or (is_missing(error) and "image" in said.lower()):
         return NoImage(
-            f"the Docker engine has no image {image}; build it there (kedge/build-image as "
-            f'configs/build-image/Dockerfile tells), pull it, or set {table}.pull = "missing"'
+            f"the Docker engine has no image {image}; build it there (Kedge's own by "
+            f'configs/build-image/Dockerfile), pull it, or set {table}.pull = "missing"'
         )
     if any(word in said.lower() for word in FULL):
         return CapacityUnavailable(f"the Docker engine has no room for another build ({said})")
