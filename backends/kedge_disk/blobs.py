@@ -15,8 +15,9 @@ from uuid import uuid4
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from kedge import BlobInfo, BlobNotFound, Conflict, check_blob_key
+from kedge import BlobInfo, BlobNotFound, Conflict, StoreRefused, check_blob_key
 from kedge_disk.files import Reader, Writer, content_size, is_file, translated
+from kedge_disk.places import leads_elsewhere, refuse_folded_case
 from kedge_disk.threads import in_thread
 
 if TYPE_CHECKING:
@@ -80,6 +81,9 @@ class DiskBlobs:
         with translated():
             self._root.mkdir(parents=True, exist_ok=True)
             self._incoming.mkdir(parents=True, exist_ok=True)
+            # links above may be the operator's; below there are none
+            self._root = self._root.resolve()
+            refuse_folded_case(self._incoming)
 
     async def put(
         self, key: str, data: bytes | Path | AsyncIterable[bytes], *, if_absent: bool = False
@@ -92,7 +96,7 @@ class DiskBlobs:
                 await in_thread(_write_whole, incoming, data, self._fsync)
             else:
                 await _write_stream(incoming, data, self._fsync)
-            return await in_thread(_move_in, incoming, target, key, if_absent)
+            return await in_thread(_move_in, incoming, target, self._root, key, if_absent)
         finally:
             with suppress(FileNotFoundError):
                 incoming.unlink()
@@ -112,7 +116,7 @@ class DiskBlobs:
 
     async def stat(self, key: str) -> BlobInfo:
         """Describe a blob."""
-        return await asyncio.to_thread(_describe, self._path(key), key)
+        return await asyncio.to_thread(_describe_below, self._root, self._path(key), key)
 
     async def list(self, prefix: str = "") -> AsyncIterator[BlobInfo]:
         """Yield the blobs whose key starts with `prefix`, ordered by key."""
@@ -123,9 +127,7 @@ class DiskBlobs:
 
     async def delete(self, key: str) -> None:
         """Remove a blob; folders that become empty stay."""
-        path = self._path(key)
-        with suppress(FileNotFoundError):
-            await asyncio.to_thread(path.unlink)
+        await asyncio.to_thread(_remove, self._root, self._path(key))
 
     async def presign(
         self,
@@ -170,9 +172,11 @@ async def _write_stream(target: Path, data: AsyncIterable[bytes], fsync: bool) -
         await in_thread(writer.close)
 
 
-def _move_in(incoming: Path, target: Path, key: str, if_absent: bool) -> BlobInfo:  # noqa: FBT001
+def _move_in(incoming: Path, target: Path, root: Path, key: str, if_absent: bool) -> BlobInfo:  # noqa: FBT001
     with translated():
         info = _describe(incoming, key)
+        if leads_elsewhere(root, target.parent):
+            raise StoreRefused(f"{target.parent}: a link is in the way: remove it, for Kedge makes none")
         target.parent.mkdir(parents=True, exist_ok=True)
         if not if_absent:
             incoming.replace(target)
@@ -184,10 +188,24 @@ def _move_in(incoming: Path, target: Path, key: str, if_absent: bool) -> BlobInf
         return info
 
 
+def _remove(root: Path, path: Path) -> None:
+    if leads_elsewhere(root, path.parent):
+        return
+    with translated(), suppress(FileNotFoundError, NotADirectoryError):
+        path.unlink()
+
+
+def _describe_below(root: Path, path: Path, key: str) -> BlobInfo:
+    if leads_elsewhere(root, path.parent):
+        raise BlobNotFound(f"there is no blob {key}")
+    return _describe(path, key)
+
+
 def _describe(path: Path, key: str) -> BlobInfo:
     try:
-        stat = path.lstat()
-    except FileNotFoundError:
+        with translated():
+            stat = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
         raise BlobNotFound(f"there is no blob {key}") from None
     if not is_file(stat):
         raise BlobNotFound(f"there is no blob {key}")
@@ -199,6 +217,7 @@ def _open_and_read(path: Path, key: str, start: int, end: int | None) -> tuple[R
     """The first bytes; the reader stays open only if there are more."""
     reader = Reader(path, key, start, end)
     try:
+        reader.require_place()
         data = reader.read()
     except BaseException:
         reader.close()
@@ -216,10 +235,11 @@ def _forget(opened: tuple[Reader | None, bytes]) -> None:
 
 def _walk(folder: Path, above: str, prefix: str) -> Iterator[BlobInfo]:
     # A folder sorts as its name with the slash behind it: then the walk comes in the order of keys.
-    with os.scandir(folder) as entries:
+    with translated(), os.scandir(folder) as entries:
         ordered = sorted(
             (entry.name.removesuffix(FOLDER) + "/" if entry.name.endswith(FOLDER) else entry.name, entry.path)
             for entry in entries
+            if not entry.is_symlink()
         )
     for name, path in ordered:
         key = above + name

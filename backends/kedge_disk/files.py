@@ -11,13 +11,13 @@ import os
 import struct
 import zlib
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from kedge import BlobDamaged, BlobNotFound, StoreRefused, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 TRAILER = struct.Struct("<IIQI")
 SKIPPABLE = 0x184D2A5E
@@ -85,6 +85,7 @@ class Reader:
     def __init__(self, path: Path, key: str, start: int, end: int | None) -> None:
         """Open it. Raises `BlobNotFound`, and `BlobDamaged` if its end is not the one it was given."""
         self._key = key
+        self._path = path
         self._file = _open(path, key)
         try:
             size, self._expected = self._read_trailer()
@@ -110,6 +111,13 @@ class Reader:
     def is_done(self) -> bool:
         """Whether all was read."""
         return self._position >= self._end
+
+    def require_place(self) -> None:
+        """Raise `BlobNotFound` if a link of some folder led here."""
+        # a file that was replaced or removed since is called that
+        place = str(Path(f"/proc/self/fd/{self._file}").readlink()).removesuffix(" (deleted)")
+        if place != str(self._path):
+            raise BlobNotFound(f"there is no blob {self._key}")
 
     def read(self) -> bytes:
         """The bytes that follow, at most a mebibyte; the last ones only if all were the right ones."""

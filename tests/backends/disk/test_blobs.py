@@ -8,12 +8,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import zstandard
 
-from kedge import BlobDamaged, BlobNotFound, StoreUnavailable
+from kedge import BlobDamaged, BlobNotFound, StoreRefused, StoreUnavailable
 from kedge.testing.blobs import MEGABYTE, BlobStoreSuite, endless, fetch, keys
 from kedge.testing.fake_host import FakeHost
 from kedge_disk.blobs import DiskBlobs, DiskBlobSettings
@@ -173,3 +173,76 @@ def test_a_full_disk_is_called_that_and_leaves_nothing(tmp_path: Path, script: s
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize("key", ["files/a", "files/deep/a"])
+async def test_folders_that_are_links_lead_nowhere(tmp_path: Path, key: str) -> None:
+    store = await opened(tmp_path / "data")
+    other = await opened(tmp_path / "other")
+    await other.put("a", b"secret")
+    await other.put("deep/a", b"secret")
+    (tmp_path / "data/blobs/kept/files+").symlink_to(tmp_path / "other/blobs/kept")
+    for call in (fetch(store, key), store.stat(key)):
+        with pytest.raises(BlobNotFound):
+            await call
+    with pytest.raises(StoreRefused, match="a link is in the way: remove it"):
+        await store.put(key, b"planted")
+    await store.delete(key)
+    assert await keys(store) == []
+    assert await fetch(other, "a") == await fetch(other, "deep/a") == b"secret"
+
+
+async def test_a_folder_reached_by_a_link_of_the_operator_is_as_good_as_any(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    store = await opened(tmp_path / "link")
+    await store.put("a/b", b"data")
+    assert await fetch(store, "a/b") == b"data"
+    assert (await store.stat("a/b")).size == 4
+
+
+async def test_a_blob_replaced_as_it_is_opened_is_read_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await opened(tmp_path)
+    await store.put("a", b"old")
+    path, really = tmp_path / "blobs/kept/a", os.open
+
+    def replaced(*given: Any) -> int:
+        file = really(*given)
+        if given[0] == path:
+            path.unlink()
+        return file
+
+    monkeypatch.setattr(os, "open", replaced)
+    assert await fetch(store, "a") == b"old"
+
+
+async def test_a_disk_that_folds_case_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None can be mounted everywhere; this one looks names up as such a disk does."""
+    really = os.path.lexists
+    monkeypatch.setattr(os.path, "lexists", lambda path: really(str(path).lower()) or really(path))
+    folder = Path(str(tmp_path).lower())
+    folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  (a test may wait)
+    with pytest.raises(StoreRefused, match="capitals"):
+        await opened(folder)
+    assert files(folder) == []
+
+
+async def test_a_disk_that_fails_is_called_that_by_every_method(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await opened(tmp_path)
+    await store.put("a/b", b"data")
+
+    def fail(*_: object, **__: object) -> Any:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        for name in ("open", "lstat", "unlink", "scandir", "replace", "stat"):
+            patch.setattr(os, name, fail)
+        for call in (fetch(store, "a/b"), store.stat("a/b"), store.delete("a/b"), keys(store)):
+            with pytest.raises(StoreUnavailable, match="cannot serve just now"):
+                await call
+    assert await fetch(store, "a/b") == b"data"
+    assert await keys(store) == ["a/b"]
