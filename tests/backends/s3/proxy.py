@@ -87,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
         is_own = "Boto" in (self.headers.get("User-Agent") or "")
         (self.spoiler.own if is_own else self.spoiler.strangers).append(asked)
         if harm in STATUSES and (status := STATUSES[harm](self, asked[1])):
-            self._answer(status, [], b"", "")
+            self._answer(status, [], REASONS.get(harm, b""), "")
             return
         is_object = "+trial" not in self.path and "%2Btrial" not in self.path and "?list" not in self.path
         if harm == "flip what is sent" and self.command == "PUT" and is_object:
@@ -162,10 +162,18 @@ def _busy_once(handler: _Handler, _: str) -> int | None:
     return 503 if not is_own and handler.is_first() else None
 
 
+def _unknown_key(_: _Handler, __: str) -> int:
+    """As a store whose access key was taken away."""
+    return 403
+
+
+#: why, where a status alone does not tell
+REASONS = {"unknown key": b"<Error><Code>InvalidAccessKeyId</Code></Error>"}
 STATUSES: dict[str, Callable[[_Handler, str], int | None]] = {
     "strict": _strict,
     "look first": _look_first,
     "busy once": _busy_once,
+    "unknown key": _unknown_key,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -102,6 +103,34 @@ async def test_an_archive_sent_in_parts_is_found_by_the_next_build(
     async with httpx.AsyncClient(trust_env=False) as client:
         assert (await client.get(hit["get"]["url"])).content == b"".join(data)
     assert (await first.call("GET", f"/{archive}")).content == b"".join(data)
+    assert place.uploads() == []
+
+
+async def test_of_two_builds_that_save_one_key_at_once_the_next_build_finds_one_whole(
+    world: World, place: Any, project: Project
+) -> None:
+    runners = [await runner_of(world, project) for _ in range(2)]
+    begun = [await begin(runner) for runner in runners]
+    contents = [bytes([number]) * (begun[number][1] + 5) for number in range(2)]
+
+    async def save(number: int) -> None:
+        (archive, size), data, runner = begun[number], contents[number], runners[number]
+        etags = [
+            await send(runner, archive, part, one)
+            for part, one in enumerate((data[:size], data[size:]), start=1)
+        ]
+        await runner.result("POST", f"/{archive}/join", joined(data, *etags))
+
+    await asyncio.gather(save(0), save(1))
+
+    hit = await (await runner_of(world, project)).look_up("npm-1")
+    won = [archive for archive, _ in begun].index(hit["id"])
+    assert hit["sha256"] == sha256(contents[won]).hexdigest()
+    assert (await runners[0].call("GET", f"/{hit['id']}")).content == contents[won]
+
+    await world.db.write(_age, begun[1 - won][0], DAY_MS)
+    await world.parts.caches.sweep()
+    assert [key.rpartition("/")[2] for key in archives(place)] == [hit["id"]]
     assert place.uploads() == []
 
 

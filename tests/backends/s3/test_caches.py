@@ -175,6 +175,20 @@ def test_an_archive_that_does_not_arrive_whole_is_seen_by_nobody(harm: str, proj
     assert "Cache out: miss" in project.build()
 
 
+def test_credentials_taken_away_during_a_build_cost_it_its_cache_only(project: Project) -> None:
+    project.build()
+    project.damage.harm("unknown key")
+
+    log = project.build(run="rm -rf out; mkdir out; head -c 6000000 /dev/urandom > out/other")
+
+    assert "Cache out: miss: " in log
+    assert "(InvalidAccessKeyId)" in log
+    assert "Cache out: not saved: " in log
+    project.damage.back()
+    # nothing was wrong with what is kept
+    assert "\nfound it\n" in project.build(run="")
+
+
 def test_a_bucket_that_vanishes_costs_a_build_its_cache_only(project: Project) -> None:
     project.build()
     stored: list[str] = project.place.keys()

@@ -114,6 +114,31 @@ def test_a_store_that_vanishes_does_not_take_the_builds_result_along(
     assert read_log(node.server, build["build_uuid"]) == log
 
 
+def test_a_store_that_is_gone_for_good_during_a_deploy_fails_it_and_what_serves_goes_on(
+    place: Any, start: Callable[[Any], RunningNode], tmp_path: Path, damage: Any
+) -> None:
+    place.endpoint = damage(place.endpoint, "")
+    node = start(place)
+    push(node, tmp_path, "mkdir -p dist && cat readme.txt > dist/index.html")
+    assert page(node).text == "hello"
+    damage.harm("away", only="/files/")
+    repository = Repository(tmp_path / "repo")
+    repository.commit({"readme.txt": "never seen"}, "Another page")
+
+    assert node.push(repository, "app").returncode == 0
+
+    build = wait_for_end(node.server, latest_build(node.server)["build_uuid"])
+    log = read_log(node.server, build["build_uuid"])
+    assert build["build_outcome"] == "fail", log
+    assert "Try again later" in log
+    assert page(node).text == "hello"
+    damage.back()
+    repository.commit({"readme.txt": "back"}, "A page once more")
+    assert node.push(repository, "app").returncode == 0
+    assert wait_for_end(node.server, latest_build(node.server)["build_uuid"])["build_outcome"] == "success"
+    assert page(node).text == "back"
+
+
 def test_a_node_says_at_once_what_is_wrong_with_its_bucket(
     place: Any, start: Callable[[Any], RunningNode]
 ) -> None:
