@@ -89,10 +89,12 @@ class Bus:
 
     async def listen(self) -> None:
         """Hear the others until cancelled, over as many connections as it takes."""
+        if not self._db.shared:
+            return
         from psycopg import OperationalError  # noqa: PLC0415  (for PostgreSQL only)
 
         pause = FIRST_PAUSE
-        while self._db.shared:
+        while True:
             try:
                 self._connection = self._connection or await self._connect()
                 if self._connection is None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -122,3 +124,13 @@ async def test_what_keeps_sqlite_from_writing_is_told_in_its_own_words_at_once(
 async def test_a_mistake_in_a_statement_is_not_called_an_outage(sqlite: Database) -> None:
     with pytest.raises(OperationalError, match="no such table"):
         await sqlite.read(lambda session: session.connection().exec_driver_sql("SELECT 1 FROM never_made"))
+
+
+def test_a_node_that_has_its_database_for_itself_loads_no_driver_for_another(tmp_path: Path) -> None:
+    """psycopg takes an eighth of a second to load, in which a node that starts answers nobody."""
+    program = (
+        "import asyncio, sys; from kedge.db.bus import Bus; from kedge.db.engine import Database\n"
+        f"bus = Bus(Database('sqlite:///{tmp_path / 'kedge.db'}'), 'a')\n"
+        "asyncio.run(bus.open()); asyncio.run(bus.listen()); sys.exit('psycopg' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
