@@ -255,7 +255,9 @@ async def test_an_upload_that_needs_what_is_being_deleted_waits_and_sends_it_aga
     assert not upload.done()
     store.go_on.set()
 
-    assert counts(await cleaning) == {"files": 1}
+    # the manifest too, if the upload became known only after the cleaner had looked: it is stored again
+    cleaned = counts(await cleaning)
+    assert cleaned in ({"files": 1}, {"files": 1, "manifests": 1})
     assert (await upload).number == 4
     assert store.shelf[key_of(b"old")].data == b"old"
     assert manifest_key(ACCOUNT, manifest_of({"a": b"old"}).digest) in store.shelf
