@@ -31,8 +31,8 @@ class Shape:
     image: str
     network: str
     door: str | None
-    memory: int
-    processes: int
+    memory: int | None
+    processes: int | None
     cpu: float | None
     disk: int | None
     open_files: int | None
@@ -40,16 +40,16 @@ class Shape:
 
 def shape_of(settings: DockerSettings, door: Door, request: ComputeRequest) -> Shape:
     """The shape that a request asks for; what it leaves open comes from the settings."""
-    limits = request.limits
+    limits = request.limits.within(settings.limits)
     return Shape(
         image=request.image or settings.image,
         network=settings.network if request.trusted else settings.untrusted_network,
         door=str(door.folder) if request.endpoint.startswith(UNIX) else None,
-        memory=limits.memory_bytes or settings.memory,
-        processes=limits.processes or settings.processes,
-        cpu=limits.cpus or settings.cpu,
-        disk=limits.disk_bytes or settings.disk,
-        open_files=limits.open_files or settings.open_files,
+        memory=limits.memory_bytes,
+        processes=limits.processes,
+        cpu=limits.cpus,
+        disk=limits.disk_bytes,
+        open_files=limits.open_files,
     )
 
 

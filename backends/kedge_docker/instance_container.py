@@ -98,9 +98,8 @@ def _with_port(argument: str) -> str:
 def _host_config(
     settings: DockerRuntimeSettings, request: InstanceRequest, *, network: str, secrets: Path | None
 ) -> HostConfig:
-    limits = request.limits
-    cpu, open_files = limits.cpus or settings.cpu, limits.open_files or settings.open_files
-    memory = limits.memory_bytes or settings.memory
+    limits = request.limits.within(settings.limits)
+    cpu, open_files = limits.cpus, limits.open_files
     return HostConfig(
         version="1.41",
         init=True,
@@ -111,9 +110,9 @@ def _host_config(
         # many an image writes beside its program; what it writes goes with the container
         read_only=request.kind is not InstanceKind.IMAGE,
         ipc_mode="private",
-        mem_limit=memory,
-        memswap_limit=memory,
-        pids_limit=limits.processes or settings.processes,
+        mem_limit=limits.memory_bytes,
+        memswap_limit=limits.memory_bytes,
+        pids_limit=limits.processes,
         cpu_period=PERIOD if cpu else None,
         cpu_quota=int(cpu * PERIOD) if cpu else None,
         oom_score_adj=OOM_SCORE,

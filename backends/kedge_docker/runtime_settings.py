@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from kedge import Size
+from kedge import Limits, Size
 from kedge_docker.settings import MIB, RegistryTables, TlsSettings, engine_address
 
 #: the network that Kedge makes for instances: its containers cannot reach each other
@@ -63,6 +63,16 @@ class DockerRuntimeSettings(BaseModel):
     def tls(self) -> TlsSettings | None:
         """None: instances are reached, and their files mounted, on this machine alone."""
         return None
+
+    @property
+    def limits(self) -> Limits:
+        """The most that one instance gets."""
+        return Limits(
+            memory_bytes=self.memory,
+            processes=self.processes,
+            cpus=self.cpu,
+            open_files=self.open_files,
+        )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -136,16 +136,16 @@ class Services:
         return SecretReference(made["ID"], name, filename=SECRET_FILE, uid=user, gid=group, mode=0o400)
 
     def _task(self, request: ComputeRequest, secret: SecretReference) -> TaskTemplate:
-        settings, limits = self._settings, request.limits
-        cpus = limits.cpus or settings.cpu
+        settings = self._settings
+        limits = request.limits.within(settings.limits)
         network = settings.network if request.trusted else settings.untrusted_network
         resources = Resources(
-            mem_limit=limits.memory_bytes or settings.memory,
-            mem_reservation=limits.memory_bytes or settings.memory,
-            cpu_limit=int(cpus * NANOS) if cpus else None,
-            cpu_reservation=int(cpus * NANOS) if cpus else None,
+            mem_limit=limits.memory_bytes,
+            mem_reservation=limits.memory_bytes,
+            cpu_limit=int(limits.cpus * NANOS) if limits.cpus else None,
+            cpu_reservation=int(limits.cpus * NANOS) if limits.cpus else None,
         )
-        resources["Limits"]["Pids"] = limits.processes or settings.processes
+        resources["Limits"]["Pids"] = limits.processes
         return TaskTemplate(
             self._container(request, secret),
             resources=resources,
@@ -181,7 +181,7 @@ def _workspace(settings: DockerSettings, request: ComputeRequest) -> Mount:
     if settings.workspace == "disk":
         return Mount(WORKSPACE, None, type="volume")
     user, group = settings.user.split(":")
-    size = request.limits.disk_bytes or settings.disk
+    size = request.limits.within(settings.limits).disk_bytes
     options = {"type": "tmpfs", "device": "tmpfs", "o": f"size={size},uid={user},gid={group},nosuid,nodev"}
     return Mount(WORKSPACE, None, type="volume", driver_config=DriverConfig("local", options))
 

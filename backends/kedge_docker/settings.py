@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from kedge import Duration, SecretRef, Size
+from kedge import Duration, Limits, SecretRef, Size
 from kedge_docker.address import is_loopback
 
 MIB = 1024**2
@@ -137,6 +137,17 @@ class DockerSettings(BaseModel):
         min_length=1,
         description='OCI runtime, such as "runsc"; the engine\'s own if not given.',
     )
+
+    @property
+    def limits(self) -> Limits:
+        """The most that one build gets."""
+        return Limits(
+            memory_bytes=self.memory,
+            processes=self.processes,
+            cpus=self.cpu,
+            open_files=self.open_files,
+            disk_bytes=self.disk,
+        )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

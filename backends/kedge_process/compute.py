@@ -21,7 +21,7 @@ from kedge_process.guard.messages import MOST
 from kedge_process.guard.processes import boot_id, open_pidfd
 from kedge_process.guard.supervisor import ASK, END
 from kedge_process.guard.supervisor import PATIENCE as SUPERVISOR_PATIENCE
-from kedge_process.plan import base_environment, make_plan, quota_for
+from kedge_process.plan import base_environment, make_plan, quota_of
 from kedge_process.pool import RunnerPool
 from kedge_process.settings import ProcessSettings
 
@@ -164,7 +164,7 @@ class ProcessCompute:
     def _order(self, request: ComputeRequest, tenant: Tenant) -> bytes:
         folder = str(self._folders.root / tenant.name)
         assignment = request.assignment(f"{folder}/work")
-        quota = quota_for(self._settings, request.limits)
+        quota = quota_of(request.limits.within(self._settings.limits))
         order: Order = {"folder": folder, "marker": tenant.name, "quota": quota, "assignment": assignment}
         data = json.dumps(order).encode()
         if len(data) > MOST:

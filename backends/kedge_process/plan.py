@@ -59,28 +59,17 @@ def make_plan(settings: ProcessSettings, runner: RunnerCode | None) -> Plan:
         "module": code.module,
         "function": code.function,
         "nice": settings.nice,
-        "quota": _default_quota(settings),
+        "quota": quota_of(settings.limits),
         "groups": groups,
     }
 
 
-def quota_for(settings: ProcessSettings, limits: Limits) -> Quota:
-    """The limits of one attempt: its own, or else those of the settings."""
-    default = _default_quota(settings)
+def quota_of(limits: Limits) -> Quota:
+    """Limits as the helper processes are told them."""
     return {
-        "memory": default["memory"] if limits.memory_bytes is None else limits.memory_bytes,
-        "processes": default["processes"] if limits.processes is None else limits.processes,
-        "cpus": default["cpus"] if limits.cpus is None else limits.cpus,
-        "open_files": default["open_files"] if limits.open_files is None else limits.open_files,
-        "file_size": default["file_size"] if limits.disk_bytes is None else limits.disk_bytes,
-    }
-
-
-def _default_quota(settings: ProcessSettings) -> Quota:
-    return {
-        "memory": settings.memory,
-        "processes": settings.processes,
-        "cpus": settings.cpu,
-        "open_files": settings.open_files,
-        "file_size": settings.file_size,
+        "memory": limits.memory_bytes,
+        "processes": limits.processes,
+        "cpus": limits.cpus,
+        "open_files": limits.open_files,
+        "file_size": limits.disk_bytes,
     }

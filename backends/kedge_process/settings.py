@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from kedge import Size
+from kedge import Limits, Size
 
 
 class ProcessSettings(BaseModel):
@@ -33,3 +33,14 @@ class ProcessSettings(BaseModel):
         default=None, description="Where builds work; in the data dir if not set."
     )
     keep_workspaces: bool = Field(default=False, description="Leave workspaces behind, to look into.")
+
+    @property
+    def limits(self) -> Limits:
+        """The most that one build gets."""
+        return Limits(
+            memory_bytes=self.memory,
+            processes=self.processes,
+            cpus=self.cpu,
+            open_files=self.open_files,
+            disk_bytes=self.file_size,
+        )

@@ -55,13 +55,20 @@ class ExitCause(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one attempt may use. `None` leaves a limit to the machine."""
+    """What one attempt may use. `None` leaves a limit to the backend, and there to the machine.
+
+    Users ask for some of it, so that no backend gives more than its own settings have.
+    """
 
     memory_bytes: int | None = None
     processes: int | None = None
     cpus: float | None = None
     disk_bytes: int | None = None
     open_files: int | None = None
+
+    def within(self, most: Limits) -> Limits:
+        """What is asked for, but no more than `most` has, and what that has where nothing is asked for."""
+        return Limits(**{name: _least(asked, getattr(most, name)) for name, asked in vars(self).items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,3 +195,8 @@ class Compute(Protocol):
     async def close(self) -> None:
         """Let go of every resource but leave running attempts running if `adopts`, else end them."""
         ...
+
+
+def _least(*limits: float | None) -> Any:
+    """The smaller of two, of which either may be none; to some engines 0 is no limit either."""
+    return min((limit for limit in limits if limit), default=None)

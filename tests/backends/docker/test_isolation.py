@@ -109,16 +109,18 @@ async def test_who_uses_too_much_memory_is_told_so(lab: Lab) -> None:
     assert "memory limit" in status.detail
 
 
-async def test_a_request_may_have_limits_of_its_own(lab: Lab) -> None:
-    await lab.open(memory="64 MiB", cpu=1.0)
-    limits = Limits(memory_bytes=256 * MIB, processes=50, cpus=0.5, open_files=512)
-    compute_id, _ = await lab.start(["wait"], limits=limits)
+async def test_a_request_may_ask_for_less_than_the_settings_have_and_not_for_more(lab: Lab) -> None:
+    await lab.open(memory="256 MiB", cpu=1.0, processes=100, open_files=1024)
+    less = Limits(memory_bytes=64 * MIB, processes=50, cpus=0.5, open_files=512)
+    more = Limits(memory_bytes=1 << 40, processes=5000, cpus=64.0, open_files=2048)
+    asked = [(await lab.start(["wait"], limits=limits))[0] for limits in (less, more)]
 
-    config = lab.container(compute_id).attrs["HostConfig"]
+    got = [lab.container(compute_id).attrs["HostConfig"] for compute_id in asked]
 
-    assert (config["Memory"], config["MemorySwap"], config["PidsLimit"]) == (256 * MIB, 256 * MIB, 50)
-    assert config["CpuQuota"] / config["CpuPeriod"] == 0.5
-    assert config["Ulimits"] == [{"Name": "nofile", "Hard": 512, "Soft": 512}]
+    memory = [(config["Memory"], config["MemorySwap"], config["PidsLimit"]) for config in got]
+    assert memory == [(64 * MIB, 64 * MIB, 50), (256 * MIB, 256 * MIB, 100)]
+    assert [config["CpuQuota"] / config["CpuPeriod"] for config in got] == [0.5, 1.0]
+    assert [config["Ulimits"][0]["Hard"] for config in got] == [512, 1024]
 
 
 async def test_a_workspace_in_memory_has_a_size(lab: Lab) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.core.workers.test_egress import back_end, egress
 
-from kedge import InstanceKind, StartRefused
+from kedge import InstanceKind, Limits, StartRefused
 from kedge.testing.fake_host import FakeHost
 from kedge.testing.runtime import STAND_IN, RuntimeSuite, ask, read_until
 from kedge_docker.runtime import OWNER, DockerRuntime
@@ -77,7 +77,7 @@ class TestDockerRuntime(RuntimeSuite):
     async def test_what_a_container_may_use_is_limited(
         self, engine: Engine, tmp_path: Path, start: Callable[..., Any]
     ) -> None:
-        instance = await start()
+        instance = await start(limits=Limits(memory_bytes=1 << 40))
         [container] = mine(engine, tmp_path)
         limits = container.attrs["HostConfig"]
         assert limits["CapDrop"] == ["ALL"]

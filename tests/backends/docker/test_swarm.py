@@ -198,7 +198,7 @@ async def test_a_build_is_shut_in_as_in_a_container_of_one_engine(
     ("settings", "fields", "word"),
     [
         ({"constraints": ["node.labels.nowhere==here"]}, {}, "no suitable node"),
-        ({}, {"limits": Limits(memory_bytes=1 << 50)}, "insufficient resources"),
+        ({"memory": 1 << 50}, {}, "insufficient resources"),
         ({"location_label": "kedge.location"}, {"location": "mars"}, "no suitable node"),
     ],
 )

@@ -87,6 +87,13 @@ async def test_rlimits_are_set(lab: Lab) -> None:
     assert resource.prlimit(runner.pid, resource.RLIMIT_CORE) == (0, 0)
 
 
+async def test_a_build_that_asks_for_more_than_the_settings_have_gets_that(lab: Lab) -> None:
+    await lab.open(open_files=123, file_size="5 MiB")
+    _, runner = await lab.start(["wait"], limits=Limits(disk_bytes=50 * MIB, open_files=1024))
+    assert resource.prlimit(runner.pid, resource.RLIMIT_NOFILE) == (123, 123)
+    assert resource.prlimit(runner.pid, resource.RLIMIT_FSIZE) == (5 * MIB, 5 * MIB)
+
+
 async def test_a_limit_above_the_machines_own_takes_that(lab: Lab) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     await lab.open(open_files=hard + 1)
