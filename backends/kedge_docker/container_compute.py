@@ -111,7 +111,7 @@ class ContainerCompute(EngineCompute):
         assignment = assignment_of(request, self._door.endpoint if by_door else request.endpoint)
         for _ in range(TRIES):
             try:
-                waiting = self._pool.take(shape)
+                waiting = await self._pool.take(shape)
                 if waiting is None:
                     container_id, channel = await self._containers.create(shape, name, dict(request.labels))
                 else:

@@ -45,6 +45,8 @@ class WarmPool:
         self._ready: deque[Waiting] = deque()
         self._filler: asyncio.Task[None] | None = None
         self._closed = False
+        #: whoever gets the container that is being made
+        self._claim: asyncio.Future[Waiting | None] | None = None
         #: whether a container is being made now, which others see before it waits
         self.creating = False
 
@@ -58,13 +60,25 @@ class WarmPool:
         if not self._closed and (self._filler is None or self._filler.done()):
             self._filler = asyncio.create_task(self._fill())
 
-    def take(self, shape: Shape) -> Waiting | None:
-        """One that waits, if there is one of that shape."""
-        if shape != self._shape or not self._ready:
+    async def take(self, shape: Shape) -> Waiting | None:
+        """One of that shape that waits, or will sooner than another could be made; None if there is none."""
+        if shape != self._shape:
             return None
-        # not at once: the build that has just started needs the processor more
-        asyncio.get_running_loop().call_later(REFILL_AFTER, self.fill)
-        return self._ready.popleft()
+        if self._ready:
+            # not at once: the build that has just started needs the processor more
+            asyncio.get_running_loop().call_later(REFILL_AFTER, self.fill)
+            return self._ready.popleft()
+        if not self.creating or self._claim is not None:
+            return None
+        claim: asyncio.Future[Waiting | None] = asyncio.get_running_loop().create_future()
+        self._claim = claim
+        try:
+            return await claim
+        except asyncio.CancelledError:
+            # it may have been handed over in the same moment
+            if claim.done() and not claim.cancelled() and (waiting := claim.result()) is not None:
+                self._take_back(waiting)
+            raise
 
     def lost(self, container_id: str) -> bool:
         """A container has ended; whether it was one of those that wait, and is replaced."""
@@ -112,9 +126,27 @@ class WarmPool:
             except BaseException:
                 channel.close()
                 raise
-            self._ready.append(Waiting(container_id=container_id, channel=channel, image_id=image_id))
+            waiting = Waiting(container_id=container_id, channel=channel, image_id=image_id)
+            if not self._hand_over(waiting):
+                self._ready.append(waiting)
         finally:
             self.creating = False
+            self._hand_over(None)
+
+    def _hand_over(self, waiting: Waiting | None) -> bool:
+        """Give it to whoever claims it; whether there is anyone."""
+        claim, self._claim = self._claim, None
+        if claim is None or claim.done():
+            return False
+        claim.set_result(waiting)
+        return True
+
+    def _take_back(self, waiting: Waiting) -> None:
+        if self._closed:
+            # which ends its runner; the container is removed when the node starts again
+            waiting.channel.close()
+        else:
+            self._ready.append(waiting)
 
     async def _discard(self, container_id: str) -> None:
         try:

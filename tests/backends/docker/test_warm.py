@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 from tests.docker_registry import forget
 
+from kedge import CapacityUnavailable
+from kedge_docker.containers import Containers
+from kedge_docker.labels import WARM
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.backends.docker.conftest import Lab
+
+    from kedge import AttemptName
+    from kedge_docker.container import Shape
+    from kedge_docker.warm import Waiting
 
 
 async def test_a_job_goes_to_the_container_that_waits_and_another_takes_its_place(lab: Lab) -> None:
@@ -62,6 +71,100 @@ async def test_one_that_ends_waiting_is_replaced_and_a_start_in_between_succeeds
     assert compute_id != waiting.id
     (other,) = await lab.waiting()
     assert other.id not in {waiting.id, compute_id}
+
+
+async def claimed(lab: Lab) -> None:
+    """Return once a start waits for the container that is being made, which takes turns of the loop alone."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert lab.pool._claim is not None
+
+
+async def test_a_build_that_comes_while_a_container_is_made_gets_that_one_and_the_next_does_not_wait(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+    create = Containers.create
+
+    async def slow(self: Containers, shape: Shape, name: AttemptName | None, labels: dict[str, str]) -> Any:
+        if name is None:
+            begun.set()
+            await go.wait()
+        return await create(self, shape, name, labels)
+
+    monkeypatch.setattr(Containers, "create", slow)
+    await lab.open(warm=1)
+    await begun.wait()
+    first = asyncio.create_task(lab.start(["wait"], trusted=True))
+    await claimed(lab)
+    second, _ = await lab.start(["wait"], trusted=True)
+    assert not first.done()
+    go.set()
+    compute_id, _ = await first
+
+    assert lab.container(compute_id).labels[WARM]
+    assert WARM not in lab.container(second).labels
+    (waiting,) = await lab.waiting()
+    assert waiting.id != compute_id
+
+
+async def test_a_build_that_waits_for_a_container_that_cannot_be_made_gets_one_of_its_own(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+    create = Containers.create
+
+    async def failing(self: Containers, shape: Shape, name: AttemptName | None, labels: Any) -> Any:
+        if name is None:
+            begun.set()
+            await go.wait()
+            raise CapacityUnavailable("the disk is full")
+        return await create(self, shape, name, labels)
+
+    monkeypatch.setattr(Containers, "create", failing)
+    await lab.open(warm=1)
+    await begun.wait()
+    start = asyncio.create_task(lab.start(["wait"], trusted=True))
+    await claimed(lab)
+    go.set()
+
+    compute_id, _ = await start
+
+    assert WARM not in lab.container(compute_id).labels
+
+
+async def test_a_container_that_comes_as_its_build_is_cancelled_is_the_next_ones(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+    create = Containers.create
+
+    async def slow(self: Containers, *args: Any) -> Any:
+        begun.set()
+        await go.wait()
+        return await create(self, *args)
+
+    monkeypatch.setattr(Containers, "create", slow)
+    await lab.open(warm=1)
+    await begun.wait()
+    pool = lab.pool
+    take = asyncio.create_task(pool.take(pool._shape))
+    hand_over = pool._hand_over
+
+    def and_cancel(waiting: Waiting | None) -> bool:
+        handed = hand_over(waiting)
+        if handed:
+            take.cancel()
+        return handed
+
+    monkeypatch.setattr(pool, "_hand_over", and_cancel)
+    await asyncio.sleep(0)
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await take
+
+    (container,) = await lab.waiting()
+    assert (await lab.start(["wait"], trusted=True))[0] == container.id
 
 
 @pytest.fixture
