@@ -45,16 +45,16 @@ class RequestIds:
 
     def __init__(self) -> None:
         """None was given yet."""
-        self._digits = b""
-        self._next = 0
+        self._ready: list[bytes] = []
 
     def next(self) -> bytes:
         """Another one: 32 hexadecimal digits."""
-        start = self._next
-        if start == len(self._digits):
-            self._digits, start = os.urandom(BATCH).hex().encode(), 0
-        self._next = end = start + 2 * ID_BYTES
-        return self._digits[start:end]
+        return (self._ready or self._more()).pop()
+
+    def _more(self) -> list[bytes]:
+        digits, size = os.urandom(BATCH).hex().encode(), 2 * ID_BYTES
+        self._ready = [digits[start : start + size] for start in range(0, len(digits), size)]
+        return self._ready
 
 
 IDS = RequestIds()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from kedge.workers.relay.connect import connect
@@ -31,7 +31,7 @@ class Pool:
         idle = self._idle.get(address)
         while idle:
             upstream = idle.pop()
-            if not upstream.closed and time.monotonic() - upstream.idle_since < IDLE_SECONDS:
+            if not upstream.closed and monotonic() - upstream.idle_since < IDLE_SECONDS:
                 return upstream
             upstream.close()
         return None
@@ -49,7 +49,7 @@ class Pool:
         idle = self._idle.get(address)
         if idle is None:
             idle = self._idle[address] = []
-        upstream.idle_since = now = time.monotonic()
+        upstream.idle_since = now = monotonic()
         idle.append(upstream)
         while len(idle) > MOST_IDLE or now - idle[0].idle_since >= IDLE_SECONDS:
             idle.pop(0).close()

@@ -166,9 +166,6 @@ class Upstream(asyncio.Protocol):
         self._over = self._got_head = self._until_close = self.reusable = False
         self._beside = 0
         self._answer = None
-        if self._parts:
-            self._parts.clear()
-            self._buffered = 0
         if self.transport is not None and not self.closed:
             self.transport.write(data)
 
