@@ -377,6 +377,12 @@ class GatewaySettings(Table):
         description="Time for another kilobyte of a request to come, and of an answer to be taken: a visitor "
         "who is slower than that is left, of the API and of workers alike.",
     )
+    connections: Annotated[int, Field(gt=0)] = Field(
+        default=8192, description="The most connections that visitors may have open, in all."
+    )
+    connections_of_one: Annotated[int, Field(gt=0)] = Field(
+        default=1024, description="The most of one address, unless it is a trusted proxy's."
+    )
     first_byte: Positive = Field(default=60.0, description="Time for a worker to begin its answer.")
     idle: Positive = Field(
         default=300.0, description="The longest silence within an answer; a stream says something before."

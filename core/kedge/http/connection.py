@@ -191,10 +191,14 @@ class Connection(asyncio.Protocol):
             self.client = str(peer[0]), int(peer[1])
             self.visitor = self.client[0]
         self.address = (str(own[0]), int(own[1])) if isinstance(own, tuple) else (str(own), None)
-        self._server.came(self)
+        full = self._server.came(self, self.visitor)
         self._deadlines.watch(self)
         self._uptake = Uptake(self.transport)
-        self.give(self._server.limits.head_within)
+        if full:
+            self.transport.write(in_words(503, full))
+            self._close()
+        else:
+            self.give(self._server.limits.head_within)
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless the request that is being answered is whole: then what follows it waits."""

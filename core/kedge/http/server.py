@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kedge.http.connection import Connection
+from kedge.http.crowd import Crowd
 from kedge.http.deadlines import Deadlines
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Coroutine, Iterable
+    from ipaddress import IPv4Network, IPv6Network
 
     from starlette.types import ASGIApp
 
@@ -43,6 +45,10 @@ class Limits:
     keep_alive: float = 75.0
     #: for a kilobyte of a request to come, and of an answer to be taken
     stalled: float = 60.0
+    #: connections that there may be, in all and of one address that is no trusted proxy's
+    connections: int = 8192
+    connections_of_one: int = 1024
+    proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 def _nothing(_: Request) -> None:
@@ -69,7 +75,9 @@ class Server:
         self.shortcut = shortcut or _nothing
         self.tunnel = tunnel
         self.deadlines = Deadlines()
-        self._connections: set[Stoppable] = set()
+        self._crowd = Crowd(limits.connections, limits.connections_of_one, limits.proxies)
+        #: connections, and the addresses that they come from
+        self._connections: dict[Stoppable, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._listeners: list[asyncio.Server] = []
         self._quiet = asyncio.Event()
@@ -97,14 +105,17 @@ class Server:
             connection.break_off()
         await self._quiet.wait()
 
-    def came(self, connection: Stoppable) -> None:
-        """A connection is open: it is ended with the server."""
-        self._connections.add(connection)
+    def came(self, connection: Stoppable, address: str = "") -> str:
+        """A connection is open: it is ended with the server. Return why there is no room for it, if so."""
+        self._connections[connection] = address
         self._quiet.clear()
+        return self._crowd.enter(address)
 
     def went(self, connection: Stoppable) -> None:
         """It is not any more, or is another's now."""
-        self._connections.discard(connection)
+        address = self._connections.pop(connection, None)
+        if address is not None:
+            self._crowd.leave(address)
         self._look_around()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:

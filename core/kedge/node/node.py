@@ -15,6 +15,7 @@ from kedge.http.server import Limits, Server
 from kedge.node import data_dir, listeners
 from kedge.node.config_workers import apply_workers
 from kedge.node.first_start import ensure_admin
+from kedge.node.open_files import allow_open_files
 from kedge.node.parts import Parts
 from kedge.node.secret_key import cluster_key, secret_box
 from kedge.observe.log import configure
@@ -103,7 +104,15 @@ class Node:
         """One for everybody, and one for builds, which find there what they need and nothing else."""
         gateway = parts.front.gateway
         settings = self.settings.gateway
-        limits = Limits(head=settings.head, head_within=settings.head_within, stalled=settings.stalled)
+        limits = Limits(
+            head=settings.head,
+            head_within=settings.head_within,
+            stalled=settings.stalled,
+            # one more file for each that is passed on, and some for everything else
+            connections=min(settings.connections, allow_open_files() // 3),
+            connections_of_one=settings.connections_of_one,
+            proxies=settings.trusted_proxies,
+        )
         public = Server(parts.front, limits, shortcut=gateway.at_once, tunnel=partial(Tunnel, gateway))
         return public, Server(parts.runner_app, limits)
 

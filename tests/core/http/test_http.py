@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from email.utils import parsedate_to_datetime
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 import pytest
@@ -218,6 +219,25 @@ async def test_many_requests_at_once_are_bounded(place: Place) -> None:
     heard = await place.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 300)
 
     assert [status for status, _ in heard.answers] == [200] * 129 + [429]
+
+
+@pytest.mark.parametrize(
+    ("limits", "second"),
+    [
+        (Limits(connections=1), 503),
+        (Limits(connections_of_one=1), 503),
+        (Limits(connections_of_one=1, proxies=(ip_network("127.0.0.0/8"),)), 200),
+    ],
+)
+async def test_there_is_room_for_so_many_connections(limits: Limits, second: int) -> None:
+    async with place_of(limits) as place, place.visit() as first:
+        first.say(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.wait_for(place.app.arrived.wait(), 30)
+        assert [status for status, _ in (await place.ask(LAST)).answers] == [second]
+
+        first.say(LAST)
+        assert [status for status, _ in (await first.rest()).answers] == [200, 200]
+        assert [status for status, _ in (await place.ask(LAST)).answers] == [200]
 
 
 async def test_the_date_is_of_the_second_of_the_answer(place: Place) -> None:

@@ -158,7 +158,9 @@ class Tunnel(End):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is ours."""
         super().connection_made(transport)
-        self._server.came(self)
+        peer = transport.get_extra_info("peername")
+        self.client = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None
+        self._server.came(self, "" if self.client is None else self.client[0])
 
     def data_received(self, data: bytes) -> None:
         """The request first, then what the visitor says in the tunnel."""
@@ -189,9 +191,7 @@ class Tunnel(End):
             self.transport.abort()
 
     async def _run(self, head: _Head) -> None:
-        peer = self.transport.get_extra_info("peername") if self.transport else None
-        client = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None
-        scope = head.scope(client)
+        scope = head.scope(self.client)
         host = (find(head.headers, b"host") or b"").decode("latin-1")
         if not self.gateway.serves(host):
             self._refuse(426)
