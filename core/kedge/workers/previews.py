@@ -23,13 +23,14 @@ VERSION_PREFIX = re.compile(rf"[0-9a-f]{{{PREFIX_LENGTH}}}")
 def alias_of_branch(branch: str, worker: str) -> str | None:
     """The preview alias of a branch, as wrangler makes it; `None` if the branch cannot have one.
 
-    A name too long for a DNS label is cut, and told from others by the hash of the whole branch.
+    A name too long for a DNS label is cut, and told from others by the hash of the whole branch; so is one
+    from the beginnings of versions' ids that looks like such a one.
     """
     alias = re.sub(r"-+", "-", re.sub(r"[^a-zA-Z0-9-]", "-", branch)).strip("-").lower()
     if not ALIAS.fullmatch(alias):
         return None
     room = LONGEST_LABEL - len(worker) - 1
-    if len(alias) <= room:
+    if len(alias) <= room and not VERSION_PREFIX.fullmatch(alias):
         return alias
     room -= HASH_LENGTH + 1
     if room < 1:
@@ -44,6 +45,8 @@ def check_alias(alias: str, worker: str) -> None:
             f"the alias {alias[:80]!r} must begin with a letter, end with a letter or digit, "
             "and hold only a-z, 0-9 and dashes"
         )
+    if VERSION_PREFIX.fullmatch(alias):
+        raise InvalidInput(f"the alias {alias!r} could be the beginning of a version's id: choose another")
     if len(alias) + 1 + len(worker) > LONGEST_LABEL:
         raise InvalidInput(
             f"the alias {alias[:80]!r} is too long: with the worker's name and a dash "

@@ -89,6 +89,8 @@ class Sites:
         self._clock = clock
         self._blobs = blobs
         self._seen: Lru[str, Seen] = Lru(MOST_HOSTS)
+        #: names that mean nothing, which push out none that does, and when the database said so
+        self._nothing: Lru[str, float] = Lru(MOST_HOSTS)
         self._manifests: Lru[tuple[str, str], Manifest] = Lru(MANIFEST_FILES)
         self._asking: dict[str, asyncio.Task[Split | None]] = {}
 
@@ -116,6 +118,9 @@ class Sites:
         """The sites, or `None` if nothing is deployed under that name. Concurrent calls look it up once."""
         if len(name) > LONGEST_NAME or not (name.isascii() and name.isprintable()):
             return None
+        nothing_at = self._nothing.peek(name)
+        if nothing_at is not None and self._clock() - nothing_at < TRUSTED_FOR:
+            return None
         task = self._asking.get(name)
         if task is None:
             task = self._asking[name] = asyncio.create_task(self._look_up(name))
@@ -125,9 +130,9 @@ class Sites:
         """Ask again for every host that may mean a worker of that name: what serves it has changed."""
         # A question that is on its way may be answered with what was before.
         self._asking.clear()
-        for name in list(self._seen):
-            if worker in name:
-                self._seen.drop(name)
+        for known in (self._seen, self._nothing):
+            for name in [name for name in known if worker in name]:
+                known.drop(name)
 
     async def _look_up(self, name: str) -> Split | None:
         try:
@@ -156,7 +161,9 @@ class Sites:
     def _remember(self, name: str, serving: tuple[Serving, ...], asked_at: float) -> None:
         if serving:
             self._seen.put(name, Seen(serving, asked_at))
+            self._nothing.drop(name)
         else:
+            self._nothing.put(name, asked_at)
             self._seen.drop(name)
 
     async def _manifest(self, serving: Serving) -> Manifest:
@@ -203,10 +210,9 @@ def _may_name_version(alias: str) -> bool:
 
 
 def _preview(session: Session, worker_id: str, alias: str) -> Version | None:
-    version = queries.version_by_alias(session, worker_id, alias)
-    if version is None and VERSION_PREFIX.fullmatch(alias):
-        version = queries.version_by_prefix(session, worker_id, alias)
-    return version
+    if VERSION_PREFIX.fullmatch(alias):
+        return queries.version_by_prefix(session, worker_id, alias)
+    return queries.version_by_alias(session, worker_id, alias)
 
 
 def _serving(worker: Worker, account: Account, version: Version, percentage: float = 100) -> Serving:

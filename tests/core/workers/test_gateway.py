@@ -285,6 +285,43 @@ async def test_many_requests_for_one_host_ask_the_database_once(
     assert {answer.sites[0].serving.version_id for answer in answers} == {live.version_id}
 
 
+async def test_hosts_that_mean_nothing_are_asked_for_once_a_second(
+    platform: Any, live: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, calls, read = 1000.0, 0, platform.db.read
+
+    async def counted(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return await read(*arguments)
+
+    monkeypatch.setattr(platform.db, "read", counted)
+    monkeypatch.setattr(sites, "MOST_HOSTS", 8)
+    found: Any = sites.Sites(platform.db, platform.blobs, clock=lambda: now)
+    await found.find("hello")
+    for _ in range(5):
+        assert await found.find("nobody") is None
+    assert calls == 2
+    now += 1.0
+    assert await found.find("nobody") is None
+    assert calls == 3
+    for number in range(50):
+        await found.find(f"nobody-{number}")
+    now -= 0.5
+    assert found.at_hand("hello") is not None, "unknown hosts have pushed out one that is served"
+    assert len([*found._nothing]) == 8
+
+
+async def test_a_preview_that_was_asked_for_before_it_is_there_is_served_at_once(
+    site: Any, platform: Any, live: Any
+) -> None:
+    for number in range(3):
+        host = f"next{number}-hello.localhost"
+        assert (await site.ask("/", host=host)).status == 404
+        await platform.upload({"index.html": b"preview"}, deploy=False, alias=f"next{number}")
+        assert (await site.ask("/", host=host)).body == b"preview"
+
+
 async def test_while_the_database_is_away_what_was_deployed_is_served(
     platform: Any, live: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

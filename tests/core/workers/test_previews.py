@@ -46,6 +46,16 @@ def test_no_alias_fits_beside_a_very_long_worker_name() -> None:
     assert alias_of_branch("feature", "w" * 58) is None
 
 
+@pytest.mark.parametrize("branch", ["deadbeef", "Deadbeef", "a1234567"])
+def test_no_branch_has_the_address_of_a_version(branch: str) -> None:
+    alias = alias_of_branch(branch, "hello")
+
+    assert alias is not None
+    assert re.fullmatch(rf"{branch.lower()}-[0-9a-f]{{4}}", alias)
+    with pytest.raises(InvalidInput, match="choose another"):
+        check_alias(branch.lower(), "hello")
+
+
 @given(branch=st.text(max_size=120), worker=WORKERS)
 def test_every_alias_is_one_that_an_upload_accepts(branch: str, worker: str) -> None:
     alias = alias_of_branch(branch, worker)
