@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import Route
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 CHUNK_LIMIT = 2 * 1024 * 1024
 TIME = re.compile(r"[0-9]{1,15}")
 REPORT_LIMIT = 256 * 1024
+
+Word = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,64}$")]
+Moment = Annotated[int, Field(ge=0, lt=1 << 53)]
 
 
 class Count(Convertor[int]):
@@ -55,6 +58,17 @@ class Progress(BaseModel):
     status: Literal["initializing", "running"]
 
 
+class Phase(BaseModel):
+    """A part of the attempt, and how it went."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Word
+    started_ms: Moment
+    duration_ms: Moment
+    outcome: Word
+
+
 class Stopped(BaseModel):
     """The runner is done."""
 
@@ -67,7 +81,7 @@ class Stopped(BaseModel):
     message: str = Field(default="", max_length=4096)
     exit_code: int | None = Field(default=None, ge=-(2**31), lt=2**31)
     chunks: int = Field(ge=0)
-    phases: list[dict[str, Any]] = Field(default_factory=list, max_length=64)
+    phases: list[Phase] = Field(default_factory=list, max_length=64)
 
 
 REPORT: TypeAdapter[Progress | Stopped] = TypeAdapter(
@@ -96,7 +110,7 @@ async def status(request: Request) -> Response:
         failure=report.failure,
         message=report.message,
         exit_code=report.exit_code,
-        phases=report.phases,
+        phases=[phase.model_dump() for phase in report.phases],
     )
     await _runners(request).stopped(runner, verdict, chunks=report.chunks)
     return ok({"cancel": False})

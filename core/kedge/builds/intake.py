@@ -16,6 +16,7 @@ from kedge.db.queries import lifecycle
 from kedge.db.queries.lifecycle import Verdict
 from kedge.db.tables import Build
 from kedge.errors import Conflict, InvalidInput
+from kedge.terminal import make_safe
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -177,8 +178,8 @@ def _new_build(push: Push, target: Target, source: str, delivery_id: str) -> Bui
         source=source,
         branch=push.branch,
         commit_hash=push.commit_hash,
-        commit_message=push.commit_message,
-        author=push.author,
+        commit_message=make_safe(push.commit_message),
+        author=make_safe(push.author),
         is_production=of_production and push.trusted,
         trusted=push.trusted,
         snapshot=target.snapshot(),

@@ -66,6 +66,38 @@ async def test_a_build_has_the_documented_shape(world: World, me: Caller, projec
     assert build["kedge"]["log_url"].endswith(f"/client/v4/accounts/default/builds/builds/{uuid}/logs")
 
 
+async def test_a_build_keeps_of_its_commit_and_its_failure_what_is_text(
+    world: World, me: Caller, project: Project
+) -> None:
+    uuid = await world.build(
+        me, project, message="fix\n\n\x1b]0;owned\x07it \x9b2Jcafé\n", author="A\x1b[2J <a@example.com>"
+    )
+    token = await world.started(uuid)
+    said = "\x1b[31mexit\0 status\x1b[0m 3\r\nat last"
+    end = {"outcome": "fail", "failure": "user", "message": said, "chunks": 0}
+    await world.report(uuid, token, status="stopped", **end)
+    build = await me.result("GET", f"/builds/builds/{uuid}")
+
+    metadata = build["build_trigger_metadata"]
+    assert (metadata["commit_message"], metadata["author"]) == ("fix\n\nit café\n", "A <a@example.com>")
+    assert build["kedge"]["failure"]["message"] == "exit status 3\nat last"
+
+
+@pytest.mark.parametrize(
+    "odd", [{"name": "\x1b[2J"}, {"duration_ms": "long"}, {"duration_ms": -1}, {"outcome": ""}, {"more": 1}]
+)
+async def test_a_runner_tells_phases_of_a_known_form(
+    world: World, me: Caller, project: Project, odd: dict[str, Any]
+) -> None:
+    uuid = await world.build(me, project)
+    token = await world.started(uuid)
+    phase = {"name": "build", "started_ms": 1, "duration_ms": 2, "outcome": "success", **odd}
+
+    refused = await world.report(uuid, token, status="stopped", outcome="success", chunks=0, phases=[phase])
+
+    assert refused.status_code == 400
+
+
 async def test_a_build_is_seen_going_its_way(world: World, me: Caller, project: Project) -> None:
     uuid = await world.build(me, project)
     token = await world.started(uuid)

@@ -15,6 +15,7 @@ from kedge.contracts.events import BuildEvent
 from kedge.db.clock import to_datetime
 from kedge.db.tables import Account, Attempt, Build, Worker
 from kedge.errors import NotFound, StaleAttempt
+from kedge.terminal import make_safe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -184,7 +185,7 @@ def stop(build: Build, verdict: Verdict, now: int) -> None:
     build.status = "stopped"
     build.outcome = verdict.outcome
     build.failure = verdict.failure
-    build.failure_message = verdict.message or None
+    build.failure_message = make_safe(verdict.message) or None
     build.exit_code = verdict.exit_code
     build.phases = verdict.phases
     build.wait_reason = None
