@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from typing import IO, Self, cast
 
@@ -45,6 +44,9 @@ class Process:
 
     def __init__(self, argv: list[str]) -> None:
         """Start it. Raises `OSError`."""
+        # who only asks what is available need not wait for it
+        import subprocess
+
         self._process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
         )

@@ -8,8 +8,6 @@ from functools import partial
 
 from kedge_runner.cache.errors import CacheFailed, reason_of
 from kedge_runner.cache.kedge import Kedge
-from kedge_runner.cache.restoring import restore
-from kedge_runner.cache.saving import save
 from kedge_runner.cache.unit import Unit
 from kedge_runner.errors import Refused
 from kedge_runner.jsontext import loads
@@ -29,9 +27,14 @@ def main() -> None:
     hits = plan["hits"] or [None] * len(plan["units"])
     for data, hit in zip(plan["units"], hits, strict=True):
         unit = Unit(**data)
+        # imported as needed: most saves find nothing to do, and imports would be a third of what they cost
         if hit is None:
+            from kedge_runner.cache.saving import save
+
             _tell(unit, "not saved", partial(save, kedge, unit, workspace))
         else:
+            from kedge_runner.cache.restoring import restore
+
             _tell(unit, "miss", partial(restore, kedge, unit, hit, workspace))
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 
-from kedge_runner.cache.transfer import Request
 from kedge_runner.client import Client
 from kedge_runner.connection import Endpoint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from kedge_runner.cache.transfer import Request
 
 PATIENCE = 15.0
 
@@ -40,6 +41,8 @@ class Kedge:
 
     def request(self, path: str) -> Request:
         """A transfer through Kedge, for stores that have no URLs."""
+        from kedge_runner.cache.transfer import Request
+
         target = self._endpoint.path if self._endpoint.scheme != "unix" else ""
         return Request(
             self._endpoint, f"{target}{self._prefix}{path}", {"Authorization": f"Bearer {self._token}"}

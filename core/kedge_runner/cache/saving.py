@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 
-from kedge_runner.cache.archive import Archive
 from kedge_runner.cache.compression import available
 from kedge_runner.cache.contents import fingerprint
-from kedge_runner.cache.outlet import Outlet
 from kedge_runner.cache.restored import recall
 from kedge_runner.cache.tree import Tree
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+    from kedge_runner.cache.archive import Archive
     from kedge_runner.cache.kedge import Kedge
     from kedge_runner.cache.restored import Restored
     from kedge_runner.cache.tree import Entry
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 def save(kedge: Kedge, unit: Unit, workspace: str) -> str:
     """Save a unit; return what to tell. Raises `CacheFailed`, `OSError` or `Refused`."""
-    began = time.monotonic()
     tree = Tree(workspace, unit)
     entries: Iterable[Entry] = tree.walk()
     wanted = {"name": unit.name, "key": unit.key, "version": unit.version(available())}
@@ -34,20 +33,28 @@ def save(kedge: Kedge, unit: Unit, workspace: str) -> str:
             return f"not saved, for nothing new was downloaded since it was saved as {unit.key}"
         if _is_kept(kedge, wanted, _guess(tree, entries, restored)):
             return f"not saved, for nothing has changed since it was saved as {unit.key}"
-    outlet = Outlet(kedge, wanted, workspace)
+    return _pack_and_send(kedge, wanted, tree, entries)
+
+
+def _pack_and_send(kedge: Kedge, wanted: dict[str, Any], tree: Tree, entries: Iterable[Entry]) -> str:
+    from kedge_runner.cache.archive import Archive
+    from kedge_runner.cache.outlet import Outlet
+
+    began = time.monotonic()
+    outlet = Outlet(kedge, wanted, os.fsdecode(tree.workspace))
     archive = Archive(outlet)
     try:
         found = archive.fill(tree.workspace, entries)
         if not tree.files:
             return "not saved, for there is nothing in its folders"
         if _is_kept(kedge, wanted, found):
-            return f"not saved, for the same is kept as {unit.key}"
+            return f"not saved, for the same is kept as {wanted['key']}"
         outlet.store(_fact(archive, tree, found))
     finally:
         outlet.close()
     took = time.monotonic() - began
     left_out = f"; {tree.left_out} links that lead out, and the like, left out" if tree.left_out else ""
-    return f"saved {archive.size} bytes ({tree.files} files) in {took:.1f} s as {unit.key}{left_out}"
+    return f"saved {archive.size} bytes ({tree.files} files) in {took:.1f} s as {wanted['key']}{left_out}"
 
 
 def _guess(tree: Tree, entries: Iterable[Entry], restored: Restored) -> str | None:
