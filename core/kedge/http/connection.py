@@ -12,6 +12,7 @@ import structlog
 
 from kedge.http.answering import in_words
 from kedge.http.cycle import Cycle
+from kedge.http.farewell import Farewell
 from kedge.http.request import Request
 from kedge.http.rules import Refused, check, framing_of
 from kedge.http.shape import SHAPES
@@ -58,6 +59,7 @@ class Connection(asyncio.Protocol):
         "_part_bytes",
         "_read_paused",
         "_reading",
+        "_said_all",
         "_server",
         "_target",
         "_time",
@@ -106,6 +108,8 @@ class Connection(asyncio.Protocol):
         self._held: list[bytes] = []
         #: nothing more is read
         self._deaf = False
+        #: nothing more comes
+        self._said_all = False
         # ---- what is answered
         self._current: Request | None = None
         self._answering: Answering | None = None
@@ -125,13 +129,13 @@ class Connection(asyncio.Protocol):
 
     def hear_less(self) -> None:
         """Read no more for now."""
-        if not self._read_paused:
+        if not self._read_paused and not self._said_all:
             self._read_paused = True
             self.transport.pause_reading()
 
     def hear_on(self) -> None:
         """Read on."""
-        if self._read_paused and not self._held:
+        if self._read_paused and not self._held and not self._said_all:
             self._read_paused = False
             self.transport.resume_reading()
 
@@ -151,6 +155,8 @@ class Connection(asyncio.Protocol):
                 self._take_held()
         elif self._last_words:
             self._say_last()
+        elif self._said_all:
+            self._close()
         elif self._in_head or self._read_paused:
             self._read_on()
         else:
@@ -210,8 +216,15 @@ class Connection(asyncio.Protocol):
             return
         self._feed(data)
 
-    def eof_received(self) -> None:
-        """The visitor has gone."""
+    def eof_received(self) -> bool:
+        """The visitor says no more. If all he asked has come and no answer has begun, he may still listen."""
+        request, answering = self._current, self._answering
+        if request is None or answering is None or answering.begun or self._reading or self._in_head:
+            return False
+        self._said_all = True
+        if not request.old:
+            Farewell(self.transport).ask()
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The visitor has gone."""

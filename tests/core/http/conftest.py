@@ -53,6 +53,9 @@ class App:
         self.arrived.set()
         if scope["path"] == "/slow":
             await self.go_on.wait()
+        if scope["path"] == "/waits":
+            assert (await receive())["type"] == "http.disconnect"
+            self.left.set()
         said = b"%b %b %b" % (scope["method"].encode(), scope["raw_path"], body)
         if scope["path"] in {"/large", "/early-and-large"}:
             said = b"x" * LARGE

@@ -43,6 +43,26 @@ async def test_who_stops_in_the_middle_of_his_request_is_told_and_left(hasty: Pl
     await asyncio.wait_for(hasty.app.left.wait(), 30)
 
 
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+async def test_who_says_no_more_gets_his_answers(hasty: Place, version: bytes) -> None:
+    async with hasty.visit() as visitor:
+        asked = b"GET /slow HTTP/%b\r\nHost: x\r\n\r\n" % version
+        visitor.say(asked + b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n" if version == b"1.1" else asked)
+        await asyncio.wait_for(hasty.app.arrived.wait(), 30)
+        visitor.writer.write_eof()
+        await asyncio.sleep(0.5)  # so that whoever is taken for gone is gone
+        hasty.app.go_on.set()
+        answers = [(200, b"GET /slow "), (200, b"GET /b ")]
+        assert (await visitor.rest()).answers == answers[: 2 if version == b"1.1" else 1]
+
+
+async def test_who_has_gone_is_told_from_one_who_says_no_more(hasty: Place) -> None:
+    async with hasty.visit() as visitor:
+        visitor.say(b"GET /waits HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.wait_for(hasty.app.arrived.wait(), 30)
+    await asyncio.wait_for(hasty.app.left.wait(), 30)
+
+
 @pytest.mark.parametrize(("size", "status"), [(LEAST, 200), (20, 408)])
 async def test_a_request_may_take_its_time_but_not_drip(hasty: Place, size: int, status: int) -> None:
     async with hasty.visit() as visitor:
