@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from tests.backends.docker.conftest import Lab
 
-    from kedge import AttemptName
     from kedge_docker.container import Shape
     from kedge_docker.warm import Waiting
 
@@ -73,35 +72,51 @@ async def test_one_that_ends_waiting_is_replaced_and_a_start_in_between_succeeds
     assert other.id not in {waiting.id, compute_id}
 
 
-async def claimed(lab: Lab) -> None:
-    """Return once a start waits for the container that is being made, which takes turns of the loop alone."""
-    for _ in range(20):
-        await asyncio.sleep(0)
-    assert lab.pool._claim is not None
+class Workshop:
+    """Makes containers that wait when the test says so, or fails to."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = asyncio.Event(), asyncio.Event()
+        self.fault: Exception | None = None
+        self._create = Containers.create
+
+    async def create(self, containers: Containers, shape: Shape, name: Any, labels: Any) -> Any:
+        if name is None:
+            self.begun.set()
+            await self.go.wait()
+            if self.fault is not None:
+                raise self.fault
+        return await self._create(containers, shape, name, labels)
+
+    async def claimed(self, lab: Lab) -> None:
+        """Return once a start waits for the container that is being made: that takes turns of the loop."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert lab.pool._claim is not None
+
+
+@pytest.fixture
+async def workshop(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+    """At work on the one container of the lab's pool."""
+    workshop = Workshop()
+    # a bound method would not be told of whose containers
+    monkeypatch.setattr(Containers, "create", lambda *args: workshop.create(*args))  # noqa: PLW0108
+    await lab.open(warm=1)
+    await workshop.begun.wait()
+    return workshop
 
 
 async def test_a_build_that_comes_while_a_container_is_made_gets_that_one_and_the_next_does_not_wait(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, workshop: Workshop
 ) -> None:
-    begun, go = asyncio.Event(), asyncio.Event()
-    create = Containers.create
-
-    async def slow(self: Containers, shape: Shape, name: AttemptName | None, labels: dict[str, str]) -> Any:
-        if name is None:
-            begun.set()
-            await go.wait()
-        return await create(self, shape, name, labels)
-
-    monkeypatch.setattr(Containers, "create", slow)
-    await lab.open(warm=1)
-    await begun.wait()
     first = asyncio.create_task(lab.start(["wait"], trusted=True))
-    await claimed(lab)
-    second, _ = await lab.start(["wait"], trusted=True)
-    assert not first.done()
-    go.set()
-    compute_id, _ = await first
+    await workshop.claimed(lab)
 
+    second, _ = await lab.start(["wait"], trusted=True)
+
+    assert not first.done()
+    workshop.go.set()
+    compute_id, _ = await first
     assert lab.container(compute_id).labels[WARM]
     assert WARM not in lab.container(second).labels
     (waiting,) = await lab.waiting()
@@ -109,24 +124,12 @@ async def test_a_build_that_comes_while_a_container_is_made_gets_that_one_and_th
 
 
 async def test_a_build_that_waits_for_a_container_that_cannot_be_made_gets_one_of_its_own(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, workshop: Workshop
 ) -> None:
-    begun, go = asyncio.Event(), asyncio.Event()
-    create = Containers.create
-
-    async def failing(self: Containers, shape: Shape, name: AttemptName | None, labels: Any) -> Any:
-        if name is None:
-            begun.set()
-            await go.wait()
-            raise CapacityUnavailable("the disk is full")
-        return await create(self, shape, name, labels)
-
-    monkeypatch.setattr(Containers, "create", failing)
-    await lab.open(warm=1)
-    await begun.wait()
+    workshop.fault = CapacityUnavailable("the disk is full")
     start = asyncio.create_task(lab.start(["wait"], trusted=True))
-    await claimed(lab)
-    go.set()
+    await workshop.claimed(lab)
+    workshop.go.set()
 
     compute_id, _ = await start
 
@@ -134,21 +137,9 @@ async def test_a_build_that_waits_for_a_container_that_cannot_be_made_gets_one_o
 
 
 async def test_a_container_that_comes_as_its_build_is_cancelled_is_the_next_ones(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, go = asyncio.Event(), asyncio.Event()
-    create = Containers.create
-
-    async def slow(self: Containers, *args: Any) -> Any:
-        begun.set()
-        await go.wait()
-        return await create(self, *args)
-
-    monkeypatch.setattr(Containers, "create", slow)
-    await lab.open(warm=1)
-    await begun.wait()
     pool = lab.pool
-    take = asyncio.create_task(pool.take(pool._shape))
     hand_over = pool._hand_over
 
     def and_cancel(waiting: Waiting | None) -> bool:
@@ -158,12 +149,14 @@ async def test_a_container_that_comes_as_its_build_is_cancelled_is_the_next_ones
         return handed
 
     monkeypatch.setattr(pool, "_hand_over", and_cancel)
-    await asyncio.sleep(0)
-    go.set()
+    take = asyncio.create_task(pool.take(pool._shape))
+    await workshop.claimed(lab)
+    workshop.go.set()
     with pytest.raises(asyncio.CancelledError):
         await take
 
     (container,) = await lab.waiting()
+
     assert (await lab.start(["wait"], trusted=True))[0] == container.id
 
 
