@@ -33,9 +33,10 @@ class SecretFiles:
         if not self._root.exists():
             self._make_root()
         folder = self._root.resolve() / instance_id
-        folder.mkdir(mode=0o755)
+        folder.mkdir()
+        # whatever user the image runs as has to read it; nobody else gets below the root
+        folder.chmod(0o755)
         for name, text in secrets.items():
-            # whatever user the image runs as has to read it; nobody else gets below the root
             (folder / name).write_text(text)
             (folder / name).chmod(0o444)
         return folder

@@ -36,6 +36,9 @@ def up(
         overrides["server"]["data_dir"] = data_dir
     settings, registry = load_and_register(config, os.environ, overrides, placements=STRATEGIES)
 
+    # What a node writes is nobody else's; builds and workers have a usual umask of their own.
+    os.umask(0o077)
+
     def ready(url: str) -> None:
         # What is there now stays: the collector need not look at it again and again.
         gc.collect()

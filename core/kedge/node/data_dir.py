@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from kedge.errors import KedgeError
+from kedge.errors import ConfigError, KedgeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 #: a Unix socket's path may not be longer
 LONGEST_SOCKET_PATH = 100
+LOCK = "node.lock"
+#: the rights of the group and of everybody
+OTHERS = 0o077
 
 
 class DataDirInUse(KedgeError):
@@ -27,9 +30,10 @@ class DataDirInUse(KedgeError):
 
 @contextmanager
 def hold(data_dir: Path) -> Iterator[None]:
-    """Make the folder and keep other nodes out of it. Raises `DataDirInUse`."""
+    """Make the folder and keep other nodes and users out of it. Raises `DataDirInUse`, `ConfigError`."""
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (data_dir / "node.lock").open("w") as lock:
+    _close_to_others(data_dir)
+    with (data_dir / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -37,6 +41,25 @@ def hold(data_dir: Path) -> Iterator[None]:
                 f"another Kedge runs in {data_dir}: stop it, or choose another folder by --data-dir"
             ) from error
         yield
+
+
+def _close_to_others(data_dir: Path) -> None:
+    """What lies there holds secrets, and what an earlier Kedge wrote may be readable for everybody."""
+    if not data_dir.stat().st_mode & OTHERS:
+        return
+    # `--data-dir /var/lib`, by root, must not lock everybody out of that
+    is_own = (data_dir / LOCK).exists() or not any(entry.is_dir() for entry in data_dir.iterdir())
+    try:
+        if is_own:
+            data_dir.chmod(0o700)
+            return
+    except PermissionError:
+        pass
+    mistake = (
+        f"server.data_dir: other users can get into {data_dir}, and it may serve others than Kedge: "
+        f"choose a folder of its own, or run `chmod 700 {data_dir}`"
+    )
+    raise ConfigError([mistake])
 
 
 def write_private(path: Path, text: str) -> None:

@@ -144,11 +144,14 @@ class VersionFiles:
 
 def _make_folders(fresh: Path, manifest: Manifest) -> None:
     files = fresh / "files"
-    files.mkdir(mode=0o755, parents=True)
+    files.mkdir(parents=True)
     (fresh / "cache").mkdir(mode=0o700)
     folders = {path.rpartition("/")[0] for path in manifest.files}
     for folder in sorted(folders):
-        (files / folder).mkdir(mode=0o755, parents=True, exist_ok=True)
+        (files / folder).mkdir(parents=True, exist_ok=True)
+    # a container that mounts them may run as another user
+    for path in (fresh, files, *files.rglob("*")):
+        path.chmod(0o755)
 
 
 async def _write(path: Path, parts: AsyncIterator[bytes], *, executable: bool) -> None:

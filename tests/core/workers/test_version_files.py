@@ -55,6 +55,20 @@ async def test_files_lie_in_their_folders_and_cannot_be_written(
     assert os.access(unpacked.cache, os.W_OK)
 
 
+async def test_a_container_that_runs_as_another_user_can_read_them_whatever_the_umask(
+    files: VersionFiles, blobs: MemoryBlobs
+) -> None:
+    before = os.umask(0o077)
+    try:
+        await files.open()
+        unpacked = await files.take(ACCOUNT, await store(blobs, {"run": b"", "lib/deep/data": b"1"}))
+    finally:
+        os.umask(before)
+    inside = [unpacked.files, *unpacked.files.rglob("*")]
+    assert {path.stat().st_mode & 0o777 for path in inside if path.is_dir()} == {0o755}
+    assert {path.stat().st_mode & 0o777 for path in inside if path.is_file()} == {0o444}
+
+
 async def test_versions_with_the_same_files_share_a_folder_that_is_unpacked_once(
     files: VersionFiles, blobs: MemoryBlobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,7 +47,7 @@ def _make(root: Path) -> Path:
 
 def _fill(folder: Path) -> None:
     packages = folder / "packages"
-    packages.mkdir(mode=0o755, parents=True)
+    packages.mkdir(parents=True)
     shutil.copyfile(Path(__file__).with_name("serve.py"), folder / "serve.py")
     for name in (*PACKAGES, *MODULES):
         spec = importlib.util.find_spec(name)
@@ -58,6 +58,9 @@ def _fill(folder: Path) -> None:
         else:
             left_out = shutil.ignore_patterns("__pycache__")
             shutil.copytree(Path(spec.origin).parent, packages / name, ignore=left_out)
+    # a container that mounts them may run as another user
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 @cache
