@@ -6,7 +6,9 @@ import asyncio
 import os
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ from bench.node import memory
 from kedge.testing import ceph
 from kedge.testing.fake_host import FakeHost
 from kedge_s3.blobs import S3Blobs
+from kedge_s3.checks import etag_of_parts, md5
 from kedge_s3.settings import MIB, S3Settings
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ ROUNDS = 3
 BUCKET = "kedge-bench"
 #: part size and threads of boto3's transfer manager: its default and what does better somewhere
 RIVALS = [(8 * MIB, 10), (8 * MIB, 20), (16 * MIB, 8), (32 * MIB, 4), (32 * MIB, 8), (64 * MIB, 4)]
+PUT, GET = 0, 1
 REASON = "not measured: no Ceph here"
 
 
@@ -82,14 +86,15 @@ class Bench:
         best_get = min(RIVALS, key=lambda rival: tried[rival][1])
         ours: Times = []
         theirs: Times = []
+        checked: Times = []
         for _ in range(ROUNDS):
             ours.append(asyncio.run(self.own()))
             theirs.append((self.rival_put(best_put), self.rival_get(best_get)))
+            checked.append((self.rival_put(best_get), self.rival_get(best_get, check=True)))
         return [
-            self.figure("1 GiB file → S3", [put for put, _ in ours], [put for put, _ in theirs], best_put),
-            self.figure(
-                "1 GiB from S3 → file", [get for _, get in ours], [get for _, get in theirs], best_get
-            ),
+            self.figure("1 GiB file → S3", PUT, ours, theirs, best_put),
+            self.figure("1 GiB from S3 → file", GET, ours, theirs, best_get),
+            replace(self.figure("… by boto3, checked as ours", GET, checked, theirs, best_get), target=None),
             Figure(name="… peak memory of the process", value=memory(os.getpid(), "VmHWM"), unit="MiB"),
         ]
 
@@ -128,13 +133,27 @@ class Bench:
             lambda: self.client.upload_file(str(self.source), BUCKET, "rival", Config=_config(rival))
         )
 
-    def rival_get(self, rival: tuple[int, int]) -> float:
-        """boto3's way back; it leaves nothing behind."""
-        seconds = _seconds(
-            lambda: self.client.download_file(BUCKET, "rival", str(self.target), Config=_config(rival))
-        )
+    def rival_get(self, rival: tuple[int, int], *, check: bool = False) -> float:
+        """boto3's way back, where it checks nothing unless it is told to; it leaves nothing behind."""
+
+        def fetch() -> None:
+            self.client.download_file(BUCKET, "rival", str(self.target), Config=_config(rival))
+            if check:
+                self.check(rival)
+
+        seconds = _seconds(fetch)
         self.client.delete_object(Bucket=BUCKET, Key="rival")
         return seconds
+
+    def check(self, rival: tuple[int, int]) -> None:
+        """Compare a file with its ETag, which is made of the MD5s of its parts."""
+        size, threads = rival
+        etag = self.client.head_object(Bucket=BUCKET, Key="rival")["ETag"].strip('"')
+        with self.target.open("rb") as file, ThreadPoolExecutor(threads) as pool:
+            digests = list(
+                pool.map(lambda start: md5(os.pread(file.fileno(), size, start)), range(0, SIZE, size))
+            )
+        assert etag_of_parts(digests) == etag, "the file came back with other bytes than it had"
 
 
 @contextmanager

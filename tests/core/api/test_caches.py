@@ -357,6 +357,39 @@ async def test_what_was_not_read_for_a_week_is_removed(world: World, project: Pr
     assert [blob.key.rpartition("/")[2] async for blob in world.parts.blobs.list("cache/")] == [read]
 
 
+async def test_what_is_read_once_a_week_is_kept_and_what_never_was_goes_a_week_after_it_was_made(
+    world: World, project: Project
+) -> None:
+    builds = world.parts.builds.settings.builds
+    assert (builds.cache_retention * 1000, builds.cache_limit) == (7 * DAY_MS, 10_000_000_000)
+    runner = await runner_of(world, project)
+    read, never = await runner.save("npm-1", b"read"), await runner.save("npm-2", b"never")
+    for _ in range(3):
+        await world.db.write(_age, read, 7 * DAY_MS - 60_000)
+        await world.parts.caches.sweep()
+        assert (await runner.look_up("npm-1"))["id"] == read
+    await world.db.write(_age, never, 7 * DAY_MS - 60_000)
+    await world.parts.caches.sweep()
+    assert never in [archive.id for archive in await world.db.read(_archives)]
+    await world.db.write(_age, never, 7 * DAY_MS + 1000)
+    await world.parts.caches.sweep()
+    assert [archive.id for archive in await world.db.read(_archives)] == [read]
+
+
+async def test_a_lookup_by_a_beginning_counts_as_a_read_for_what_goes_first(
+    world: World, project: Project
+) -> None:
+    runner = await runner_of(world, project)
+    ids = [await runner.save(f"npm-{number}", bytes([number]) * 10) for number in range(2)]
+    for age, archive_id in zip((3, 2), ids, strict=True):
+        await world.db.write(_age, archive_id, age * DAY_MS)
+    assert (await runner.look_up("other", "npm-0"))["id"] == ids[0]
+
+    await world.db.write(queries.doom_surplus, limit=10)
+
+    assert [await runner.look_up(f"npm-{number}") is None for number in range(2)] == [False, True]
+
+
 async def test_beyond_the_limit_the_least_recently_read_goes_first(
     world: World, me: Caller, project: Project
 ) -> None:
