@@ -128,10 +128,19 @@ class ForkServer:
         if self._socket:
             self._socket.close()
             self._socket = None
-        if self._helper:
-            pidfd = os.pidfd_open(self._helper.pid)
-            if not has_ended(pidfd, within=PATIENCE):
-                self._helper.kill()
-            os.close(pidfd)
-            self._helper.wait()
-            self._helper = None
+        helper, self._helper = self._helper, None
+        if helper:
+            if not _ends_by_itself(helper):
+                helper.kill()
+            helper.wait()
+
+
+def _ends_by_itself(helper: subprocess.Popen[bytes]) -> bool:
+    try:
+        pidfd = os.pidfd_open(helper.pid)
+    except OSError:  # no descriptor is left to wait with
+        return False
+    try:
+        return has_ended(pidfd, within=PATIENCE)
+    finally:
+        os.close(pidfd)

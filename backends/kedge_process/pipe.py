@@ -21,9 +21,16 @@ class Pipe:
         """Make it, readable by this user only."""
         self.path = path
         os.mkfifo(path, mode=0o600)
-        self._read_end = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        # as long as it is open the output has no end, whether or not the program has opened its own
-        self._write_end: int | None = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._read_end = -1
+        #: as long as it is open the output has no end, whether or not the program has opened its own
+        self._write_end: int | None = None
+        try:
+            self._read_end = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            self._write_end = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            self.close()
+            path.unlink()
+            raise
 
     async def read(self) -> AsyncIterator[bytes]:
         """Yield what comes until `end` was called and everything was read."""

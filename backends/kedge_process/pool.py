@@ -81,6 +81,11 @@ class RunnerPool:
                 log.warning("runner_not_forked", reason=str(error))
                 self._refuse(error)
                 return
+            except Exception as error:
+                # those who wait have nobody else who would answer
+                log.exception("runner_not_forked")
+                self._refuse(CapacityUnavailable(f"no runner can be made now ({error})"))
+                return
             self._hand_out(lease)
 
     def _hand_out(self, lease: Lease) -> None:

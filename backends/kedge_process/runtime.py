@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kedge import ComputeError, ExitCause, InstanceExit, InstanceKind, StartRefused
@@ -63,18 +63,18 @@ class ProcessRuntime:
             raise StartRefused(
                 f"the process runtime cannot run kind {request.kind.value}; choose a container runtime"
             )
-        port = self._ports.take()
-        pipe = Pipe(self._root / "pipes" / request.instance_id)
-        program = self._program(request, port, pipe.path)
-        try:
-            compute_id = await self._programs.start(program)
-        except asyncio.CancelledError:
-            self._given_up.add(asyncio.create_task(self._give_up(program, port, pipe)))
-            raise
-        except BaseException:
-            self._ports.give_back(port)
-            pipe.close()
-            raise
+        with ExitStack() as undo:
+            port = self._ports.take()
+            undo.callback(self._ports.give_back, port)
+            pipe = Pipe(self._root / "pipes" / request.instance_id)
+            undo.callback(pipe.close)
+            program = self._program(request, port, pipe.path)
+            try:
+                compute_id = await self._programs.start(program)
+            except asyncio.CancelledError:
+                self._give_up_later(program, undo.pop_all())
+                raise
+            undo.pop_all()
         instance = ProcessInstance(request.instance_id, compute_id, port, pipe, self._programs)
         self._instances[compute_id] = instance
         status = await self._programs.inspect(compute_id)
@@ -82,16 +82,16 @@ class ProcessRuntime:
             self._ended(status)
         return instance
 
-    async def _give_up(self, program: Program, port: int, pipe: Pipe) -> None:
+    def _give_up_later(self, program: Program, undo: ExitStack) -> None:
+        task = asyncio.create_task(self._give_up(program, undo))
+        self._given_up.add(task)
+        task.add_done_callback(self._given_up.discard)
+
+    async def _give_up(self, program: Program, undo: ExitStack) -> None:
         """End what a start that nobody waits for any more makes all the same."""
-        try:
+        with undo, suppress(ComputeError):
             # the same start, heard to its end
             await self._programs.end(await self._programs.start(program))
-        except ComputeError:
-            return
-        finally:
-            self._ports.give_back(port)
-            pipe.close()
 
     async def close(self) -> None:
         """End every instance."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 from typing import TYPE_CHECKING
 
@@ -109,6 +110,21 @@ def test_a_machine_with_no_room_is_told_as_such_and_heals() -> None:
     resource.prlimit(forks.pid, resource.RLIMIT_NOFILE, before)
     forks.fork().discard()
     forks.close()
+
+
+def test_the_helper_ends_though_no_descriptor_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(pid: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    forks = server()
+    forks.fork().discard()
+    pid = forks.pid
+    assert pid is not None
+    monkeypatch.setattr(os, "pidfd_open", full)
+    forks.close()
+    assert forks.pid is None
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 async def test_no_start_is_taken_by_a_node_that_stops(lab: Lab) -> None:
