@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from kedge.contracts.compute import ExitCause
 from kedge.contracts.runtime import InstanceExit, InstanceKind
-from kedge.errors import CapacityUnavailable, KedgeError, StartRefused
+from kedge.errors import CapacityUnavailable, StartRefused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -50,7 +50,7 @@ class FakeRuntime:
         self.mute = False
         self.status = 200
         self.exits_with: int | None = None
-        self.refusal: KedgeError | None = None
+        self.refusal: Exception | None = None
         self.hold = asyncio.Event()
         self.hold.set()
 

@@ -171,7 +171,9 @@ class Pool:
             self._retry.cancel()
         self._refuse(lambda: Overloaded("this node is stopping; ask again"))
         members, self.members = self.members, []
-        await asyncio.gather(*[self._end(member) for member in members])
+        ends = [self._spawn(self._end(member)) for member in members]
+        if ends:
+            await asyncio.wait(ends)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -226,9 +228,9 @@ class Pool:
     async def _start(self) -> None:
         try:
             instance = await self._starter.start(self.runnable)
-        except KedgeError as error:
+        except Exception as error:  # noqa: BLE001  (a runtime is a plugin: it may raise anything)
             self._starting -= 1
-            self._start_failed(error)
+            self._start_failed(self._as_failure(error))
             return
         except BaseException:
             self._starting -= 1
@@ -242,9 +244,19 @@ class Pool:
         if not member.in_flight:
             self._look_later(member, self._settings.idle_timeout)
 
-    def _start_failed(self, error: KedgeError) -> None:
-        failed = error if isinstance(error, InstanceFailed) else InstanceFailed(str(error))
-        self._failed(failed, at_once=False)
+    def _as_failure(self, error: Exception) -> InstanceFailed:
+        if isinstance(error, InstanceFailed):
+            return error
+        if isinstance(error, KedgeError):
+            return InstanceFailed(str(error))
+        log.error("an instance could not be started", worker=self.runnable.worker, exc_info=error)
+        return InstanceFailed(
+            f"no instance of {self.runnable.worker} can be started: "
+            "something in Kedge failed at it, and its log says what"
+        )
+
+    def _start_failed(self, failure: InstanceFailed) -> None:
+        self._failed(failure, at_once=False)
         if not self.members and not self._starting:
             self._refuse(self._told_again)
 
@@ -349,5 +361,10 @@ class Pool:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
         return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("an instance was not looked after", worker=self.runnable.worker, exc_info=error)

@@ -226,6 +226,37 @@ async def test_all_who_wait_hear_of_a_refused_start(lab: Lab) -> None:
     assert {type(result) for result in results} == {InstanceFailed}
 
 
+async def test_a_start_that_fails_as_no_runtime_may_is_told_and_counted_like_any_other(lab: Lab) -> None:
+    lab.runtime.refusal = RuntimeError("a fault of a plugin")
+    async with asyncio.timeout(PATIENCE):
+        results = await asyncio.gather(*[lab.instances.warm("v1") for _ in range(3)], return_exceptions=True)
+    assert {type(result) for result in results} == {InstanceFailed}
+    assert {str(result) for result in results} == {
+        "no instance of shop can be started: something in Kedge failed at it, and its log says what"
+    }
+    assert lab.notes
+    lab.lengthen_back_off()
+    with pytest.raises(InstanceFailed) as caught:
+        await lab.instances.warm("v1")
+    assert caught.value.retry_after > 0
+
+
+async def test_an_instance_that_cannot_be_ended_keeps_no_other_from_it(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*, grace: float) -> None:
+        raise RuntimeError("a fault of a plugin")
+
+    lab.open(concurrency=1)
+    async with lab.instances.lease("v1"), lab.instances.lease("v1"):
+        pass
+    first, second = lab.runtime.started
+    monkeypatch.setattr(first, "stop", fail)
+    await lab.instances.close()
+    assert second.end.done()
+    monkeypatch.undo()
+
+
 async def test_what_keeps_failing_is_started_less_and_less_often(lab: Lab) -> None:
     lab.runtime.exits_with = 1
     with pytest.raises(InstanceFailed):
