@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -13,7 +12,7 @@ from kedge.contracts.compute import ComputeState, Scope
 from kedge.contracts.failures import Failure
 from kedge.db.clock import now_ms
 from kedge.db.queries import lifecycle, nodes
-from kedge.errors import CapacityUnavailable
+from kedge.errors import CapacityUnavailable, KedgeError
 
 if TYPE_CHECKING:
     from kedge.builds.services import BuildServices
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("adoption")
 
-#: seconds between two questions to a compute backend that does not answer
+#: seconds between two tries, while compute or the database does not answer
 PAUSE = 1.0
 
 
@@ -51,10 +50,16 @@ class Adoption:
             self._services.background.start(self._compare_later())
 
     async def _compare_later(self) -> None:
+        reason = ""
         while True:
             await asyncio.sleep(PAUSE)
-            with suppress(CapacityUnavailable):
+            try:
                 return await self._compare()
+            except Exception as error:
+                # nobody else would look again as long as this node lives
+                if str(error) != reason:
+                    reason = str(error)
+                    log.warning("adoption_waits", reason=reason, exc_info=not isinstance(error, KedgeError))
 
     async def _compare(self) -> None:
         # in this order, so that what is started meanwhile is in the second if it is in the first

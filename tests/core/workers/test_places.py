@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -194,6 +194,30 @@ async def test_a_prober_finds_how_far_targets_are() -> None:
 
     assert results.keys() == {"near.test:80", "far.test:80"}
     assert results["near.test:80"] < 999 < results["far.test:80"]
+
+
+async def test_a_target_that_says_too_much_keeps_none_from_being_measured() -> None:
+    async def flood(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            writer.write(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 2**20)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(flood, "127.0.0.1", 0)
+    async with server, listening(Node({})) as near:
+        loud = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        prober = Prober(Targets(connect_to={"loud.test:80": loud, "near.test:80": near}))
+        prober.want("loud.test:80", Speech.HTTP)
+        measuring = asyncio.create_task(prober.run())
+        try:
+            async with asyncio.timeout(60):
+                await until(lambda: measuring.done() or prober._targets["loud.test:80"].failures > 0)
+                assert not measuring.done()
+                prober.want("near.test:80", Speech.HTTP)
+                await until(lambda: measuring.done() or "near.test:80" in prober.results())
+            assert not measuring.done()
+        finally:
+            measuring.cancel()
 
 
 def placing_of(node: Node, address: str, policy: Any = None) -> tuple[Placing, Exchange]:

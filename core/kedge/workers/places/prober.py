@@ -32,6 +32,8 @@ PATIENCE = 5.0
 #: a new target is measured a few times soon, then now and then
 EAGER, EAGER_SECONDS, CALM_SECONDS = 5, 0.2, 30.0
 LONGEST_SECONDS = 600.0
+#: what reading raises where the answer ends early, or its head does not end
+NO_HEAD = (asyncio.IncompleteReadError, asyncio.LimitOverrunError)
 HEAD = b"HEAD / HTTP/1.1\r\nHost: %b\r\nUser-Agent: kedge-prober\r\n\r\n"
 
 
@@ -98,7 +100,7 @@ class Prober:
                 async with asyncio.timeout(PATIENCE):
                     target.found.append(await self._measure(label, target.speech))
                 target.failures = 0
-            except (OSError, KedgeError, ValueError, asyncio.IncompleteReadError) as error:
+            except (OSError, KedgeError, ValueError, *NO_HEAD) as error:
                 target.failures += 1
                 log.debug("probe_failed", target=label, reason=str(error))
         target.probes += 1
@@ -138,7 +140,7 @@ def _anybody() -> ssl.SSLContext:
 async def _twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> float:
     """The second question finds a connection that is warm, if it was kept open."""
     taken = await _head(reader, writer, host)
-    with suppress(OSError, asyncio.IncompleteReadError):
+    with suppress(OSError, *NO_HEAD):
         taken = await _head(reader, writer, host)
     return taken
 
