@@ -123,7 +123,7 @@ class DockerRuntime:
         try:
             if self._way_out is None:
                 told = await self.engine.call("inspect_network", self._network)
-                self._way_out = self._way_out or WayOut(told)
+                self._way_out = self._way_out or WayOut(told, port=self._settings.egress_port)
             return await self._way_out.lead(egress)
         except (APIError, OSError, ValueError) as error:
             log.warning("instances_are_not_measured", network=self._network, reason=str(error))

@@ -53,6 +53,12 @@ class DockerRuntimeSettings(BaseModel):
     network: str = Field(
         default=OWN_NETWORK, min_length=1, description="Kedge's own network, or the name of another bridge."
     )
+    egress_port: int = Field(
+        default=0,
+        ge=0,
+        lt=65536,
+        description="Port at the network's gateway where instances find the egress proxy; 0 for a free one.",
+    )
     runtime: str | None = Field(
         default=None,
         min_length=1,

@@ -13,6 +13,8 @@ from tests.docker_swarm import DOOR, Swarm, SwarmOrders, remove_services
 from tests.private_engine import PrivateEngine, relay, run
 
 from kedge.testing.orders import Orders
+from kedge_docker.containers import own_network_id
+from kedge_docker.runtime_settings import OWN_NETWORK
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -92,6 +94,30 @@ async def test_a_firewall_keeps_trusted_builds_from_the_machine_and_its_cloud_an
     another, runner = await walled.start(["exit", 0], trusted=True)
     assert runner.hello["endpoint"].startswith("unix:")
     assert (await walled.exits.of(another)).exit_code == 0
+    client.close()
+
+
+def test_a_firewall_keeps_workers_from_the_machine_and_its_cloud(
+    machine: PrivateEngine, engine: Engine
+) -> None:
+    client = machine.client()
+    network = client.networks.get(own_network_id(client.api, OWN_NETWORK, "workers"))
+    inside = client.containers.run(
+        engine.stand_in, ["60"], entrypoint="sleep", network=network.id, detach=True, init=True
+    )
+    (gateway,) = [found["Gateway"] for found in network.attrs["IPAM"]["Config"]]
+    places = [(gateway, OPEN), (gateway, CLOSED), (MACHINE, CLOSED), (METADATA, CLOUD)]
+
+    assert [reaches(inside, *place) for place in places] == [True] * 4
+    for _ in range(2):
+        run(*machine.inside(str(FIREWALL), str(OPEN)))
+
+    assert [reaches(inside, *place) for place in places] == [True, False, False, False]
+    said = subprocess.run(machine.inside("ip6tables", "-S"), check=True, capture_output=True, text=True)
+    rules = said.stdout.splitlines()
+    for bridge in (OWN_NETWORK, "kedge-builds"):
+        assert rules.count(f"-A INPUT -i {bridge} -j KEDGE-BUILDS-HOST") == 1
+        assert rules.count(f"-A FORWARD -i {bridge} -j KEDGE-BUILDS-FORWARD") == 1
     client.close()
 
 
