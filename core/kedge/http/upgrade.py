@@ -9,6 +9,7 @@ from kedge.http.rules import Refused
 
 if TYPE_CHECKING:
     from kedge.http.request import Request
+    from kedge.http.server import Server
 
 OFFERS = frozenset({b"upgrade", b"http2-settings"})
 
@@ -44,3 +45,15 @@ def head_of(request: Request, headers: list[tuple[bytes, bytes]] | None = None) 
     """A request's head as bytes, as it was or with other headers."""
     first = b"%b %b HTTP/%b\r\n" % (request.method, request.target, request.version.encode())
     return first + lines(request.headers if headers is None else headers) + b"\r\n"
+
+
+def hand_over(request: Request, server: Server, held: bytes) -> None:
+    """Make the request's connection a tunnel's, and let that read the head and what came behind it."""
+    assert server.tunnel is not None  # noqa: S101  (asked before)
+    transport = request.connection.transport
+    tunnel = server.tunnel(server)
+    tunnel.connection_made(transport)
+    transport.set_protocol(tunnel)
+    tunnel.data_received(head_of(request))
+    if held:
+        tunnel.data_received(held)
