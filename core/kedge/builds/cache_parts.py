@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kedge.builds.caches import URL_LIFETIME, add_archive, blob_key, own_archive
-from kedge.db.queries.caches import UPLOADING
+from kedge.builds.caches import URL_LIFETIME, add_archive, blob_key, check_unfinished, own_archive
+from kedge.db.queries.caches import UPLOADING, unfinished
 from kedge.errors import InvalidInput, TooLarge
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class CacheParts:
         parts = self._blobs.signed_parts
         if parts is None:
             return None
-        archive = await self._db.write(add_archive, key, wanted)
+        archive = await self._db.write(add_archive, key, wanted, self._limit)
         part_size = parts.size_for(self._limit)
         upload = await parts.begin(blob_key(archive), part_size)
         await self._db.write(_note_upload, key, archive.id, upload)
@@ -92,6 +92,8 @@ def _count(session: Session, key: LogKey, archive_id: str, size: int, limit: int
     archive.size += size
     if archive.size > limit:
         raise TooLarge(f"it has over {limit} bytes, which is what a worker may keep. Cache less")
+    session.flush()
+    check_unfinished(unfinished(session, archive.worker_id, archive.build_uuid)[0], limit)
     return archive
 
 

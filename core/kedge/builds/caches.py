@@ -37,6 +37,8 @@ UPLOAD_LIFETIME_MS = 2 * 3600 * 1000
 UNNAMED_LIFETIME_MS = 3600 * 1000
 HASHED_AT_ONCE = 1024 * 1024
 REMOVED_AT_ONCE = 20
+#: uploads that a build may have begun and not completed; none has as many caches
+MOST_UNFINISHED = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +87,7 @@ class Caches:
         limit = self._settings.cache_limit
         if packed.size > limit:
             raise TooLarge(f"it has {packed.size} bytes, and a worker may keep {limit}. Cache less")
-        archive = await self._db.write(add_archive, key, wanted, packed)
+        archive = await self._db.write(add_archive, key, wanted, limit, packed)
         put = await self._blobs.presign(
             blob_key(archive), "PUT", expires=URL_LIFETIME, size=packed.size, md5=md5
         )
@@ -185,9 +187,15 @@ def blob_key(archive: CacheArchive) -> str:
     return f"cache/{archive.account_id}/{archive.worker_id}/{archive.id}"
 
 
-def add_archive(session: Session, key: LogKey, wanted: Wanted, packed: Packed | None = None) -> CacheArchive:
-    """Add an archive that is being sent, and described later if not yet. Raises `Forbidden`."""
+def add_archive(
+    session: Session, key: LogKey, wanted: Wanted, limit: int, packed: Packed | None = None
+) -> CacheArchive:
+    """Add an archive that is being sent, and described later if not yet. Raises `Forbidden`, `TooLarge`."""
     where = queries.writable_scope(session, key)
+    size, count = queries.unfinished(session, where.worker_id, key.build_uuid)
+    if count >= MOST_UNFINISHED:
+        raise TooLarge(f"a build may send {MOST_UNFINISHED} caches at a time; complete or drop one first")
+    check_unfinished(size + (packed.size if packed is not None else 0), limit)
     now = now_ms()
     archive = CacheArchive(
         id=str(uuid4()),
@@ -205,6 +213,15 @@ def add_archive(session: Session, key: LogKey, wanted: Wanted, packed: Packed | 
         packed.describe(archive)
     session.add(archive)
     return archive
+
+
+def check_unfinished(size: int, limit: int) -> None:
+    """Uploads that nobody completes fill the store until they are swept. Raises `TooLarge`."""
+    if size > limit:
+        raise TooLarge(
+            f"uploads of the worker that are not complete would have over {limit} bytes, which is what "
+            "it may keep: complete or drop them. What ended builds have left is removed in some hours"
+        )
 
 
 def own_archive(session: Session, key: LogKey, archive_id: str) -> CacheArchive:

@@ -11,6 +11,7 @@ from sqlalchemy import update
 from sqlmodel import col, select
 from tests.core.api.statements import statements
 
+from kedge.builds.caches import MOST_UNFINISHED
 from kedge.contracts.forge import Delivery
 from kedge.db.clock import now_ms
 from kedge.db.queries import caches as queries
@@ -340,6 +341,30 @@ async def test_a_cache_larger_than_a_worker_may_keep_is_refused(world: World, pr
 
     assert response.status_code == 413
     assert "Cache less" in response.json()["errors"][0]["message"]
+
+
+async def test_uploads_that_are_not_completed_hold_no_more_than_a_worker_may_keep(
+    world: World, project: Project
+) -> None:
+    limit = 10 * 1000**3
+    first, second = await runner_of(world, project), await runner_of(world, project)
+    begun = await first.announce("a", size=limit - 10)
+    one_more = await second.announce("b", size=11)
+    fits = await second.announce("c", size=10)
+    await first.result("DELETE", f"/{begun.json()['result']['id']}")
+    again = await second.announce("b", size=11)
+
+    assert [one.status_code for one in (begun, one_more, fits, again)] == [200, 413, 200, 200]
+    assert "not complete" in one_more.text
+
+
+async def test_a_build_begins_only_so_many_uploads_at_a_time(world: World, project: Project) -> None:
+    runner = await runner_of(world, project)
+    for number in range(MOST_UNFINISHED):
+        assert (await runner.announce(f"npm-{number}")).status_code == 200
+
+    assert (await runner.announce("one-more")).status_code == 413
+    assert (await (await runner_of(world, project)).announce("npm")).status_code == 200
 
 
 async def test_what_was_not_read_for_a_week_is_removed(world: World, project: Project) -> None:

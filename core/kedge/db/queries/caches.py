@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, or_, update
+from sqlalchemy import case, delete, func, or_, update
 from sqlmodel import col, select
 
 from kedge.db.queries import lifecycle
@@ -153,6 +153,18 @@ def own_archive(session: Session, key: LogKey, archive_id: str) -> CacheArchive:
     if found is None or found.build_uuid != key.build_uuid or found.state == DOOMED:
         raise _not_found(archive_id)
     return found
+
+
+def unfinished(session: Session, worker_id: str, build_uuid: str) -> tuple[int, int]:
+    """The bytes that uploads of the worker may have put in the store so far, and how many the build has."""
+    own = func.sum(case((col(CacheArchive.build_uuid) == build_uuid, 1), else_=0))
+    query = (
+        select(func.sum(CacheArchive.size), own)
+        .where(CacheArchive.worker_id == worker_id)
+        .where(CacheArchive.state == UPLOADING)
+    )
+    size, count = session.exec(query).one()
+    return int(size or 0), int(count or 0)
 
 
 def visible_archive(session: Session, key: LogKey, archive_id: str) -> CacheArchive:
