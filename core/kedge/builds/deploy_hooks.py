@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ SOURCE = "deploy_hook"
 #: builds in a minute, by all hooks of a worker and of an account
 MOST_OF_WORKER, MOST_OF_ACCOUNT = 10, 100
 MINUTE_MS = 60_000
+#: calls of one hook in a minute at one node, whatever they lead to: each of them asks the forge
+MOST_CALLS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,20 +49,33 @@ class DeployHooks:
         """Keep them."""
         self._services = services
         self._intake = intake
+        self._minute = 0
+        self._calls: Counter[str] = Counter()
 
     async def call(self, uuid: str) -> Asked:
         """Queue a build of the newest commit of the hook's branch, unless one waits already.
 
         Raises `NotFound` for an unknown UUID, a worker that builds no such branch or a branch that is gone,
-        `Conflict` for a disconnected repository, `RateLimited` for too many builds in a minute.
+        `Conflict` for a disconnected repository, `RateLimited` for too many builds, or calls, in a minute.
         """
         uuid_hash = hash_token(uuid)
         target, branch = await self._services.db.read(_look, uuid_hash)
+        self._count(uuid_hash)
         push = await self._services.forges[target.repo.forge].resolve(target.repo, branch)
         asked, queued = await self._services.db.write(_ask, uuid_hash, push)
         if queued is not None:
             await self._intake.announce(queued)
         return asked
+
+    def _count(self, uuid_hash: str) -> None:
+        """Of hooks that are there: what is kept of a minute is bounded by them."""
+        minute = now_ms() // MINUTE_MS
+        if minute != self._minute:
+            self._minute = minute
+            self._calls.clear()
+        self._calls[uuid_hash] += 1
+        if self._calls[uuid_hash] > MOST_CALLS:
+            raise RateLimited(f"a deploy hook may be called {MOST_CALLS} times in a minute: try again later")
 
 
 def _look(session: Session, uuid_hash: str) -> tuple[Target, str]:

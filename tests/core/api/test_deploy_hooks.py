@@ -11,6 +11,7 @@ import pytest
 import structlog
 from sqlmodel import select
 
+from kedge.builds import deploy_hooks
 from kedge.builds.deploy_hooks import MINUTE_MS, MOST_OF_ACCOUNT, MOST_OF_WORKER
 from kedge.db.queries.deploy_hooks import MOST_HOOKS
 from kedge.db.tables import Build, DeployHook
@@ -156,6 +157,20 @@ async def test_a_worker_gets_so_many_builds_by_hooks_in_a_minute(
     assert response.json()["errors"][0]["code"] == 12051
     await world.db.write(_a_minute_passes)
     assert (await called(world, hooks[0]))["already_exists"] is False
+
+
+async def test_calls_that_start_nothing_are_limited_too_and_each_hook_has_its_own_limit(
+    world: World, me: Caller, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook, other = await make(me, "a"), await make(me, "b")
+    moment = 1_000 * deploy_hooks.MINUTE_MS
+    monkeypatch.setattr(deploy_hooks, "now_ms", lambda: moment)
+    statuses = [(await call(world, hook)).status_code for _ in range(deploy_hooks.MOST_CALLS + 1)]
+
+    assert statuses == [200] * deploy_hooks.MOST_CALLS + [429]
+    assert (await called(world, other))["already_exists"] is True
+    monkeypatch.setattr(deploy_hooks, "now_ms", lambda: moment + deploy_hooks.MINUTE_MS)
+    assert (await called(world, hook))["already_exists"] is True
 
 
 async def test_builds_that_no_hook_asked_for_do_not_count(world: World, me: Caller, project: Project) -> None:
