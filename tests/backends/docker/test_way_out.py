@@ -21,12 +21,12 @@ LOOPBACK = {"Driver": "bridge", "IPAM": {"Config": [{"Subnet": "127.0.0.0/8", "G
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while data := await reader.read(100):
         writer.write(data)
-    writer.close()
 
 
-async def send_away(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def send_away(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(b"408")
     writer.write_eof()
+    await reader.read()
 
 
 @asynccontextmanager
@@ -34,7 +34,20 @@ async def leading(
     proxy: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
 ) -> AsyncIterator[int]:
     """A way out to such a proxy; yields its port."""
-    server = await asyncio.start_server(proxy, "127.0.0.1", 0)
+    ended: list[asyncio.Event] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ended.append(asyncio.Event())
+        end = ended[-1]
+        try:
+            await proxy(reader, writer)
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+            end.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
     way = WayOut(LOOPBACK)
     found = await way.lead({"P": f"http://u:p@127.0.0.1:{server.sockets[0].getsockname()[1]}"})
     try:
@@ -42,6 +55,8 @@ async def leading(
     finally:
         await way.close()
         server.close()
+        for end in ended:
+            await asyncio.wait_for(end.wait(), 60)
 
 
 @asynccontextmanager
