@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,13 @@ class Lease:
     def lose(self) -> None:
         """Nobody listens there any more: the next lease is of another instance."""
         self._pool.lose(self._member)
+
+    async def ends_within(self, seconds: float) -> bool:
+        """Whether the instance is about to go by then, or has ended."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.drains()
+        return self.draining
 
     def keep(self, seconds: float) -> None:
         """The instance goes on with the request for so long, whenever the answer ends."""

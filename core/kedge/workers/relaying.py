@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 #: instances that nobody listens at any more, before a request is not served
 MOST_GONE = 2
+#: an instance that breaks a connection may be dying, which the node hears within so many seconds
+DYING_SECONDS = 0.25
 
 
 class Asked:
@@ -183,6 +185,8 @@ class Relaying:
             except NoAnswer as error:
                 if error.gone:
                     lease.lose()
+                elif error.repeatable:
+                    error.gone = await lease.ends_within(DYING_SECONDS)
                 raise
             finally:
                 errand.end()

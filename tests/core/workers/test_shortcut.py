@@ -250,6 +250,31 @@ async def test_a_request_for_an_instance_that_has_gone_waits_for_the_next(
     assert house.in_flight == 0
 
 
+@pytest.mark.parametrize(("method", "status"), [("GET", 200), ("POST", 502)])
+async def test_what_does_no_harm_twice_is_asked_of_the_next_when_an_instance_dies(
+    house: House, site: Site, method: str, status: int
+) -> None:
+    """What it was asked for with its last connections is not answered, and only then is its end heard of."""
+    await site.ask("/")
+    dying, house.starter = house.starter, Instance(house.program)
+    broken: list[bytes] = []
+
+    async def say(talk: Talk) -> None:
+        while True:
+            asked = await talk.hear()
+            if not dying.ended.is_set():
+                broken.append(asked)
+                asyncio.get_running_loop().call_later(0.1, dying.ended.set)
+                return
+            talk.say(HELLO)
+
+    house.program.say = say
+    house.relay.forget(dying.address)
+
+    assert (await site.ask("/", method=method)).status == status
+    assert len(broken) == 1
+
+
 class TestHeard:
     """Plugins listen."""
 

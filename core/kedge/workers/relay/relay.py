@@ -43,6 +43,8 @@ class NoAnswer(KedgeError):
         `gone`: nobody listens there, so that the visitor's request is as it was before.
         """
         super().__init__(message)
+        #: whether it does no harm to ask somebody else, though the request may have had its effect
+        self.repeatable = False
         self.asked = asked
         self.gone = gone
         self.late = late
@@ -195,7 +197,11 @@ class _Exchange:
             self._side.clear()
 
     def no_answer(self, error: UpstreamClosed) -> NoAnswer:
-        return NoAnswer(str(error), asked=True, late=self.late, left=self.left)
+        failure = NoAnswer(str(error), asked=True, late=self.late, left=self.left)
+        failure.repeatable = (
+            self._method in IDEMPOTENT and not self.has_body and not self.late and not self.left
+        )
+        return failure
 
     async def _send_answer(self, upstream: Upstream, answer: Answer) -> None:
         headers = [*response_headers(answer.headers), *self._answered(answer)]
