@@ -26,7 +26,7 @@ async def show_build(request: Request, build_uuid: str) -> BuildShape:
 
 def describe(request: Request, view: BuildView) -> BuildShape:
     """A build as the API shows it; what is Kedge's own stands under `kedge`."""
-    build = view.build
+    build, at = view.build, view.whereabouts
     return {
         "build_uuid": build.build_uuid,
         "status": build.status,
@@ -36,7 +36,7 @@ def describe(request: Request, view: BuildView) -> BuildShape:
         "running_on": to_iso(build.running_on),
         "stopped_on": to_iso(build.stopped_on),
         "modified_on": to_iso(build.modified_on),
-        "preview_url": _urls(request).version(view.worker, view.version.id) if view.version else None,
+        "preview_url": _urls(request).version(at.place, at.version_id) if at else None,
         "deploy_hook": {"deploy_hook_name": build.deploy_hook} if build.deploy_hook else None,
         "pull_request": None,
         "trigger": triggers.describe(view.trigger, view.connection),
@@ -92,7 +92,7 @@ def _extra(request: Request, view: BuildView) -> ExtraShape:
         "message": build.failure_message,
         "phases": build.phases or [],
         "wait": None if view.before is None else _wait(view, view.before),
-        "url": _urls(request).production(view.worker) if view.version else None,
+        "url": _urls(request).best(view.whereabouts) if view.whereabouts else None,
         "version_id": view.version.id if view.version else build.version_id,
         "log_url": f"{public_url}{request.scope.get('root_path', '')}/builds/builds/{build.build_uuid}/logs",
     }

@@ -113,12 +113,7 @@ class Reports:
     def _report(self, reported: Reported, news: News) -> BuildReport:
         build = reported.build
         stopped = news.status == Status.STOPPED
-        url = None
-        if stopped and reported.version_id is not None:
-            urls, worker = self._urls, reported.worker
-            url = (
-                urls.production(worker) if build.is_production else urls.version(worker, reported.version_id)
-            )
+        at = reported.whereabouts if stopped else None
         message = build.failure_message if stopped else None
         return BuildReport(
             repo=reported.repo,
@@ -133,7 +128,7 @@ class Reports:
                 f"{self._urls.public_url}/client/v4/accounts/{reported.account}"
                 f"/builds/builds/{build.build_uuid}/logs?format=text"
             ),
-            preview_url=url,
+            preview_url=None if at is None else self._urls.best(at),
         )
 
 

@@ -10,7 +10,7 @@ from kedge.builds.topics import BuildState, Frame
 from kedge.config import resolve_secret
 from kedge.db.hot_logs import DatabaseHotLogs
 from kedge.db.queries import deployments, lifecycle
-from kedge.db.tables import Account, Build, PreviewAlias, RepoConnection, Trigger, Version, Worker
+from kedge.db.tables import Build, RepoConnection, Trigger, Version
 from kedge.errors import NotFound
 from kedge.workers.urls import WorkerUrls
 
@@ -114,16 +114,4 @@ def _last_line(session: Session, build_uuid: str, settings: Settings, public_url
     if version is None:
         return f"\nBuild {build_uuid} succeeded; it deployed nothing.\n"
     urls = WorkerUrls(public_url=public_url, domain=settings.server.domain)
-    return f"\n{_where(session, build, version, urls)}\n"
-
-
-def _where(session: Session, build: Build, version: Version, urls: WorkerUrls) -> str:
-    """Where to look at what a build made: in production, under its alias, or by itself."""
-    worker = session.exec(select(Worker).where(Worker.id == build.worker_id)).one()
-    account = session.exec(select(Account).where(Account.id == build.account_id)).one()
-    place = deployments.place(session, worker, account)
-    serving = deployments.serving(session, worker.id)
-    if serving and deployments.main_version_id(serving) == version.id:
-        return urls.production(place)
-    alias = session.exec(select(PreviewAlias.alias).where(PreviewAlias.version_id == version.id)).first()
-    return urls.version(place, version.id) if alias is None else urls.alias(place, alias)
+    return f"\n{urls.best(deployments.whereabouts(session, version))}\n"

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from kedge.workers.previews import PREFIX_LENGTH
+
+if TYPE_CHECKING:
+    from kedge.db.queries.deployments import Whereabouts
 
 
 def worker_url(public_url: str, domain: str, name: str) -> str:
@@ -33,3 +37,11 @@ class WorkerUrls:
     def alias(self, place: str, alias: str) -> str:
         """Where the newest version under an alias is served."""
         return worker_url(self.public_url, self.domain, f"{alias}-{place}")
+
+    def best(self, at: Whereabouts) -> str:
+        """Where to look at a version: in production, under its alias, or by itself."""
+        if at.live:
+            return self.production(at.place)
+        if at.alias is not None:
+            return self.alias(at.place, at.alias)
+        return self.version(at.place, at.version_id)

@@ -153,9 +153,8 @@ async def test_a_report_that_keeps_failing_gives_way_to_a_newer_one(
     assert await told(world, uuid, "stopped") == [("stopped", "cancelled")]
 
 
-async def test_what_was_deployed_is_told_with_its_url(world: World, me: Caller, project: Project) -> None:
-    await me.result("PATCH", f"/builds/triggers/{project.trigger}", {"branch_includes": ["main", "*"]})
-    uuid = await world.build(me, project)
+async def deploy(world: World, me: Caller, uuid: str, *, live: bool) -> str:
+    """Let a build upload a version, end well and be told of; return the version's id."""
     token = await world.started(uuid)
     headers = {"Authorization": f"Bearer {token}"}
     job = (await world.client.get(f"/api/builds/{uuid}/job", headers=headers)).json()["result"]
@@ -163,10 +162,46 @@ async def test_what_was_deployed_is_told_with_its_url(world: World, me: Caller, 
     uploads = "/workers/workers/hello/versions/uploads"
     upload = (await deployer.result("POST", uploads, MANIFEST))["upload_id"]
     await deployer.call("PUT", f"{uploads}/{upload}/files/{DIGEST}", content=CONTENT)
-    version = await deployer.result("POST", f"{uploads}/{upload}/complete", {"deploy": False})
+    version = await deployer.result("POST", f"{uploads}/{upload}/complete", {"deploy": live})
     await world.report(uuid, token, status="running")
     await world.report(uuid, token, status="stopped", outcome="success", chunks=0)
     await told(world, uuid, "stopped")
+    return str(version["version_id"])
 
-    assert world.forge.reports[-1].preview_url == f"http://{version['version_id'][:8]}-hello.localhost/"
+
+async def shown(me: Caller, uuid: str) -> tuple[str, str]:
+    build = await me.result("GET", f"/builds/builds/{uuid}")
+    return build["kedge"]["url"], build["preview_url"]
+
+
+async def test_what_was_deployed_is_told_with_its_url(world: World, me: Caller, project: Project) -> None:
+    await me.result("PATCH", f"/builds/triggers/{project.trigger}", {"branch_includes": ["main", "*"]})
+    uuid = await world.build(me, project)
+    version = await deploy(world, me, uuid, live=False)
+
+    url = f"http://{version[:8]}-hello.localhost/"
+    assert world.forge.reports[-1].preview_url == url
     assert world.forge.reports[-1].summary == "Succeeded."
+    assert await shown(me, uuid) == (url, url)
+
+
+async def test_what_was_put_into_production_is_told_and_shown_there(
+    world: World, me: Caller, project: Project
+) -> None:
+    uuid = await world.build(me, project)
+    version = await deploy(world, me, uuid, live=True)
+
+    assert world.forge.reports[-1].preview_url == "http://hello.localhost/"
+    assert await shown(me, uuid) == ("http://hello.localhost/", f"http://{version[:8]}-hello.localhost/")
+
+
+async def test_where_another_account_has_a_worker_of_the_name_the_url_is_still_the_own_one(
+    world: World, me: Caller, stranger: Caller
+) -> None:
+    await stranger.make_project("hello")
+    uuid = await world.build(me, await me.make_project("hello"))
+    version = await deploy(world, me, uuid, live=True)
+
+    url = "http://hello.default.localhost/"
+    assert world.forge.reports[-1].preview_url == url
+    assert await shown(me, uuid) == (url, f"http://{version[:8]}-hello.default.localhost/")

@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, func
 from sqlmodel import col, select
 
 from kedge.db.queries import queue
+from kedge.db.queries.deployments import whereabouts
 from kedge.db.queries.versions import find_worker
 from kedge.db.tables import Attempt, Build, RepoConnection, Trigger, Version, Worker
 from kedge.errors import NotFound
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
+    from kedge.db.queries.deployments import Whereabouts
     from kedge.db.queries.queue import Before
 
 
@@ -31,6 +33,8 @@ class BuildView:
     worker: str
     attempts: list[Attempt] = field(default_factory=list)
     version: Version | None = None
+    #: of the version
+    whereabouts: Whereabouts | None = None
     #: what comes before it while it waits, or `None` if it does not wait
     before: Before | None = None
 
@@ -71,10 +75,12 @@ def get_build(session: Session, account_id: str, build_uuid: str) -> BuildView:
     before = None
     if build.status == "queued" and build.claimed_on is None:
         before = queue.before(session, build)
+    version = session.execute(NEWEST_VERSION, {"build": build_uuid}).scalar_one_or_none()
     return _view(
         row,
         attempts=list(session.execute(ATTEMPTS, {"id": build.id}).scalars()),
-        version=session.execute(NEWEST_VERSION, {"build": build_uuid}).scalar_one_or_none(),
+        version=version,
+        whereabouts=whereabouts(session, version) if version is not None else None,
         before=before,
     )
 

@@ -50,6 +50,18 @@ class Traffic:
     percentage: float = 100
 
 
+@dataclass(frozen=True, kw_only=True)
+class Whereabouts:
+    """By which names a version is reached."""
+
+    version_id: str
+    #: the worker's, see `place`
+    place: str
+    #: whether it is what the worker's own name leads to, or most of it
+    live: bool
+    alias: str | None
+
+
 ACTIVE, STARTING, FAILED = "active", "starting", "failed"
 #: the latest deployments that are looked at for one that has not failed
 FEW = 20
@@ -162,6 +174,23 @@ def place(session: Session, worker: Worker, account: Account) -> str:
     if session.exec(older.limit(1)).first() is None:
         return worker.name
     return f"{worker.name}.{account.name if _is_label(account.name) else account.id}"
+
+
+def whereabouts(session: Session, version: Version) -> Whereabouts:
+    """Where a version is reached now."""
+    worker, account = session.exec(
+        select(Worker, Account)
+        .join(Account, col(Account.id) == Worker.account_id)
+        .where(Worker.id == version.worker_id)
+    ).one()
+    deployment = serving(session, worker.id)
+    alias = select(PreviewAlias.alias).where(PreviewAlias.version_id == version.id)
+    return Whereabouts(
+        version_id=version.id,
+        place=place(session, worker, account),
+        live=deployment is not None and main_version_id(deployment) == version.id,
+        alias=session.exec(alias).first(),
+    )
 
 
 def owners(

@@ -9,11 +9,14 @@ from sqlmodel import col, select
 
 from kedge.contracts.forge import Repo
 from kedge.db.queries.builds import NEWEST_VERSION
+from kedge.db.queries.deployments import whereabouts
 from kedge.db.tables import Account, Build, RepoConnection, Trigger, Worker
 from kedge.errors import NotFound
 
 if TYPE_CHECKING:
     from sqlmodel import Session
+
+    from kedge.db.queries.deployments import Whereabouts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +27,8 @@ class Reported:
     account: str
     worker: str
     repo: Repo
-    version_id: str | None
+    #: of the version that it uploaded last
+    whereabouts: Whereabouts | None
 
 
 def reported(session: Session, build_uuid: str) -> Reported:
@@ -48,5 +52,5 @@ def reported(session: Session, build_uuid: str) -> Reported:
         repo=Repo(
             forge=connection.provider_type, owner=connection.provider_account_id, name=connection.repo_id
         ),
-        version_id=None if version is None else version.id,
+        whereabouts=None if version is None else whereabouts(session, version),
     )
