@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from kedge.api.openapi import document
+from kedge.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -34,7 +35,7 @@ async def ready(request: Request) -> Response:
     services: Services = request.app.state.services
     try:
         await services.db.read(_ask)
-    except (SQLAlchemyError, RuntimeError):
+    except (StoreUnavailable, SQLAlchemyError, RuntimeError):
         log.warning("the database does not answer", exc_info=True)
         return JSONResponse({"status": "the database does not answer"}, status_code=503)
     return JSONResponse({"status": "ready", "node": services.settings.node.name})

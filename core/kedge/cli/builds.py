@@ -158,8 +158,12 @@ def cancel(
     result = server.put(f"/builds/builds/{full_uuid(server, build)}/cancel")
     if json:
         print_json(result)
+        return
+    short = result["build_uuid"][:8]
+    if result["build_outcome"] is None:
+        say(f"Build {short} is told to end and has not yet: see kedge builds show {short}")
     else:
-        say(f"Build {result['build_uuid'][:8]} is {result['build_outcome']}.")
+        say(f"Build {short} is {result['build_outcome']}.")
 
 
 @app.command()

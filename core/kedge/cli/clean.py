@@ -37,7 +37,9 @@ def clean(
         for one in found["blobs"]
     ]
     print_table(("IN THE STORE", "BLOBS", "SIZE", "TROUBLE"), blobs, empty="The store is empty.")
-    if remove:
-        say("They are gone.")
-    else:
+    if not remove:
         say("Nothing was changed. It is cleared away once a day, or now by `kedge clean --remove`.")
+    elif any(one["trouble"] for one in found["blobs"]):
+        say("The rest was left for another time: see TROUBLE.")
+    else:
+        say("They are gone.")

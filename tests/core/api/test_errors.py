@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kedge.errors import KedgeError, RateLimited
+from kedge.errors import KedgeError, RateLimited, StoreUnavailable
 
 if TYPE_CHECKING:
     from tests.core.api.conftest import Caller, World
@@ -109,9 +109,19 @@ async def test_health_is_told_to_anybody(world: World) -> None:
     assert ready.json()["status"] == "ready"
 
 
-async def test_a_node_without_its_database_is_not_ready(world: World, monkeypatch: Any) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("cannot schedule new futures after shutdown"),
+        StoreUnavailable("PostgreSQL does not answer: see that it runs"),
+    ],
+    ids=["closed", "away"],
+)
+async def test_a_node_without_its_database_is_not_ready(
+    world: World, monkeypatch: Any, error: Exception
+) -> None:
     async def fail(*_: Any) -> None:
-        raise RuntimeError("cannot schedule new futures after shutdown")
+        raise error
 
     monkeypatch.setattr(world.db, "read", fail)
     ready = await world.client.get("/readyz")

@@ -1,0 +1,87 @@
+"""Commands say what the server has answered, and no more."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from typer.testing import CliRunner
+
+from kedge.cli.main import app
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+UUID = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.fixture
+def say() -> Iterator[Callable[..., str]]:
+    """What a command prints, given the result of every route."""
+    results: list[Any] = []
+
+    class Answers(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            envelope = {"success": True, "errors": [], "messages": [], "result": results[-1]}
+            body = json.dumps(envelope).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = do_PUT = answer  # noqa: N815
+
+        def log_message(self, *_: Any) -> None:
+            """Stay quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+
+    def run(result: Any, *arguments: str) -> str:
+        results.append(result)
+        url = f"http://127.0.0.1:{server.server_port}"
+        done = CliRunner().invoke(app, [*arguments, "--url", url, "--token", "t"], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return " ".join(done.output.split())
+
+    yield run
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        ("cancelled", "Build 00000000 is cancelled."),
+        (None, "Build 00000000 is told to end and has not yet: see kedge builds show 00000000"),
+    ],
+)
+def test_a_build_is_said_to_be_cancelled_once_it_is(
+    say: Callable[..., str], outcome: str | None, said: str
+) -> None:
+    result = {"build_uuid": UUID, "build_outcome": outcome, "stopped_on": None}
+
+    assert say(result, "builds", "cancel", UUID) == said
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        (None, "They are gone."),
+        ("the store is away", "The rest was left for another time: see TROUBLE."),
+    ],
+)
+def test_what_could_not_be_cleared_away_is_not_said_to_be_gone(
+    say: Callable[..., str], trouble: str | None, said: str
+) -> None:
+    blobs = [{"kind": "files", "count": 1, "size": 1, "trouble": trouble}]
+
+    printed = say({"versions": [], "blobs": blobs}, "clean", "--remove")
+    assert printed.endswith(said)
+    assert ("gone" in printed) is (trouble is None)
