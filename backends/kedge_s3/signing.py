@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 #: a condition that no copy fulfils, and that means nothing to a plain PUT; the second is Ceph's name for it
-NO_COPIES = dict.fromkeys(("x-amz-copy-source-if-match", "x-amz-copy-if-match"), '"none"')
+NO_COPIES: dict[str, str] = dict.fromkeys(("x-amz-copy-source-if-match", "x-amz-copy-if-match"), '"none"')
 
 LONGEST = timedelta(days=7)
 

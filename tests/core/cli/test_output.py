@@ -52,7 +52,7 @@ class Log(BaseHTTPRequestHandler):
         line = self.pieces[at].replace("\n", "")
         return {"lines": [[0, line]], "cursor": str(at + 1), "truncated": at + 1 < len(self.pieces)}
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (named by the base class)
         pass
 
 

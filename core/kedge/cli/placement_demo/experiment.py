@@ -69,7 +69,7 @@ async def run_experiment(folder: Path, requests: int, *, say: Callable[[str], No
             say("The same worker at each location, to see which is the best …")
             # at the same time, so that what else this machine does is the same for all
             found = await asyncio.gather(*(_median_at(visitor, location) for location in LOCATIONS))
-    medians = dict(zip(LOCATIONS, found, strict=True))
+    medians = {str(name): median for name, median in zip(LOCATIONS, found, strict=True)}
     return {"requests": requests, "failed_requests": requests - len(answers), **_found(answers, medians)}
 
 
