@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from tests.core.workers.test_egress import back_end, client, egress
 
-from kedge.workers.egress import guests, proxy
+from kedge.workers.egress import guests, proxy, resolver
 from kedge.workers.egress.guests import Guests
+from kedge.workers.egress.targets import Targets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -143,3 +146,39 @@ def test_what_has_gone_counts_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     counted.came(second)
 
     assert [one.ended for one in [*connections, first, second]] == [0] * 50 + [1, 0]
+
+
+async def test_names_that_nobody_answers_for_hold_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One who asks for many has few looked up at a time, and none of the threads that all the node uses."""
+    asked, answered = threading.Semaphore(0), threading.Event()
+
+    def look_up(host: str, *_: object, **__: object) -> Any:
+        if host == "slow.test":
+            asked.release()
+            answered.wait(60)
+        return [(0, 0, 0, "", ("198.51.100.7", 80))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    targets = Targets()
+    slow = [asyncio.create_task(targets.resolve("slow.test", 80, "i1")) for _ in range(100)]
+    try:
+        for _ in range(resolver.AT_ONCE):
+            assert await asyncio.to_thread(asked.acquire, timeout=60)
+
+        async with asyncio.timeout(60):
+            assert await targets.resolve("quick.test", 80, "i2") == "198.51.100.7:80"
+            assert await targets.resolve("198.51.100.8", 80, "i1") == "198.51.100.8:80"
+        assert not asked.acquire(blocking=False)
+    finally:
+        answered.set()
+    assert {*await asyncio.gather(*slow)} == {"198.51.100.7:80"}
+    targets.close()
+
+
+async def test_what_is_no_name_is_told_so() -> None:
+    async with egress({}) as door, connected(door) as (reader, writer), client(door) as asking:
+        who = httpx.BasicAuth("i1", door.ledger.admit("i1"))._auth_header
+        writer.write(f"CONNECT {'a' * 70}.test:80 HTTP/1.1\r\nProxy-Authorization: {who}\r\n\r\n".encode())
+
+        assert (await asyncio.wait_for(reader.readline(), 60)).startswith(b"HTTP/1.1 502 ")
+        assert (await asking.get(f"http://{'a' * 70}.test/")).status_code == 502

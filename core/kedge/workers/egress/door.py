@@ -126,7 +126,7 @@ class Door(End):
         self.instance_id, self.host = instance_id, f"{host}:{port}"
         began = time.monotonic()
         try:
-            address = await self._proxy.targets.resolve(host, port)
+            address = await self._proxy.targets.resolve(host, port, instance_id)
             far = await connect(lambda: _Far(self), address)
         except (KedgeError, OSError) as error:
             status, text = in_words(error)

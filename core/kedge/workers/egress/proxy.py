@@ -57,11 +57,12 @@ class EgressProxy:
         self.address = f"127.0.0.1:{self._listener.sockets[0].getsockname()[1]}"
 
     async def close(self) -> None:
-        """End every connection."""
+        """End every connection, and look up no more names."""
         if self._listener is not None:
             self._listener.close()
             await self.server.close(patience=0)
         self._relay.close()
+        self.targets.close()
         # connections take a turn of the loop to notice that they are over
         await asyncio.sleep(0)
 
@@ -100,7 +101,7 @@ class EgressProxy:
             return []
 
         try:
-            address = await self.targets.resolve(host, port)
+            address = await self.targets.resolve(host, port, instance_id)
             await self._relay.pass_on(address, headers, scope, receive, send, answered=answered)
         except (KedgeError, OSError) as error:
             status, text = in_words(error)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
-import socket
 from typing import TYPE_CHECKING
 
 from kedge.errors import KedgeError
 from kedge.workers.egress.own_addresses import is_own
+from kedge.workers.egress.resolver import Resolver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,18 +54,23 @@ class Targets:
         """Both name targets as `HOST:PORT`; `*` stands for any port."""
         self._allow = {target.translate(BRACKETS) for target in allow}
         self._connect_to = dict(connect_to or {})
+        self._resolver = Resolver()
 
-    async def resolve(self, host: str, port: int) -> str:
-        """`ADDRESS:PORT` to connect to. Raises `NotAllowed`, or `OSError` for a name that nobody knows."""
+    def close(self) -> None:
+        """Resolve no more names."""
+        self._resolver.close()
+
+    async def resolve(self, host: str, port: int, caller: str = "") -> str:
+        """`ADDRESS:PORT` to connect to; `caller` is whose turn it takes to look a name up.
+
+        Raises `NotAllowed`, or `OSError` for a name that nobody knows.
+        """
         given = self._connect_to.get(f"{host}:{port}")
         if given is not None:
             return given
         allowed = self._allows(host, port)
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         refused: IPv4Address | IPv6Address | None = None
-        for *_, place in found:
-            address = ipaddress.ip_address(str(place[0]).partition("%")[0])
+        for address in await self._resolver.addresses(host, port, caller):
             if allowed or self._allows(str(address), port) or _is_public_enough(address):
                 shown = f"[{address}]" if address.version == 6 else str(address)
                 return f"{shown}:{port}"
