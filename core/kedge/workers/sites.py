@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from kedge.db.engine import Database
     from kedge.db.tables import Account, Version, Worker
 
+    Owners = dict[str, tuple[Worker, Account]]
+
 log = structlog.get_logger("gateway")
 
 #: seconds after which the database is asked again: what another node deploys is served by then
@@ -186,13 +188,31 @@ def serving_for(session: Session, name: str) -> tuple[Serving, ...]:
     """What serves `worker`, `alias-worker` or `versionprefix-worker`, each perhaps with `.account`.
 
     A worker of exactly that name comes first, then the longest worker name that gives a version. Of
-    several accounts' workers of one name, the oldest is meant unless the account is named.
+    several accounts' workers of one name, the oldest is meant unless the account is named; of several
+    accounts that the host may mean, all readings of one come before those of the next.
     """
     label, dot, account = name.partition(".")
     if "." in account or (dot and not account):
         return ()
     readings = [(alias, worker) for alias, worker in splits(label) if _may_name_version(alias)]
     owners = queries.owners(session, [label, *(worker for _, worker in readings)], account or None)
+    for one_account in _by_account(owners):
+        if serving := _serving_in(session, one_account, label, readings):
+            return serving
+    return ()
+
+
+def _by_account(owners: Owners) -> list[Owners]:
+    """Whose worker is older comes first: nobody's name takes a host of theirs, a preview's neither."""
+    found: dict[str, Owners] = {}
+    for worker, account in sorted(owners.values(), key=lambda one: (one[0].created_on, one[0].id)):
+        found.setdefault(account.id, {})[worker.name] = (worker, account)
+    return list(found.values())
+
+
+def _serving_in(
+    session: Session, owners: Owners, label: str, readings: list[tuple[str, str]]
+) -> tuple[Serving, ...]:
     if label in owners:
         traffic = queries.current_traffic(session, owners[label][0].id)
         if traffic:

@@ -365,6 +365,17 @@ async def test_a_worker_comes_before_a_preview_of_the_same_host(site: Any, platf
     assert (await site.ask("/", host="next-hello.localhost")).body == b"worker"
 
 
+async def test_no_worker_takes_the_host_of_a_preview_of_another_account(site: Any, platform: Any) -> None:
+    await platform.upload({"index.html": b"preview"}, deploy=False, alias="next")
+    await platform.add_worker("next-hello", account="other")
+    other = platform.principal_of("other")
+    made = await platform.upload({"index.html": b"theirs"}, worker="next-hello", principal=other)
+
+    assert (await site.ask("/", host="next-hello.localhost")).body == b"preview"
+    assert (await site.ask("/", host="next-hello.other.localhost")).body == b"theirs"
+    assert "next-hello.other" in made.url
+
+
 async def test_of_two_workers_of_one_name_the_oldest_has_the_bare_host(site: Any, platform: Any) -> None:
     await platform.add_worker("hello", account="other")
     other = platform.principal_of("other")

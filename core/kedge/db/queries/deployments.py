@@ -165,10 +165,15 @@ def previous_version_id(session: Session, worker_id: str, *, within: int) -> str
 
 
 def place(session: Session, worker: Worker, account: Account) -> str:
-    """How the worker is found under the gateway's domain: by its name alone if that is its own."""
+    """How the worker is found under the gateway's domain: by its name alone if that is its own.
+
+    It is not if an older worker of another account has that name, or may have a preview there.
+    """
+    parts = worker.name.split("-")
+    names = ["-".join(parts[start:]) for start in range(len(parts))]
     older = (
         select(Worker.id)
-        .where(Worker.name == worker.name)
+        .where(col(Worker.name).in_(names), Worker.account_id != worker.account_id)
         .where(tuple_(col(Worker.created_on), col(Worker.id)) < tuple_(worker.created_on, worker.id))
     )
     if session.exec(older.limit(1)).first() is None:
