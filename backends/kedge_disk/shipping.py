@@ -64,9 +64,12 @@ class Shipping:
             try:
                 async with self._lock(key):
                     await self._ship(key, sealed)
-            except (KedgeError, OSError) as error:
+            except Exception as error:
                 log.warning(
-                    "a log stays on this node's disk for now", build=key.build_uuid, reason=str(error)
+                    "a log stays on this node's disk for now",
+                    build=key.build_uuid,
+                    reason=str(error),
+                    exc_info=None if isinstance(error, (KedgeError, OSError)) else error,
                 )
                 self._waiting.put_nowait((key, sealed))
                 await asyncio.sleep(pause)

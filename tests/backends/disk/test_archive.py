@@ -13,6 +13,7 @@ from kedge.testing.blobs import keys
 from kedge.testing.fake_host import FakeHost
 from kedge.testing.log_store import CAP, LogStoreSuite, fetch, last_lines, new_key, numbered, write
 from kedge.testing.memory import MemoryBlobs
+from kedge_disk import shipping
 from kedge_disk.log_store import DiskLogs, DiskLogSettings
 
 if TYPE_CHECKING:
@@ -215,3 +216,28 @@ async def test_many_logs_go_at_once_and_a_closed_store_sends_no_more(tmp_path: P
     assert len(await keys(blobs)) == 40
     await store.close()
     assert files(tmp_path) == []
+
+
+async def test_a_log_that_cannot_go_for_any_reason_keeps_none_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipping, "FIRST_PAUSE", 0.0)
+    blobs = SharedBlobs()
+    put, faults = blobs.put, 2 * shipping.AT_ONCE
+
+    async def put_in_the_end(*given: Any, **more: Any) -> BlobInfo:
+        nonlocal faults
+        if faults:
+            faults -= 1
+            raise RuntimeError("a fault of a plugin")
+        return await put(*given, **more)
+
+    monkeypatch.setattr(blobs, "put", put_in_the_end)
+    store = await opened(tmp_path, blobs)
+    async with asyncio.timeout(60):
+        for key in [new_key() for _ in range(2 * shipping.AT_ONCE)]:
+            await write(store, key, [b"data"])
+            await store.seal(key)
+            assert await fetch(store, key) == b"data"
+    assert faults == 0
+    await store.close()
