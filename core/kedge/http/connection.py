@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from kedge.http.answering import in_words
 from kedge.http.cycle import Cycle
 from kedge.http.farewell import Farewell
+from kedge.http.hearing import Hearing
 from kedge.http.reader import DEAF, Reader
 from kedge.http.upgrade import hand_over
 from kedge.http.uptake import Uptake
@@ -37,12 +38,11 @@ class Connection(asyncio.Protocol):
         "_closing",
         "_current",
         "_deadlines",
+        "_hearing",
         "_held",
         "_last_words",
         "_linger_until",
-        "_read_paused",
         "_reader",
-        "_said_all",
         "_server",
         "_time",
         "_uptake",
@@ -69,13 +69,11 @@ class Connection(asyncio.Protocol):
         self.deadline = math.inf
         #: whether the visitor is slow to read
         self.write_paused = False
-        self._read_paused = False
+        self._hearing: Hearing
         # ---- what is read
         self._reader = Reader(self, server.limits.head, tunnels=server.tunnel is not None)
         self._websocket: Request | None = None
         self._held: list[bytes] = []
-        #: nothing more comes
-        self._said_all = False
         # ---- what is answered
         self._current: Request | None = None
         self._answering: Answering | None = None
@@ -95,15 +93,12 @@ class Connection(asyncio.Protocol):
 
     def hear_less(self) -> None:
         """Read no more for now."""
-        if not self._read_paused and not self._said_all:
-            self._read_paused = True
-            self.transport.pause_reading()
+        self._hearing.less()
 
     def hear_on(self) -> None:
         """Read on."""
-        if self._read_paused and not self._held and not self._said_all:
-            self._read_paused = False
-            self.transport.resume_reading()
+        if not self._held:
+            self._hearing.more()
 
     def finished(self) -> None:
         """The answer is whole, and the next request's turn has come."""
@@ -121,9 +116,9 @@ class Connection(asyncio.Protocol):
                 self._take_held()
         elif self._last_words:
             self._say_last()
-        elif self._said_all:
+        elif self._hearing.over:
             self._close()
-        elif self._reader.in_head or self._read_paused:
+        elif self._reader.in_head or self._hearing.paused:
             self._read_on()
         else:
             self.give(self._server.limits.keep_alive)
@@ -165,7 +160,7 @@ class Connection(asyncio.Protocol):
         self.address = (str(own[0]), int(own[1])) if isinstance(own, tuple) else (str(own), None)
         full = self._server.came(self, self.visitor)
         self._deadlines.watch(self)
-        self._uptake = Uptake(self.transport)
+        self._uptake, self._hearing = Uptake(self.transport), Hearing(self.transport)
         if full:
             self.transport.write(in_words(503, full))
             self._close()
@@ -193,7 +188,7 @@ class Connection(asyncio.Protocol):
             or self._reader.in_head
         ):
             return False
-        self._said_all = True
+        self._hearing.over = True
         if not request.old:
             Farewell(self.transport).ask()
         return True
@@ -306,7 +301,7 @@ class Connection(asyncio.Protocol):
     def _read_on(self) -> None:
         """Wait for the next request, or take the one that lies here already."""
         self.give(self._server.limits.head_within)
-        if self._held or self._read_paused:
+        if self._held or self._hearing.paused:
             self._take_held()
 
     def _say_last(self) -> None:

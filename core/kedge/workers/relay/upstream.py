@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import httptools
 
 from kedge.http.answering import BODILESS
+from kedge.http.hearing import Hearing
 from kedge.http.shape import SHAPES
 
 if TYPE_CHECKING:
@@ -104,12 +105,12 @@ class Upstream(asyncio.Protocol):
         "_error",
         "_excess",
         "_got_head",
+        "_hearing",
         "_loop",
         "_names",
         "_over",
         "_parser",
         "_parts",
-        "_paused",
         "_renew",
         "_taker",
         "_until_close",
@@ -139,7 +140,7 @@ class Upstream(asyncio.Protocol):
         self._beside = 0
         self._parts: deque[bytes] = deque()
         self._buffered = 0
-        self._paused = False
+        self._hearing: Hearing | None = None
         self._bodiless = False
         self._got_head = False
         self._until_close = False
@@ -224,15 +225,13 @@ class Upstream(asyncio.Protocol):
 
     def hear_less(self) -> None:
         """Read no more for now."""
-        if not self._paused and self.transport is not None and not self.closed:
-            self._paused = True
-            self.transport.pause_reading()
+        if self._hearing is not None and not self.closed:
+            self._hearing.less()
 
     def hear_on(self) -> None:
         """Read on."""
-        if self._paused and self.transport is not None and not self.closed:
-            self._paused = False
-            self.transport.resume_reading()
+        if self._hearing is not None and not self.closed:
+            self._hearing.more()
 
     def close(self) -> None:
         """End the connection at once; nobody hears of it any more."""
@@ -265,6 +264,7 @@ class Upstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection stands."""
         self.transport = cast("asyncio.Transport", transport)
+        self._hearing = Hearing(self.transport)
         self.transport.set_write_buffer_limits(high=HIGH_WATER)
 
     def data_received(self, data: bytes) -> None:
