@@ -215,8 +215,9 @@ class EcsCompute:
                 if not self._looked:
                     await self._look()
                 pause = self._settings.poll
-            except ComputeError as error:
-                log.warning("ecs_gone", reason=str(error))
+            except Exception as error:
+                # nobody else hears of the tasks' ends
+                log.warning("ecs_gone", reason=str(error), exc_info=not isinstance(error, ComputeError))
                 pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _stop(self, attempt: Attempt) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import threading
@@ -153,6 +154,29 @@ async def test_a_task_of_which_ecs_waits_is_starting_and_can_be_stopped(
     await compute.stop(compute_id, grace=0)
 
     assert (await exits.of(compute_id)).cause is ExitCause.STOPPED
+    await compute.close()
+    await exits.over()
+
+
+async def test_an_answer_that_nobody_expected_does_not_end_the_watch(
+    idle: EcsServer, make: Callable[..., EcsCompute], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute = make()
+    refresh, odd = compute._refresh, asyncio.Event()
+
+    async def stumble(*_: Any) -> None:
+        monkeypatch.setattr(compute, "_refresh", refresh)
+        odd.set()
+        raise KeyError("lastStatus")
+
+    await compute.open()
+    exits = Exits(compute)
+    compute_id = await compute.start(request())
+    monkeypatch.setattr(compute, "_refresh", stumble)
+    async with asyncio.timeout(60):
+        await odd.wait()
+        idle.plane.tasks()[0].ask_to_stop("UserInitiated", "Task stopped by user")
+        assert (await exits.of(compute_id)).cause is ExitCause.INFRASTRUCTURE
     await compute.close()
     await exits.over()
 
