@@ -33,6 +33,11 @@ for port in "$@"; do
     fi
 done
 
+# the engine changes rules, too: one after the other
+iptables() {
+    command iptables --wait "$@"
+}
+
 fresh() {
     "$tables" -N "$1" 2>/dev/null || "$tables" -F "$1"
 }
