@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 OLDEST_GIT = (2, 30)
 LEAST_FREE_BYTES = 1024**3
 
+#: the bridges of Kedge's networks in Docker, and where configs/firewall.sh sends what comes from them
+BRIDGES = ("kedge-builds", "kedge-workers")
+WALL = "KEDGE-BUILDS-HOST"
+
 #: tools that some builds call, and how to get them
 BUILD_TOOLS = {
     "node": "apt-get install nodejs (for JavaScript builds)",
@@ -107,6 +111,8 @@ def _settings(config: Path | None, data_dir: Path | None) -> Iterator[Finding]:
     yield _finding("config", str(config or "the defaults"), fine=True)
     yield _data_dir(settings)
     yield _runner_socket(settings)
+    if "docker" in {settings.compute.use, settings.runtime.use}:
+        yield _firewall()
 
 
 def _data_dir(settings: Settings) -> Finding:
@@ -137,6 +143,22 @@ def _runner_socket(settings: Settings) -> Finding:
         found="the data dir's path is too long for a Unix socket",
         advice="Runners use TCP instead. Choose a shorter --data-dir.",
     )
+
+
+def _firewall() -> Finding:
+    """Whether containers are kept from what listens on this machine, which only root may see."""
+    what, seen = "firewall", os.geteuid() == 0 and shutil.which("iptables") is not None
+    is_open = [bridge for bridge in BRIDGES if not (seen and _is_walled(bridge))]
+    if not is_open:
+        return Finding(what=what, state="ok", found=f"around {' and '.join(BRIDGES)}")
+    found = f"none around {' and '.join(is_open)}" if seen else "only root can see whether there is one"
+    advice = "Run configs/firewall.sh as root: else builds and workers in containers reach this machine."
+    return Finding(what=what, state="optional", found=found, advice=advice)
+
+
+def _is_walled(bridge: str) -> bool:
+    rule = ["iptables", "-w", "5", "-C", "INPUT", "-i", bridge, "-j", WALL]
+    return subprocess.run(rule, capture_output=True, check=False).returncode == 0
 
 
 def _writes(data_dir: Path | None) -> Iterator[Finding]:

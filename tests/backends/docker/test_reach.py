@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import sys
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -119,6 +121,24 @@ def test_a_firewall_keeps_workers_from_the_machine_and_its_cloud(
         assert rules.count(f"-A INPUT -i {bridge} -j KEDGE-BUILDS-HOST") == 1
         assert rules.count(f"-A FORWARD -i {bridge} -j KEDGE-BUILDS-FORWARD") == 1
     client.close()
+
+
+def test_the_doctor_tells_whether_there_is_a_firewall(machine: PrivateEngine, tmp_path: Path) -> None:
+    config = tmp_path / "kedge.toml"
+    config.write_text('[runtime]\nuse = "docker"\n')
+    doctor = [sys.executable, "-m", "kedge", "doctor", "--config", str(config), "--json"]
+
+    def finding() -> dict[str, str]:
+        said = subprocess.run(machine.inside(*doctor), capture_output=True, text=True, check=False)
+        (found,) = [one for one in json.loads(said.stdout) if one["what"] == "firewall"]
+        return dict(found)
+
+    before = finding()
+    run(*machine.inside(str(FIREWALL)))
+
+    assert (before["state"], before["found"]) == ("optional", "none around kedge-builds and kedge-workers")
+    assert "configs/firewall.sh" in before["advice"]
+    assert finding()["state"] == "ok"
 
 
 @pytest.fixture
