@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kedge.testing.node import RunningNode
 
 #: for which a new instance answers nobody
-START_SECONDS = 3.0
+START_SECONDS = 8.0
 SLOW = f"import time; time.sleep({START_SECONDS})\n{PROGRAM}"
 NOT_AT_B = f"""
 import os, sys
