@@ -37,6 +37,9 @@ done
 iptables() {
     command iptables --wait "$@"
 }
+ip6tables() {
+    command ip6tables --wait "$@"
+}
 
 fresh() {
     "$tables" -N "$1" 2>/dev/null || "$tables" -F "$1"
