@@ -107,7 +107,9 @@ class DockerRuntime:
         try:
             instance = await asyncio.shield(starting)
         except asyncio.CancelledError:
-            self._given_up.add(asyncio.create_task(self._give_up(request.instance_id, starting)))
+            task = asyncio.create_task(self._give_up(request.instance_id, starting))
+            self._given_up.add(task)
+            task.add_done_callback(self._given_up.discard)
             raise
         except BaseException:
             await self._clear(request.instance_id)

@@ -170,9 +170,9 @@ class SwarmCompute(EngineCompute):
             self._wake.clear()
             try:
                 await (self._settle_all() if self._looked and not gone else self._look())
-            except (EngineGone, APIError) as error:
+            except Exception as error:  # noqa: BLE001  (whatever the manager says, ends have to be seen)
                 if not gone:
-                    log.warning("engine_gone", reason=str(error))
+                    log.warning("engine_gone", reason=str(error) or repr(error))
                 gone = True
                 for begun in self._starting.values():
                     _fail(begun, error)

@@ -9,9 +9,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
-from docker.errors import APIError
 
-from kedge_docker.engine import EngineGone, close_stream
+from kedge_docker.engine import close_stream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -85,9 +84,9 @@ class Watch:
             try:
                 await self._listen()
                 pause = FIRST_PAUSE
-            except (EngineGone, APIError) as error:
+            except Exception as error:  # noqa: BLE001  (whatever the engine says, ends have to be heard)
                 if self._reached.is_set():
-                    log.warning("engine_gone", reason=str(error))
+                    log.warning("engine_gone", reason=str(error) or repr(error))
                 self._reached.clear()
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)

@@ -47,14 +47,18 @@ class Chores:
             await asyncio.sleep(_SWEEP_INTERVAL)
             try:
                 await self._intake.sweep()
-            except OSError:
+            except Exception:
                 log.exception("journal_not_read")
 
     async def _tidy(self) -> None:
         while True:
             await asyncio.sleep(_TIDY_INTERVAL)
             began = time.monotonic()
-            packed = await self.tidy()
+            try:
+                packed = await self.tidy()
+            except Exception:
+                log.exception("repositories_not_tidied")
+                continue
             log.debug("repositories_tidied", count=packed, seconds=round(time.monotonic() - began, 1))
 
     async def tidy(self) -> int:
