@@ -14,6 +14,7 @@ from kedge_process.guard.messages import MARKER
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from socket import socket
 
     from kedge_process.folders import Tenant
     from kedge_process.guard.messages import ExitRecord
@@ -27,12 +28,21 @@ class Attempt(StartedAttempt):
     folder: Path
     #: of the supervisor; `None` once it has ended
     pidfd: int | None
+    #: open as long as it is to run on; `None` if that does not depend on Kedge
+    lifeline: socket | None
 
     @classmethod
-    def of(cls, tenant: Tenant, folder: Path, pidfd: int | None) -> Attempt:
+    def of(cls, tenant: Tenant, folder: Path, pidfd: int | None, lifeline: socket | None = None) -> Attempt:
         """Whoever runs, or ran, in a folder."""
         name = AttemptName.of(tenant.build_uuid, tenant.attempt)
-        return cls(compute_id=tenant.compute_id, name=name, tenant=tenant, folder=folder, pidfd=pidfd)
+        return cls(
+            compute_id=tenant.compute_id,
+            name=name,
+            tenant=tenant,
+            folder=folder,
+            pidfd=pidfd,
+            lifeline=lifeline,
+        )
 
     def signal(self, number: signal.Signals) -> None:
         """Signal the supervisor, if it is still there."""
@@ -52,10 +62,12 @@ class Attempt(StartedAttempt):
         return self._lost("its supervisor was killed" + (f"; {left} processes are left" if left else ""))
 
     def close(self) -> None:
-        """Look no longer; it lives on."""
+        """Look no longer; it lives on, unless its life hangs on Kedge."""
         if self.pidfd is not None:
             os.close(self.pidfd)
             self.pidfd = None
+        if self.lifeline is not None:
+            self.lifeline.close()
 
     def _describe(self, written: ExitRecord) -> Ending:
         ending = self._verdict(written)

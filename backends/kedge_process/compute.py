@@ -27,6 +27,7 @@ from kedge_process.settings import ProcessSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from socket import socket
 
     from pydantic import BaseModel
 
@@ -145,11 +146,17 @@ class ProcessCompute:
                 lease.discard()
                 raise
             if lease.send(order):
-                self._keep(Attempt.of(tenant, folder, lease.pidfd))
+                self._keep(Attempt.of(tenant, folder, lease.pidfd, self._lifeline(lease)))
                 return tenant.compute_id
             lease.discard()
             await asyncio.to_thread(self._folders.remove, tenant.name)
         raise CapacityUnavailable("runners end before they get their order; the machine may be out of memory")
+
+    def _lifeline(self, lease: Lease) -> socket | None:
+        if self._runner is not None and not self._runner.outlives_kedge:
+            return lease.channel
+        lease.channel.close()
+        return None
 
     def _tenant(self, request: ComputeRequest, lease: Lease) -> Tenant:
         return Tenant(

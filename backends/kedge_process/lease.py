@@ -27,12 +27,11 @@ class Lease:
         return not has_ended(self.pidfd)
 
     def send(self, order: bytes) -> bool:
-        """Give the order. False if nobody takes it. The pidfd then is the caller's."""
-        with self.channel:
-            try:
-                self.channel.send(order)
-            except ConnectionError:
-                return False
+        """Give the order. False if nobody takes it. Otherwise pidfd and channel are the caller's."""
+        try:
+            self.channel.send(order)
+        except ConnectionError:
+            return False
         return True
 
     def discard(self) -> None:

@@ -29,6 +29,8 @@ class RunnerCode:
     folder: str
     module: str
     function: str = "run"
+    #: whether it goes on without the Kedge that started it
+    outlives_kedge: bool = True
 
 
 def kedge_runner() -> RunnerCode:
@@ -61,6 +63,7 @@ def make_plan(settings: ProcessSettings, runner: RunnerCode | None) -> Plan:
         "nice": settings.nice,
         "quota": quota_of(settings.limits),
         "groups": groups,
+        "outlives_kedge": code.outlives_kedge,
     }
 
 

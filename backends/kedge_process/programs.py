@@ -53,8 +53,10 @@ class Programs(ProcessCompute):
 
     def __init__(self, settings: ProcessSettings, host: Host) -> None:
         """Start programs instead of runners."""
-        # the fork server is of the package `guard`, and finds the module there
-        code = RunnerCode(folder=str(Path(__file__).parent), module="guard.program")
+        # the fork server is of the package `guard`, and finds the module there; what a node serves is of no
+        # use without it
+        folder = str(Path(__file__).parent)
+        code = RunnerCode(folder=folder, module="guard.program", outlives_kedge=False)
         super().__init__(settings, host, runner=code)
 
     async def end_all(self) -> None:

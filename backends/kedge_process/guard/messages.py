@@ -26,6 +26,8 @@ if TYPE_CHECKING:
         quota: Quota
         #: folders for groups by controller
         groups: dict[str, str]
+        #: whether what runs goes on without the Kedge that started it
+        outlives_kedge: bool
 
     class Order(TypedDict):
         """What makes a waiting runner the runner of one attempt. Holds the token: never to be shown."""

@@ -1,7 +1,7 @@
 """Guards one runner: passes its order on, and sees to it that nothing the runner started outlives it.
 
-A supervisor needs nothing of the Kedge that made it, once it has its order: it goes on when Kedge is
-killed, and leaves a record of how the runner ended for the next Kedge to find.
+A supervisor needs nothing of the Kedge that made it, once it has its order: it leaves a record of how the
+runner ended for the next Kedge to find. Unless the plan says otherwise it goes on when Kedge is killed.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ class Supervisor:
         self._channel = channel
         self._groups = Groups(plan["groups"], str(os.getpid()))
         self._quota = plan["quota"]
+        self._outlives_kedge = plan["outlives_kedge"]
         self._status: int | None = None
         self._stopped = False
         self._last_words = b""
@@ -89,7 +90,11 @@ class Supervisor:
             os.write(self._orders, data)
         os.close(self._orders)
         while self._status is None:
-            self._turn()
+            if self._channel.fileno() in self._turn():
+                # nothing comes but its end
+                self._let_go()
+                self._hear(END)
+        self._let_go()
         left = self._sweep()
         if not self._adopts:
             me = processes.read(os.getpid())
@@ -113,14 +118,20 @@ class Supervisor:
 
     def _await_order(self) -> bytes:
         """The order, or nothing if Kedge lets go or the runner has died waiting."""
-        channel, data = self._channel.fileno(), b""
+        data = b""
         while self._status is None:
-            if channel in self._turn():
+            if self._channel.fileno() in self._turn():
                 data = self._channel.recv(MOST)
                 break
-        self._poll.unregister(channel)
-        self._channel.close()
+        if self._outlives_kedge or not data:
+            self._let_go()
         return data
+
+    def _let_go(self) -> None:
+        """Hear no more of Kedge. Safe twice."""
+        if self._channel.fileno() >= 0:
+            self._poll.unregister(self._channel.fileno())
+            self._channel.close()
 
     def _turn(self, timeout: float | None = None) -> list[int]:
         """Wait until something happens, take note of it, and return where it happened."""

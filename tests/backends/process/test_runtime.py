@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -13,6 +18,7 @@ import pytest
 from kedge import CapacityUnavailable, InstanceKind, InstanceRequest, StartRefused
 from kedge.testing.fake_host import FakeHost
 from kedge.testing.runtime import RuntimeSuite
+from kedge_process.guard.processes import has_ended
 from kedge_process.pool import RunnerPool
 from kedge_process.runtime import ProcessRuntime
 from kedge_process.runtime_settings import ProcessRuntimeSettings
@@ -21,6 +27,29 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from kedge_process.lease import Lease
+
+
+#: a Kedge that is killed as soon as its worker has said which process it is
+KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from kedge import InstanceKind, InstanceRequest
+from kedge.testing.fake_host import FakeHost
+from kedge_process.runtime import ProcessRuntime
+from kedge_process.runtime_settings import ProcessRuntimeSettings
+
+async def main():
+    runtime = ProcessRuntime(ProcessRuntimeSettings(), FakeHost(data_dir=Path(sys.argv[1])))
+    await runtime.open()
+    entry = ("sh", "-c", "sleep 600 & echo $! && wait")
+    names = {"account_id": "a", "worker": "w", "version_id": "v", "instance_id": "i"}
+    instance = await runtime.start(InstanceRequest(kind=InstanceKind.COMMAND, entry=entry, **names))
+    async for data in instance.output():
+        print(data.decode(), end="", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
 
 
 class TestProcessRuntime(RuntimeSuite):
@@ -126,3 +155,19 @@ async def test_who_waits_for_a_runner_hears_of_any_failure_to_make_one() -> None
             with pytest.raises(CapacityUnavailable, match="Too many open files"):
                 await pool.take()
     await pool.close()
+
+
+def test_what_was_served_ends_with_the_kedge_that_served_it(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, tmp_path], stdout=subprocess.PIPE, text=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+
+    with suppress(ProcessLookupError):  # it has ended already
+        pidfd = os.pidfd_open(int(done.stdout.splitlines()[-1]))
+        try:
+            assert has_ended(pidfd, within=30)
+        finally:
+            os.close(pidfd)
+    while not list(tmp_path.glob("instances/work/*/exit.json")):
+        time.sleep(0.01)

@@ -35,7 +35,7 @@ def say() -> Iterator[Callable[..., str]]:
 
         do_GET = do_POST = do_PUT = answer  # noqa: N815
 
-        def log_message(self, *_: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (named by the base class)
             """Stay quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
