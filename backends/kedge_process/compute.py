@@ -195,8 +195,8 @@ class ProcessCompute:
         with suppress(ChildProcessError):
             # where Kedge is the first process of a container, orphans are its children
             os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
-        attempt.close()
         self._attempts.spawn(self._settle(attempt))
+        attempt.close()
 
     async def _settle(self, attempt: Attempt) -> None:
         self._attempts.tell(attempt.finish(await asyncio.to_thread(attempt.settle)))

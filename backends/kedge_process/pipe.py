@@ -34,17 +34,13 @@ class Pipe:
 
     async def read(self) -> AsyncIterator[bytes]:
         """Yield what comes until `end` was called and everything was read."""
-        reader = asyncio.StreamReader(limit=READ_BYTES)
-        file = os.fdopen(self._read_end, "rb", buffering=0)
-        self._read_end = -1
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), file
-        )
+        # no transport: uvloop's closes a file's descriptor twice, and in between that may become another's
+        read_end, self._read_end = self._read_end, -1
         try:
-            while data := await reader.read(READ_BYTES):
+            while data := await _read(read_end):
                 yield data
         finally:
-            transport.close()
+            os.close(read_end)
 
     def end(self) -> None:
         """The program and all it has started have ended. Safe twice."""
@@ -60,3 +56,26 @@ class Pipe:
             with suppress(OSError):
                 os.close(self._read_end)
             self._read_end = -1
+
+
+async def _read(fd: int) -> bytes:
+    """What is there, as soon as something is. Each call lets the event loop turn."""
+    while True:
+        await _readable(fd)
+        with suppress(BlockingIOError):
+            return os.read(fd, READ_BYTES)
+
+
+async def _readable(fd: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(fd, _resolve, ready)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(fd)
+
+
+def _resolve(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
