@@ -212,7 +212,7 @@ def _addresses(routes: list[Any], prefix: str = "") -> Iterator[tuple[str, list[
 
 
 def _any(path: str) -> str:
-    return path.replace("{number:int}", "0").replace("{", "").replace("}", "")
+    return path.replace("{number:count}", "0").replace("{", "").replace("}", "")
 
 
 def _nothing() -> dict[str, str]:

@@ -124,9 +124,10 @@ async def test_a_cursor_that_cannot_be_is_refused(me: Caller, printed: str, curs
     [
         ("bytes=4-", 206, "two\n"),
         ("bytes=-4", 206, "two\n"),
-        ("bytes=4-" + "9" * 5000, 206, "two\n"),
-        ("bytes=-" + "9" * 5000, 206, "one\ntwo\n"),
-        ("bytes=" + "9" * 5000 + "-", 416, ""),
+        ("bytes=4-" + "9" * 50, 206, "two\n"),
+        ("bytes=-" + "9" * 50, 206, "one\ntwo\n"),
+        ("bytes=" + "9" * 50 + "-", 416, ""),
+        ("bytes=" + "9" * 5000 + "-", 200, "one\ntwo\n"),
         ("bytes=5-2", 416, ""),
         ("bytes=0-0,2-3", 200, "one\ntwo\n"),
         ("lines=1-2", 200, "one\ntwo\n"),

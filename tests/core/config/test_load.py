@@ -135,7 +135,7 @@ def test_every_mistake_is_told_at_once_with_its_place(tmp_path: Path) -> None:
     assert len(told) == 8
     text = "\n".join(told)
     assert 'did you mean "plugins"?' in text
-    assert 'did you mean "listen"? known here: "data_dir", "domain", "listen", "public_url"' in text
+    assert 'did you mean "listen"? known here: "data_dir", "domain", "drain_timeout", "listen"' in text
     assert 'must be one of "auto", "json" or "console"' in text
     assert "must be a whole number" in text
 

@@ -28,7 +28,7 @@ class CacheArchive(SQLModel, table=True):
     key: str
     state: str = "uploading"
     #: the store's name for an upload in parts; until that is joined, `size` is what was signed of it
-    upload: str = ""
+    upload: str = Field(default="", sa_column_kwargs={"server_default": ""})
     size: int = Field(default=0, sa_type=BigInteger)
     sha256: str = ""
     #: of the tree that was packed: names, rights, links and bytes
