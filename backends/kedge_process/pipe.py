@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from kedge import wait_until_ready
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -61,21 +62,6 @@ class Pipe:
 async def _read(fd: int) -> bytes:
     """What is there, as soon as something is. Each call lets the event loop turn."""
     while True:
-        await _readable(fd)
+        await wait_until_ready(fd)
         with suppress(BlockingIOError):
             return os.read(fd, READ_BYTES)
-
-
-async def _readable(fd: int) -> None:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(fd, _resolve, ready)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(fd)
-
-
-def _resolve(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from kedge.attempts import AttemptName, Attempts, Ending, StartedAttempt
     from kedge.config import Duration, SecretRef, Size
     from kedge.image_pulls import pull_is_hopeless
+    from kedge.readiness import wait_until_ready
     from kedge.runner_route import RunnerRoute
     from kedge.terminal import TerminalFilter
 
@@ -149,6 +150,7 @@ __all__ = [
     "check_blob_key",
     "hookimpl",
     "pull_is_hopeless",
+    "wait_until_ready",
 ]
 
 
@@ -159,6 +161,7 @@ _LATER = {
     "pull_is_hopeless": "kedge.image_pulls",
     "RunnerRoute": "kedge.runner_route",
     "TerminalFilter": "kedge.terminal",
+    "wait_until_ready": "kedge.readiness",
 }
 
 

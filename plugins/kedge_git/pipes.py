@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from kedge import wait_until_ready
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +34,7 @@ async def read(fd: int) -> bytes:
         try:
             return os.read(fd, _READ_SIZE)
         except BlockingIOError:
-            await _wait(fd, writing=False)
+            await wait_until_ready(fd)
 
 
 async def write(fd: int, data: bytes) -> None:
@@ -43,20 +44,4 @@ async def write(fd: int, data: bytes) -> None:
         try:
             rest = rest[os.write(fd, rest) :]
         except BlockingIOError:
-            await _wait(fd, writing=True)
-
-
-async def _wait(fd: int, *, writing: bool) -> None:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    add, remove = (loop.add_writer, loop.remove_writer) if writing else (loop.add_reader, loop.remove_reader)
-    add(fd, _resolve, ready)
-    try:
-        await ready
-    finally:
-        remove(fd)
-
-
-def _resolve(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
+            await wait_until_ready(fd, writing=True)
