@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 from uuid import uuid4
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from kedge import BlobInfo, BlobNotFound, Conflict, StoreRefused, check_blob_key
+from kedge import AbsolutePath, BlobInfo, BlobNotFound, Conflict, StoreRefused, check_blob_key
 from kedge_disk.files import Reader, Writer, content_size, is_file, translated
 from kedge_disk.places import leads_elsewhere, refuse_folded_case
 from kedge_disk.threads import in_thread
@@ -31,18 +31,12 @@ FOLDER = "+"
 LIST_BATCH = 1000
 
 
-def _absolute(path: Path) -> Path:
-    if not path.is_absolute():
-        raise ValueError("must be an absolute path: nodes that share a folder may start anywhere")
-    return path
-
-
 class DiskBlobSettings(BaseModel):
     """`[blobs.disk]`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    folder: Annotated[Path, AfterValidator(_absolute)] | None = Field(
+    folder: AbsolutePath | None = Field(
         default=None, description="A folder that every node mounts, if not one of this node's data dir."
     )
     fsync: bool = Field(default=False, description="Wait for the disk before a blob counts as stored.")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from kedge import Duration, SecretRef, Size
+from kedge import AbsolutePath, Duration, SecretRef, Size
 
 MIB = 1024 * 1024
 #: of all stores: no part but the last may be smaller, and no blob may have more parts
@@ -27,12 +26,6 @@ def _prefix(text: str) -> str:
     if text.startswith("/") or "//" in text or not text.isascii() or not text.isprintable() or "+" in text:
         raise ValueError('must be ASCII text such as "kedge/", with no slash in front and no "+"')
     return text
-
-
-def _absolute(path: Path) -> Path:
-    if not path.is_absolute():
-        raise ValueError("must be an absolute path: a node may start anywhere")
-    return path
 
 
 Url = Annotated[str, AfterValidator(_url)]
@@ -54,7 +47,7 @@ class S3Settings(BaseModel):
     public_endpoint: Url | None = Field(
         default=None, description="Where builds reach the store, if not at `endpoint`."
     )
-    ca_file: Annotated[Path, AfterValidator(_absolute)] | None = Field(
+    ca_file: AbsolutePath | None = Field(
         default=None, description="Certificates, as PEM, to trust the store by; the world's if not given."
     )
     addressing: Literal["auto", "path", "virtual"] = Field(

@@ -62,13 +62,14 @@ from kedge.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from kedge.attempts import AttemptName, Attempts, Ending, StartedAttempt
-    from kedge.config import Duration, SecretRef, Size
+    from kedge.config import AbsolutePath, Duration, SecretRef, Size
     from kedge.image_pulls import pull_is_hopeless
     from kedge.readiness import wait_until_ready
     from kedge.runner_route import RunnerRoute
     from kedge.terminal import TerminalFilter
 
 __all__ = [
+    "AbsolutePath",
     "AttemptName",
     "Attempts",
     "BackEndCall",
@@ -157,7 +158,7 @@ __all__ = [
 #: what costs an import that not everybody needs: only settings models want pydantic, only backends asyncio
 _LATER = {
     **dict.fromkeys(("AttemptName", "Attempts", "Ending", "StartedAttempt"), "kedge.attempts"),
-    **dict.fromkeys(("Duration", "SecretRef", "Size"), "kedge.config"),
+    **dict.fromkeys(("AbsolutePath", "Duration", "SecretRef", "Size"), "kedge.config"),
     "pull_is_hopeless": "kedge.image_pulls",
     "RunnerRoute": "kedge.runner_route",
     "TerminalFilter": "kedge.terminal",

@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
-
-from kedge import Duration, Size
-
-
-def _absolute(path: Path) -> Path:
-    if not path.is_absolute():
-        raise ValueError("must be an absolute path: nodes that share a folder may start anywhere")
-    return path
+from kedge import AbsolutePath, Duration, Size
 
 
 class GitSettings(BaseModel):
@@ -21,7 +12,7 @@ class GitSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
-    folder: Annotated[Path, AfterValidator(_absolute)] | None = Field(
+    folder: AbsolutePath | None = Field(
         default=None,
         description="Where repositories lie, if not in the data dir: a folder that every node mounts.",
     )

@@ -17,10 +17,11 @@ from kedge.config.settings import (
     Settings,
     default_data_dir,
 )
-from kedge.config.units import Duration, Size, parse_duration, parse_size
+from kedge.config.units import AbsolutePath, Duration, Size, parse_duration, parse_size
 from kedge.config.workers import TriggerSpec, VariableSpec, WorkerSpec
 
 __all__ = [
+    "AbsolutePath",
     "BlobSettings",
     "BuildSettings",
     "ComputeSettings",

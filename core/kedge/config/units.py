@@ -1,13 +1,14 @@
-"""Sizes and durations as people write them: `"256 MiB"`, `"20 min"`, or a bare number."""
+"""Sizes, durations and paths as people write them: `"256 MiB"`, `"20 min"`, or a bare number."""
 
 from __future__ import annotations
 
 import math
 import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 SECONDS = {
     "ms": 0.001,
@@ -77,6 +78,14 @@ def parse_size(value: Any) -> int:
     return int(Decimal(number) * BYTES[unit or "B"])
 
 
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError("must be an absolute path: a node may start anywhere")
+    return path
+
+
+#: for a settings model: a file or folder, however a node is started
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 #: for a settings model: seconds, written as a number or as "20 min"
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 #: for a settings model: bytes, written as a number or as "256 MiB"
