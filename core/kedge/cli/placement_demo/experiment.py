@@ -42,8 +42,8 @@ ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forev
 """
 #: visitors who ask at the same time, each with an instance of his own
 VISITORS = 16
-#: requests to each location, to find out which is the best, and how many of them at the same time
-TRIES, AT_ONCE = 24, 4
+#: requests to each location, to find out which is the best, and those before them that start its instances
+TRIES, FIRST = 5 * VISITORS, 3 * VISITORS
 #: the part of the requests that may fail before nothing is concluded from the others
 MOST_FAILED = 0.01
 
@@ -67,9 +67,7 @@ async def run_experiment(folder: Path, requests: int, *, say: Callable[[str], No
         async with _visitor(world) as visitor:
             answers = await _ask(visitor, "app", requests)
             say("The same worker at each location, to see which is the best …")
-            # at the same time, so that what else this machine does is the same for all
-            found = await asyncio.gather(*(_median_at(visitor, location) for location in LOCATIONS))
-    medians = {str(name): median for name, median in zip(LOCATIONS, found, strict=True)}
+            medians = {str(location): await _median_at(visitor, location) for location in LOCATIONS}
     return {"requests": requests, "failed_requests": requests - len(answers), **_found(answers, medians)}
 
 
@@ -129,15 +127,13 @@ def _visitor(world: World) -> httpx.AsyncClient:
 
 
 async def _median_at(visitor: httpx.AsyncClient, location: str) -> float:
-    """What requests take that are told to run there, in milliseconds, once its instances have started."""
-    await _ask(visitor, f"at-{location}", AT_ONCE, at_once=AT_ONCE)
-    answers = await _ask(visitor, f"at-{location}", TRIES, at_once=AT_ONCE)
+    """What requests take that are told to run there, in milliseconds, by as many visitors as were placed."""
+    await _ask(visitor, f"at-{location}", FIRST)
+    answers = await _ask(visitor, f"at-{location}", TRIES)
     return median(answer.ms for answer in answers)
 
 
-async def _ask(
-    client: httpx.AsyncClient, worker: str, requests: int, *, at_once: int = VISITORS
-) -> list[Answer]:
+async def _ask(client: httpx.AsyncClient, worker: str, requests: int) -> list[Answer]:
     answers: list[Answer] = []
     failures: list[str] = []
     left = iter(range(requests))
@@ -155,7 +151,7 @@ async def _ask(
             answers.append(Answer(location, how == "remote", (answered - asked) * 1000, answered - began))
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(at_once):
+        for _ in range(VISITORS):
             group.create_task(visit())
     if len(failures) > requests * MOST_FAILED:
         raise CommandFailed(f"{len(failures)} of {requests} requests failed, such as by {failures[0]}")
