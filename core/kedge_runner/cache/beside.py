@@ -11,53 +11,65 @@ if TYPE_CHECKING:
 
 #: so much is worth a change of threads
 BATCH_BYTES = 1024 * 1024
-#: batches that may wait
-MOST_WAITING = 2
+#: one fills up, one is worked on, and the others keep both from waiting for each other
+BATCHES = 4
+
+
+class Batch:
+    """Some bytes of the stream, and what is to be written over some of them once they are hashed."""
+
+    __slots__ = ("data", "filled", "patches")
+
+    def __init__(self) -> None:
+        """There is nothing in it."""
+        self.data = memoryview(bytearray(BATCH_BYTES))
+        self.filled = 0
+        self.patches: list[tuple[int, bytes]] = []
 
 
 class Beside:
-    """Hands bytes over in order, many small ones at once; who is faster than the work waits for it."""
+    """Hands batches over in order and gives them back empty; who is faster than the work waits for it."""
 
-    def __init__(self, work: Callable[[bytes], None]) -> None:
-        """`work` is called with what follows, some of it each time."""
+    def __init__(self, work: Callable[[Batch], None]) -> None:
+        """`work` is called with one batch after the other."""
         self._work = work
-        self._batch: list[bytes] = []
-        self._size = 0
-        self._waiting: queue.Queue[list[bytes] | None] = queue.Queue(MOST_WAITING)
+        self._full: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._empty: queue.SimpleQueue[Batch] = queue.SimpleQueue()
+        for _ in range(BATCHES):
+            self._empty.put(Batch())
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def add(self, data: bytes) -> None:
-        """Hand over what follows. Raises what the work has raised."""
-        self._batch.append(data)
-        self._size += len(data)
-        if self._size >= BATCH_BYTES:
-            self._hand_over()
+    def take_empty(self) -> Batch:
+        """One to fill."""
+        return self._empty.get()
+
+    def hand_over(self, batch: Batch) -> None:
+        """Have it worked on. Raises what the work has raised."""
+        if self._error is not None:
+            raise self._error
+        self._full.put(batch)
 
     def finish(self) -> None:
         """Return when all is done. Raises what the work has raised."""
-        self._hand_over()
         self.close()
         if self._error is not None:
             raise self._error
 
     def close(self) -> None:
-        """End the thread, however far it got."""
+        """End the thread once it has done what was handed over."""
         if self._thread.is_alive():
-            self._waiting.put(None)
+            self._full.put(None)
             self._thread.join()
 
-    def _hand_over(self) -> None:
-        if self._error is not None:
-            raise self._error
-        batch, self._batch, self._size = self._batch, [], 0
-        self._waiting.put(batch)
-
     def _run(self) -> None:
-        while (batch := self._waiting.get()) is not None:
+        while (batch := self._full.get()) is not None:
             try:
                 if self._error is None:
-                    self._work(b"".join(batch))
+                    self._work(batch)
             except Exception as error:  # noqa: BLE001  (raised in the thread that hands over)
                 self._error = error
+            batch.filled = 0
+            batch.patches.clear()
+            self._empty.put(batch)

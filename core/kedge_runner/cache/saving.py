@@ -6,7 +6,7 @@ import os
 import time
 
 from kedge_runner.cache.compression import available
-from kedge_runner.cache.contents import fingerprint
+from kedge_runner.cache.pack import fingerprint
 from kedge_runner.cache.restored import recall
 from kedge_runner.cache.tree import Tree
 

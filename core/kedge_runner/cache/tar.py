@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import stat
+from zlib import adler32
 
 from kedge_runner.cache.errors import CacheFailed
 
@@ -15,33 +16,43 @@ LONG_NAME, LONG_LINK = b"L", b"K"
 END = bytes(2 * BLOCK)
 LARGEST_OCTAL = 8**11
 LONGEST_FIELD = 100
+#: where a header block tells a time and then its checksum
+DATE_AT = 136
+NO_TIME = b"%011o\0" % 0
 
 
-def header(kind: bytes, name: bytes, *, mode: int, size: int, mtime: int, link: bytes = b"") -> bytes:
-    """The blocks that stand before a member's content."""
+def header(kind: bytes, name: bytes, *, mode: int, size: int, link: bytes = b"") -> bytes:
+    """The blocks that stand before a member's content. Its time is zero; `date` tells it."""
     before = b""
     if len(name) > LONGEST_FIELD:
         before += _long(LONG_NAME, name)
     if len(link) > LONGEST_FIELD:
         before += _long(LONG_LINK, link)
-    return before + _block(
-        kind, name[:LONGEST_FIELD], mode=mode, size=size, mtime=mtime, link=link[:LONGEST_FIELD]
-    )
+    return before + _block(kind, name[:LONGEST_FIELD], mode=mode, size=size, link=link[:LONGEST_FIELD])
 
 
-def _block(kind: bytes, name: bytes, *, mode: int, size: int, mtime: int, link: bytes) -> bytes:
-    start = b"".join(
-        (
-            name.ljust(100, b"\0"),
-            b"%07o\0" % (mode & 0o777),
-            b"0000000\x000000000\0",
-            _number(size),
-            b"%011o\0" % min(mtime, LARGEST_OCTAL - 1),
-        )
+def date(block: bytes, mtime: int) -> bytes:
+    """What to write over a header block at `DATE_AT`, so that it tells this time."""
+    time = b"%011o\0" % min(mtime, LARGEST_OCTAL - 1)
+    checksum = int(block[148:154], 8) - _sum(NO_TIME) + _sum(time)
+    return b"%b%06o" % (time, checksum)
+
+
+def _block(kind: bytes, name: bytes, *, mode: int, size: int, link: bytes) -> bytes:
+    start = b"%b%07o\x000000000\x000000000\0%b%b" % (
+        name.ljust(100, b"\0"),
+        mode & 0o777,
+        _number(size),
+        NO_TIME,
     )
-    end = kind + link.ljust(100, b"\0") + b"ustar  \0"
+    end = b"%b%bustar  \0" % (kind, link.ljust(100, b"\0"))
     # the checksum counts its own eight bytes as blanks
-    return b"".join((start, b"%06o\0 " % (sum(start) + sum(end) + 256), end)).ljust(BLOCK, b"\0")
+    return (b"%b%06o\0 %b" % (start, _sum(start) + _sum(end) + 256, end)).ljust(BLOCK, b"\0")
+
+
+def _sum(data: bytes) -> int:
+    """The bytes, added up: up to 65,520, which a block of two full names does not reach."""
+    return (adler32(data) & 0xFFFF) - 1
 
 
 def _number(size: int) -> bytes:
@@ -50,11 +61,7 @@ def _number(size: int) -> bytes:
 
 def _long(kind: bytes, text: bytes) -> bytes:
     data = text + b"\0"
-    return (
-        _block(kind, b"././@LongLink", mode=0, size=len(data), mtime=0, link=b"")
-        + data
-        + bytes(-len(data) % BLOCK)
-    )
+    return _block(kind, b"././@LongLink", mode=0, size=len(data), link=b"") + data + bytes(-len(data) % BLOCK)
 
 
 def kind_of(mode: int) -> bytes:

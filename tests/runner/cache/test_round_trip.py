@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 
 from kedge_runner.cache import compression
 from kedge_runner.cache.compression import compress, decompress
-from kedge_runner.cache.contents import fingerprint
 from kedge_runner.cache.errors import CacheFailed
 from kedge_runner.cache.limits import Budget
-from kedge_runner.cache.pack import pack_tree
+from kedge_runner.cache.pack import fingerprint, pack_tree
 from kedge_runner.cache.placing import put_in_place
 from kedge_runner.cache.tree import Tree
 from kedge_runner.cache.unit import Unit
