@@ -84,7 +84,8 @@ class Outlet:
     def _give_up(self, parts: Parts, error: Unreachable) -> None:
         """Only a first part meets a store that is out of reach, so what is held is all that there is."""
         self._kedge.give_up_store(error)
-        self._file().write(parts.held)
+        for data in parts.held:
+            self._file().write(data)
         self._parts = None
         parts.close()
 

@@ -24,7 +24,7 @@ SENDERS = 2
 class Parts:
     """Holds the parts that travel and one that fills up, and no more; whoever writes waits for room.
 
-    The first part goes by itself: only then it is known whether the store is in reach.
+    No other part goes before the first has arrived: only then it is known that the store is in reach.
     """
 
     def __init__(self, kedge: Kedge, archive_id: str, part_size: int) -> None:
@@ -34,10 +34,12 @@ class Parts:
         self._buffer = memoryview(bytearray(part_size))
         self._filled = 0
         self._number = 1
+        #: until it has arrived
+        self._first: memoryview | None = None
+        self._first_ended = threading.Event()
         self._etags: dict[int, str] = {}
-        self._carrier = Carrier()
         self._threads: list[threading.Thread] = []
-        self._waiting: queue.SimpleQueue[tuple[int, memoryview, int] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[int, memoryview] | None] = queue.SimpleQueue()
         self._free: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
         self._error: Exception | None = None
         self._is_stored = False
@@ -51,14 +53,15 @@ class Parts:
         return None if upload is None else cls(kedge, upload["id"], upload["part_size"])
 
     @property
-    def held(self) -> memoryview:
-        """What was taken and is not on its way."""
-        return self._buffer[: self._filled]
+    def held(self) -> list[memoryview]:
+        """All that was taken, as long as nothing has arrived."""
+        first = [] if self._first is None else [self._first]
+        return [*first, self._buffer[: self._filled]]
 
     def write(self, data: memoryview) -> int:
         """Take as much as there is room for; return how much.
 
-        Raises `Unreachable` with the first part still held and nothing taken, else `CacheFailed`, `Refused`.
+        Raises `Unreachable` with all of it still held and nothing taken, else `CacheFailed`, `Refused`.
         """
         if self._filled == len(self._buffer):
             self._send()
@@ -70,9 +73,9 @@ class Parts:
     def store(self, fact: dict[str, Any]) -> None:
         """Send the rest and have the parts joined. Raises as `write` does."""
         self._send()
+        self._wait_for_first()
         self._end()
-        if self._error is not None:
-            raise self._error
+        self._check()
         etags = [self._etags[number] for number in sorted(self._etags)]
         self._kedge.call("POST", f"{self._path}/join", fact | {"etags": etags})
         self._is_stored = True
@@ -89,44 +92,53 @@ class Parts:
             pass
 
     def _send(self) -> None:
-        """Send what is held: the first part at once, others beside this thread."""
+        """Hand over what is held, to be sent beside this thread."""
+        self._wait_for_first()
+        self._check()
+        part = self._buffer[: self._filled]
         if self._number == 1:
-            self._carry(self._carrier, 1, self.held, first=True)
-        else:
-            self._hand_over()
-        self._number += 1
-        self._filled = 0
-
-    def _hand_over(self) -> None:
+            self._first = part
         if len(self._threads) < SENDERS:
             self._threads.append(threading.Thread(target=self._work, daemon=True))
             self._threads[-1].start()
             self._free.put(memoryview(bytearray(len(self._buffer))))
-        self._waiting.put((self._number, self._buffer, self._filled))
+        self._waiting.put((self._number, part))
         self._buffer = self._free.get()
+        self._number += 1
+        self._filled = 0
+
+    def _wait_for_first(self) -> None:
+        if self._first is not None:
+            self._first_ended.wait()
+            self._check()
+            self._first = None
+
+    def _check(self) -> None:
         if self._error is not None:
             raise self._error
 
     def _work(self) -> None:
         carrier = Carrier()
-        while (part := self._waiting.get()) is not None:
-            number, buffer, size = part
+        while (waiting := self._waiting.get()) is not None:
+            number, part = waiting
             try:
                 if self._error is None:
-                    self._carry(carrier, number, buffer[:size])
+                    self._carry(carrier, number, part)
             except Exception as error:  # noqa: BLE001  (raised where parts are handed over)
                 self._error = error
-            self._free.put(buffer)
+            if number == 1:
+                self._first_ended.set()
+            self._free.put(memoryview(part.obj))
         carrier.close()
 
-    def _carry(self, carrier: Carrier, number: int, data: memoryview, *, first: bool = False) -> None:
+    def _carry(self, carrier: Carrier, number: int, data: memoryview) -> None:
         part = {
             "number": number,
             "size": len(data),
             "md5": hashlib.md5(data, usedforsecurity=False).hexdigest(),
         }
         put = Request.presigned(self._kedge.call("POST", f"{self._path}/parts", part)["put"])
-        self._etags[number] = persist(partial(_put, carrier, put, data, first=first))
+        self._etags[number] = persist(partial(_put, carrier, put, data, first=number == 1))
 
     def _end(self) -> None:
         for _ in self._threads:
@@ -134,7 +146,6 @@ class Parts:
         for thread in self._threads:
             thread.join()
         self._threads.clear()
-        self._carrier.close()
 
 
 def _put(carrier: Carrier, request: Request, data: memoryview, *, first: bool) -> str:

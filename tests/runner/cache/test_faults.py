@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
 import socket
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +27,21 @@ JOB = {
     "cache": {"writable": True, "declared": [{"name": "out", "paths": ["out"]}]},
 }
 
+PART_BYTES = 2_000_000
 
-def faults(kedge: FakeKedge, path: str, then: Any, *, put: dict[str, Any] | None = None) -> None:
-    """At a call of `path` do `then`; everything else is answered. `put` is where the store takes archives."""
+
+def faults(
+    kedge: FakeKedge,
+    path: str,
+    then: Any,
+    *,
+    put: dict[str, Any] | None = None,
+    part: dict[str, Any] | None = None,
+) -> None:
+    """At a call of `path` do `then`; everything else is answered.
+
+    `put` is where the store takes archives, `part` where it takes parts of them.
+    """
 
     def fault(call: Call) -> str | int | None:
         if not call.path.endswith(path):
@@ -37,15 +51,21 @@ def faults(kedge: FakeKedge, path: str, then: Any, *, put: dict[str, Any] | None
     kedge.fault = fault
     answer = kedge.answer
 
+    answers: dict[str, Any] = {
+        "/caches/lookup": {"hit": None},
+        "/caches/known": {"known": False},
+        "/caches": {"id": "an-id", "put": put},
+        "/an-id": None,
+        "/an-id/complete": None,
+        "/caches/parts": {"upload": part and {"id": "parted", "part_size": PART_BYTES}},
+        "/parted/parts": {"put": part},
+        "/parted": None,
+    }
+
     def answer_caches(call: Call) -> tuple[int, Any]:
-        if call.path.endswith("/caches/lookup"):
-            return 200, {"hit": None}
-        if call.path.endswith("/caches/known"):
-            return 200, {"known": False}
-        if call.path.endswith("/caches"):
-            return 200, {"id": "an-id", "put": put}
-        if call.path.endswith(("/an-id", "/an-id/complete")):
-            return 200, None
+        for end, body in answers.items():
+            if call.path.endswith(end):
+                return 200, body
         return answer(call)
 
     kedge.answer = answer_caches  # type: ignore[method-assign]
@@ -152,13 +172,18 @@ def test_what_is_announced_is_what_is_sent(kedge: FakeKedge, runners: Runners) -
     assert announced["file_count"] == 1
 
 
-def test_a_build_that_cannot_reach_the_store_sends_its_archive_through_kedge(
-    kedge: FakeKedge, runners: Runners
-) -> None:
+@pytest.fixture
+def unreachable() -> dict[str, Any]:
+    """A request to a store that nobody answers for."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    put = {"url": f"http://127.0.0.1:{port}/bucket/key?X-Amz-Signature=5ec7e7", "headers": {}}
-    faults(kedge, "/never", None, put=put)
+    return {"url": f"http://127.0.0.1:{port}/bucket/key?X-Amz-Signature=5ec7e7", "headers": {}}
+
+
+def test_a_build_that_cannot_reach_the_store_sends_its_archive_through_kedge(
+    unreachable: dict[str, Any], kedge: FakeKedge, runners: Runners
+) -> None:
+    faults(kedge, "/never", None, put=unreachable)
     paths = [{"name": name, "paths": [name]} for name in ("one", "two")]
     cache = {"writable": True, "declared": paths}
     build = "mkdir one two && echo made > one/file && echo made > two/file"
@@ -170,6 +195,22 @@ def test_a_build_that_cannot_reach_the_store_sends_its_archive_through_kedge(
     assert "Cache one: saved" in kedge.log
     assert "Cache two: saved" in kedge.log
     assert "5ec7e7" not in kedge.log
+
+
+@pytest.mark.parametrize("size", [1_500_000, 3_000_000, 7_000_000])
+def test_nothing_of_an_archive_is_lost_when_its_first_part_finds_no_store(
+    size: int, unreachable: dict[str, Any], kedge: FakeKedge, runners: Runners
+) -> None:
+    faults(kedge, "/never", None, part=unreachable)
+    build = f"mkdir out && head -c {size} /dev/urandom > out/file && sha256sum < out/file"
+
+    assert runners.run(**JOB | {"build_command": build})["outcome"] == "success", kedge.log
+
+    [sent] = [call.body for call in kedge.calls if call.path.endswith("/an-id")]
+    tree = subprocess.run(["zstd", "-d"], input=sent, capture_output=True, check=True).stdout
+    packed = subprocess.run(["tar", "-xO"], input=tree, capture_output=True, check=True).stdout
+    assert hashlib.sha256(packed).hexdigest() in kedge.log
+    assert kedge.log.count("the store is out of reach") == 1
 
 
 class NoStore:
