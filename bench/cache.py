@@ -148,7 +148,7 @@ class Bench:
         """Seconds of each phase of a build, everything a build waits for included."""
         os.sync()
         build = build_now(self._node.server, self._trigger)
-        wait_until_idle(self._node.server)
+        wait_until_idle(self._node.server, every=1.0)
         phases = get_build(self._node.server, build["build_uuid"])["kedge"]["phases"]
         return {phase["name"]: phase["duration_ms"] / 1000 for phase in phases}
 

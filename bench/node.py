@@ -140,7 +140,7 @@ def get_build(server: Server, build_uuid: str) -> dict[str, Any]:
     return build
 
 
-def wait_until_idle(server: Server) -> None:
-    """Wait until no build is unfinished."""
+def wait_until_idle(server: Server, *, every: float = 0.02) -> None:
+    """Wait until no build is unfinished; ask every so many seconds, each of which costs the node some work."""
     while any(build["status"] != "stopped" for build in server.get("/builds", per_page=200)):
-        time.sleep(0.02)
+        time.sleep(every)
