@@ -141,6 +141,6 @@ def get_build(server: Server, build_uuid: str) -> dict[str, Any]:
 
 
 def wait_until_idle(server: Server, *, every: float = 0.02) -> None:
-    """Wait until no build is unfinished; ask every so many seconds, each of which costs the node some work."""
+    """Wait until no build is unfinished; ask `every` so many seconds, which costs the node a little."""
     while any(build["status"] != "stopped" for build in server.get("/builds", per_page=200)):
         time.sleep(every)
