@@ -159,7 +159,7 @@ class _Unpacker:
 
 
 def _name(key: LogKey, suffix: str) -> str:
-    return f"logs/{key.build_uuid[:2]}/{key.build_uuid}.{key.attempt}.{suffix}"
+    return f"logs/{key.log_id[:2]}/{key}.{suffix}"
 
 
 def _group_before(index: Index, stop: int) -> list[Entry]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import shutil
 from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from kedge import Conflict, InvalidInput, LogExtent, LogKey, Size
+from kedge import Conflict, LogExtent, LogKey, Size
 from kedge_disk.archive import Archive
 from kedge_disk.files import translated
 from kedge_disk.hot import HotLog
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
     from kedge import Host, LogChunk
 
-BUILD_UUID = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
 #: logs whose files stay open between appends
 MOST_OPEN = 64
 EMPTY = LogExtent(size=0, next_number=0, sealed=False)
@@ -200,10 +198,8 @@ class DiskLogs:
         return await in_thread(self._unsealed)
 
     def _unsealed(self) -> list[LogKey]:
-        found = (folder.name.rpartition(".") for folder in (self._root / "hot").iterdir())
-        return [
-            LogKey(build_uuid=uuid, attempt=int(number)) for uuid, _, number in found if number.isdecimal()
-        ]
+        found = (LogKey.read(folder.name) for folder in (self._root / "hot").iterdir())
+        return [key for key in found if key is not None]
 
     def _delete(self, key: LogKey) -> None:
         folder, sealed = self._paths(key)
@@ -244,10 +240,8 @@ class DiskLogs:
 
     def _paths(self, key: LogKey) -> tuple[Path, Path]:
         """The hot folder and the sealed file."""
-        if not BUILD_UUID.fullmatch(key.build_uuid) or key.attempt < 0:
-            raise InvalidInput(f"{key.build_uuid[:80]!r} is no build")
-        name = f"{key.build_uuid}.{key.attempt}"
-        return self._root / "hot" / name, self._root / "sealed" / key.build_uuid[:2] / f"{name}.zst"
+        key.check()
+        return self._root / "hot" / str(key), self._root / "sealed" / key.log_id[:2] / f"{key}.zst"
 
 
 def _open_reader(folder: Path, sealed: Path) -> Reader | None:

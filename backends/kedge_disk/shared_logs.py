@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, ClassVar
 import structlog
 import zstandard
 
-from kedge import ConfigError, Conflict, InvalidInput, KedgeError, LogChunk, LogExtent
+from kedge import ConfigError, Conflict, KedgeError, LogChunk, LogExtent
 from kedge_disk.archive import Archive
 from kedge_disk.files import translated
 from kedge_disk.index import Entry
-from kedge_disk.log_store import BUILD_UUID, EMPTY, DiskLogSettings
+from kedge_disk.log_store import EMPTY, DiskLogSettings
 from kedge_disk.reader import LARGEST_CHUNK
 from kedge_disk.sealed import SealedWriter, index_path
 from kedge_disk.tail import Tail
@@ -75,7 +75,7 @@ class SharedLogs:
 
     async def append(self, key: LogKey, number: int, data: bytes, *, time_ms: int) -> LogExtent:
         """Add the chunk with the next number."""
-        _check(key)
+        key.check()
         frame = await in_thread(_pack, data)
         extent = await self._append(key, number, frame, len(data), time_ms, begin=False)
         if extent is None:
@@ -93,7 +93,7 @@ class SharedLogs:
 
     async def extent(self, key: LogKey) -> LogExtent:
         """Tell how much there is."""
-        _check(key)
+        key.check()
         # In this order: a log is in the archive before it is gone from the database.
         return await self._hot.extent(key) or await self._archive.extent(key) or EMPTY
 
@@ -116,7 +116,7 @@ class SharedLogs:
 
     async def tail_offset(self, key: LogKey, lines: int) -> int:
         """The offset at which the last `lines` lines begin."""
-        _check(key)
+        key.check()
         extent = await self._hot.extent(key)
         if extent is None:
             return await self._archive.tail_offset(key, lines)
@@ -136,7 +136,7 @@ class SharedLogs:
 
     async def seal(self, key: LogKey) -> LogExtent:
         """Take no more, and move the log in the background."""
-        _check(key)
+        key.check()
         extent = await self._hot.seal(key, begin=False)
         if extent is None:
             archived = await self._archive.extent(key)
@@ -152,7 +152,7 @@ class SharedLogs:
 
     async def delete(self, key: LogKey) -> None:
         """Remove every byte of it."""
-        _check(key)
+        key.check()
         move = self._moves.get(key)
         if move is not None:
             await asyncio.wait((move,))
@@ -187,13 +187,13 @@ class SharedLogs:
                 await self._write_and_keep(key)
                 await self._hot.delete(key)
         except Exception as error:  # noqa: BLE001  (whatever it is, the rows stay and the sweep tries again)
-            log.warning("a log stays in the database for now", build=key.build_uuid, reason=str(error))
+            log.warning("a log stays in the database for now", log=str(key), reason=str(error))
 
     async def _write_and_keep(self, key: LogKey) -> None:
         extent = await self._hot.extent(key)
         if extent is None:
             return  # another node has moved it
-        target = self._folder / f"{key.build_uuid}.{key.attempt}.zst"
+        target = self._folder / f"{key}.zst"
         try:
             await self._write(key, extent, target)
             await self._archive.keep(key, target)
@@ -216,11 +216,6 @@ class SharedLogs:
                     self._start_move(key)
             self._swept.set()
             await asyncio.sleep(SWEEP_SECONDS)
-
-
-def _check(key: LogKey) -> None:
-    if not BUILD_UUID.fullmatch(key.build_uuid) or key.attempt < 0:
-        raise InvalidInput(f"{key.build_uuid[:80]!r} is no build")
 
 
 def _pack(data: bytes) -> bytes:

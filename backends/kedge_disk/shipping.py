@@ -67,7 +67,7 @@ class Shipping:
             except Exception as error:
                 log.warning(
                     "a log stays on this node's disk for now",
-                    build=key.build_uuid,
+                    log=str(key),
                     reason=str(error),
                     exc_info=None if isinstance(error, (KedgeError, OSError)) else error,
                 )
@@ -88,12 +88,8 @@ class Shipping:
 
 def find_left(folder: Path) -> list[tuple[LogKey, Path]]:
     """The logs that are sealed below a folder."""
-    found = []
-    for index in sorted(folder.glob("??/*.idx")):
-        build_uuid, _, attempt = index.stem.rpartition(".")
-        if attempt.isdecimal():
-            found.append((LogKey(build_uuid=build_uuid, attempt=int(attempt)), index.with_suffix(".zst")))
-    return found
+    found = ((LogKey.read(index.stem), index) for index in sorted(folder.glob("??/*.idx")))
+    return [(key, index.with_suffix(".zst")) for key, index in found if key is not None]
 
 
 def _remove(sealed: Path) -> None:

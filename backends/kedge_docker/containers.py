@@ -126,7 +126,7 @@ class Containers:
         self, api: docker.APIClient, *, shape: Shape, name: AttemptName | None, labels: dict[str, str]
     ) -> tuple[str, Channel]:
         marks = {**labels, OWNER: self._owner}
-        marks |= {WARM: "1"} if name is None else {BUILD: name.build_uuid, ATTEMPT: str(name.attempt)}
+        marks |= {WARM: "1"} if name is None else {BUILD: name.build_uuid, ATTEMPT: str(name.number)}
         network = self._networks.get(shape.network, shape.network)
         config = container_config(self._settings, shape, marks, network=network, quotas=bool(self._quotas))
         config["name"] = f"kedge-warm-{uuid4().hex}" if name is None else name_of(name)

@@ -97,7 +97,7 @@ class Services:
 
     def _create(self, api: Any, name: AttemptName, request: ComputeRequest, assignment: bytes) -> str:
         labels = {**request.labels, CLUSTER: self._settings.cluster}
-        labels |= {BUILD: name.build_uuid, ATTEMPT: str(name.attempt)}
+        labels |= {BUILD: name.build_uuid, ATTEMPT: str(name.number)}
         headers = self._registries.headers(request.image or self._settings.image)
         secret = self._make_secret(api, name_of(name), assignment, labels)
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from kedge.contracts.attempt_name import AttemptName
 from kedge.contracts.blobs import BlobInfo, BlobStore, PresignedRequest, check_blob_key
 from kedge.contracts.compute import (
     Compute,
@@ -61,7 +62,7 @@ from kedge.errors import (
 from kedge.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from kedge.attempts import AttemptName, Attempts, Ending, StartedAttempt
+    from kedge.attempts import Attempts, Ending, StartedAttempt
     from kedge.config import AbsolutePath, Duration, SecretRef, Size
     from kedge.image_pulls import pull_is_hopeless
     from kedge.readiness import wait_until_ready
@@ -157,7 +158,7 @@ __all__ = [
 
 #: what costs an import that not everybody needs: only settings models want pydantic, only backends asyncio
 _LATER = {
-    **dict.fromkeys(("AttemptName", "Attempts", "Ending", "StartedAttempt"), "kedge.attempts"),
+    **dict.fromkeys(("Attempts", "Ending", "StartedAttempt"), "kedge.attempts"),
     **dict.fromkeys(("AbsolutePath", "Duration", "SecretRef", "Size"), "kedge.config"),
     "pull_is_hopeless": "kedge.image_pulls",
     "RunnerRoute": "kedge.runner_route",

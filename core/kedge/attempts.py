@@ -8,45 +8,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kedge.contracts.compute import ComputeState, ComputeStatus, ExitCause
-from kedge.errors import StartRefused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
-ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,127}", re.ASCII)
-NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
+    from kedge.contracts.attempt_name import AttemptName
+
 #: what a terminal might obey
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 #: the most that is kept of what a runner wrote as errors
 SHOWN = 4096
 #: exit codes above it tell the signal that ended a process
 SIGNALLED, LAST_SIGNAL = 128, 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttemptName:
-    """Which attempt of which build. Its text is safe as the name of a file, a container or a service."""
-
-    build_uuid: str
-    attempt: int
-
-    def __str__(self) -> str:
-        """The build's id and the number of the attempt."""
-        return f"{self.build_uuid}-{self.attempt}"
-
-    @classmethod
-    def of(cls, build_uuid: str, attempt: int) -> AttemptName:
-        """The name for an attempt. Raises `StartRefused` for an id that is none."""
-        if not ID.fullmatch(build_uuid) or attempt < 0:
-            raise StartRefused(f"{build_uuid!r} is not the id of a build")
-        return cls(build_uuid=build_uuid, attempt=attempt)
-
-    @classmethod
-    def read(cls, build_uuid: str, attempt: str) -> AttemptName | None:
-        """The attempt that a label tells; None for anything else."""
-        if not ID.fullmatch(build_uuid) or not NUMBER.fullmatch(attempt):
-            return None
-        return cls(build_uuid=build_uuid, attempt=int(attempt))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +87,7 @@ class StartedAttempt:
         return ComputeStatus(
             compute_id=self.compute_id,
             build_uuid=self.name.build_uuid,
-            attempt=self.name.attempt,
+            attempt=self.name.number,
             state=state,
             exit_code=exit_code,
             cause=cause,

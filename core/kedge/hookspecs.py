@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     import typer
     from starlette.routing import BaseRoute
 
+    from kedge.contracts.attempt_name import AttemptName
     from kedge.contracts.blobs import BlobStore
     from kedge.contracts.compute import Compute
     from kedge.contracts.events import BuildEvent, Deployed, PushReceived, RequestServed
     from kedge.contracts.forge import Forge
     from kedge.contracts.host import Host
-    from kedge.contracts.log_store import LogChunk, LogKey, LogStore
+    from kedge.contracts.log_store import LogChunk, LogStore
     from kedge.contracts.placement import Placement
     from kedge.contracts.request_placement import RequestPlacement
     from kedge.contracts.runtime import Runtime
@@ -111,7 +112,7 @@ def kedge_build_started(build: BuildEvent) -> Awaitable[None] | None:
 
 
 @hookspec
-def kedge_build_log(key: LogKey, chunk: LogChunk) -> Awaitable[None] | None:
+def kedge_build_log(attempt: AttemptName, chunk: LogChunk) -> Awaitable[None] | None:
     """A chunk of log was stored. Called often: do little, and only what need not happen twice."""
 
 

@@ -23,10 +23,10 @@ from kedge.api.operations import answers
 from kedge.api.shapes.logs import LogPageShape
 from kedge.api.shapes.workers import InstancesShape
 from kedge.api.versions import SCRIPT, WORKER
-from kedge.builds.log_pages import read_page
-from kedge.builds.logs import Cursor
 from kedge.db.queries.versions import find_worker
 from kedge.errors import NotFound
+from kedge.logs.cursor import Cursor
+from kedge.logs.pages import read_page
 from kedge.workers.merged_logs import MergedLogs
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ async def read_log(request: Request) -> Response:
 async def _read_one(request: Request, logs: WorkerLogs, log_id: str) -> Response:
     if request.query_params.get("format") == "text":
         return await text_answer(request, logs, log_id)
-    first = Cursor(attempt=await logs.first_part(log_id), offset=0)
+    first = Cursor(part=await logs.first_part(log_id), offset=0)
     # what was dropped meanwhile is gone: reading goes on with the oldest there is
     cursor = max(await cursor_of(request, logs, log_id) or first, first)
     if "text/event-stream" in request.headers.get("accept", ""):

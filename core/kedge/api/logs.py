@@ -13,10 +13,10 @@ from kedge.api.envelope import ok
 from kedge.api.operations import answers
 from kedge.api.shapes.logs import LogPageShape
 from kedge.builds.control import own_build
-from kedge.builds.log_pages import LogText, read_page
-from kedge.builds.logs import Cursor
-from kedge.builds.topics import BuildState, Frame
 from kedge.contracts.log_store import LogKey
+from kedge.logs.cursor import Cursor
+from kedge.logs.pages import LogText, read_page
+from kedge.logs.topics import Frame, LogState
 from kedge.workers.ranges import Unsatisfiable, parse_range
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from kedge.api.services import Services
-    from kedge.builds.log_pages import LogPage
-    from kedge.builds.logs import BuildLogs
+    from kedge.logs.logs import Logs
+    from kedge.logs.pages import LogPage
 
 MOST_TAIL_LINES = 10_000
 QUERY = {
@@ -62,15 +62,15 @@ def page_shape(page: LogPage) -> LogPageShape:
     return {"lines": page.lines, "cursor": page.cursor, "truncated": page.truncated}
 
 
-async def cursor_of(request: Request, logs: BuildLogs, build_uuid: str) -> Cursor | None:
+async def cursor_of(request: Request, logs: Logs, log_id: str) -> Cursor | None:
     """Where the request wants to read from; `None` for the beginning."""
     given = request.headers.get("last-event-id") or request.query_params.get("cursor")
     if given:
         return Cursor.parse(given)
     if "tail" in request.query_params:
-        return await logs.tail(build_uuid, tail_lines(request))
+        return await logs.tail(log_id, tail_lines(request))
     if "attempt" in request.query_params:
-        return Cursor(attempt=bodies.number(request, "attempt", default=0, least=0), offset=0)
+        return Cursor(part=bodies.number(request, "attempt", default=0, least=0), offset=0)
     return None
 
 
@@ -79,24 +79,24 @@ def tail_lines(request: Request) -> int:
     return bodies.number(request, "tail", default=0, least=0, most=MOST_TAIL_LINES)
 
 
-async def events(logs: BuildLogs, build_uuid: str, cursor: Cursor | None) -> AsyncIterator[bytes]:
+async def events(logs: Logs, log_id: str, cursor: Cursor | None) -> AsyncIterator[bytes]:
     """The log as it grows, as server-sent events."""
-    async for item in logs.follow(build_uuid, cursor):
+    async for item in logs.follow(log_id, cursor):
         if isinstance(item, Frame):
             yield item.event
-        elif isinstance(item, BuildState):
-            state = {"attempt": item.attempt, "status": item.status, "build_outcome": item.outcome}
+        elif isinstance(item, LogState):
+            state = {"attempt": item.part, "status": item.status, "build_outcome": item.outcome}
             yield b"event: status\ndata: %b\n\n" % orjson.dumps(state)
         else:
             yield b": still here\n\n"
     yield b"event: end\ndata: {}\n\n"
 
 
-async def text_answer(request: Request, logs: BuildLogs, build_uuid: str) -> Response:
+async def text_answer(request: Request, logs: Logs, log_id: str) -> Response:
     """The log of an attempt as one text, or a range of it."""
-    state = await logs.state(build_uuid)
-    attempt = bodies.number(request, "attempt", default=state.attempt, least=0)
-    key = LogKey(build_uuid=build_uuid, attempt=attempt)
+    state = await logs.state(log_id)
+    part = bodies.number(request, "attempt", default=state.part, least=0)
+    key = LogKey(log_id=log_id, part=part)
     text = LogText(key=key, extent=await logs.store.extent(key))
     start, end, status = 0, text.size, 200
     headers = dict(TEXT_HEADERS)

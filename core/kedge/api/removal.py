@@ -23,7 +23,7 @@ async def remove_worker(services: Services, account_id: str, worker: str) -> str
     tag = found.id
     await asyncio.gather(*(services.control.cancel_trigger(account_id, uuid) for uuid in triggers))
     for build_uuid, attempt in await services.db.read(queries.logs_of_worker, tag):
-        await services.logs.store.delete(LogKey(build_uuid=build_uuid, attempt=attempt))
+        await services.logs.store.delete(LogKey(log_id=build_uuid, part=attempt))
     await services.caches.purge(account_id, tag)
     if services.running is not None:
         await services.running.instances.end_worker(tag)

@@ -101,8 +101,8 @@ async def status(request: Request) -> Response:
     """The attempt initializes, runs, or has stopped."""
     runner = await identify(request)
     report = REPORT.validate_json(await _body(request, REPORT_LIMIT))
-    if report.attempt != runner.key.attempt:
-        raise InvalidInput(f"the token is for attempt {runner.key.attempt}")
+    if report.attempt != runner.attempt.number:
+        raise InvalidInput(f"the token is for attempt {runner.attempt.number}")
     if isinstance(report, Progress):
         return ok({"cancel": await _runners(request).status(runner, Status(report.status))})
     verdict = Verdict(

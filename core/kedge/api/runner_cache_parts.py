@@ -51,28 +51,28 @@ class Joined(PackedBody):
 @answers(PartedShape)
 async def begin(request: Request) -> Response:
     """Begin an archive in parts, or learn that it is to be announced once it is packed."""
-    key = await attempt_of(request)
+    attempt = await attempt_of(request)
     body = await bodies.read(request, Begun)
-    begun = await _parts(request).begin(key, Wanted(name=body.name, version=body.version, key=body.key))
+    begun = await _parts(request).begin(attempt, Wanted(name=body.name, version=body.version, key=body.key))
     return ok({"upload": None if begun is None else {"id": begun[0], "part_size": begun[1]}})
 
 
 @answers(PartShape)
 async def sign(request: Request) -> Response:
     """How to send a part."""
-    key = await attempt_of(request)
+    attempt = await attempt_of(request)
     body = await bodies.read(request, PartBody)
     part = Part(number=body.number, size=body.size, md5=bytes.fromhex(body.md5))
-    put = await _parts(request).sign(key, request.path_params["archive_id"], part)
+    put = await _parts(request).sign(attempt, request.path_params["archive_id"], part)
     return ok({"put": presigned(put)})
 
 
 @answers(None)
 async def join(request: Request) -> Response:
     """All parts are there: later builds may find the archive."""
-    key = await attempt_of(request)
+    attempt = await attempt_of(request)
     body = await bodies.read(request, Joined)
-    await _parts(request).join(key, request.path_params["archive_id"], body.packed, body.etags)
+    await _parts(request).join(attempt, request.path_params["archive_id"], body.packed, body.etags)
     return ok(None)
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from kedge.builds.caches import Caches
+    from kedge.contracts.attempt_name import AttemptName
     from kedge.contracts.blobs import PresignedRequest
-    from kedge.contracts.log_store import LogKey
 
 MOST_RESTORE_KEYS = 10
 LARGEST = 1 << 62
@@ -89,10 +89,10 @@ class Upload(PackedBody):
 @answers(LookupShape)
 async def look_up(request: Request) -> Response:
     """The cache that fits best, and how to get it: by `get`, or through Kedge if that is null."""
-    key = await attempt_of(request)
+    attempt = await attempt_of(request)
     body = await bodies.read(request, Lookup)
     wanted = Wanted(name=body.name, version=body.version, key=body.key, restore_keys=body.restore_keys)
-    hit = await _caches(request).look_up(key, wanted)
+    hit = await _caches(request).look_up(attempt, wanted)
     if hit is None:
         return ok({"hit": None})
     found, get = hit
@@ -114,35 +114,35 @@ async def look_up(request: Request) -> Response:
 @answers(KnownShape)
 async def know(request: Request) -> Response:
     """Whether a tree is kept already, so that it need not be packed and sent."""
-    key = await attempt_of(request)
+    attempt = await attempt_of(request)
     body = await bodies.read(request, Known)
     wanted = Wanted(name=body.name, version=body.version, key=body.key)
-    return ok({"known": await _caches(request).know(key, wanted, body.fingerprint)})
+    return ok({"known": await _caches(request).know(attempt, wanted, body.fingerprint)})
 
 
 @answers(UploadShape)
 async def begin(request: Request) -> Response:
     """Announce an archive: it is sent by `put`, or through Kedge if that is null."""
-    key = await attempt_of(request)
+    attempt = await attempt_of(request)
     body = await bodies.read(request, Upload)
     wanted = Wanted(name=body.name, version=body.version, key=body.key)
-    archive_id, put = await _caches(request).begin(key, wanted, body.packed, bytes.fromhex(body.md5))
+    archive_id, put = await _caches(request).begin(attempt, wanted, body.packed, bytes.fromhex(body.md5))
     return ok({"id": archive_id, "put": presigned(put)})
 
 
 @answers(None)
 async def write(request: Request) -> Response:
     """The bytes of an archive, where the store has no URLs."""
-    key = await attempt_of(request)
-    await _caches(request).write(key, request.path_params["archive_id"], request.stream())
+    attempt = await attempt_of(request)
+    await _caches(request).write(attempt, request.path_params["archive_id"], request.stream())
     return ok(None)
 
 
 @answers(None, also=("application/octet-stream",))
 async def read(request: Request) -> Response:
     """The bytes of an archive, where the store has no URLs."""
-    key = await attempt_of(request)
-    size, data = await _caches(request).read(key, request.path_params["archive_id"])
+    attempt = await attempt_of(request)
+    size, data = await _caches(request).read(attempt, request.path_params["archive_id"])
     headers = {"content-length": str(size)}
     return StreamingResponse(data, media_type="application/octet-stream", headers=headers)
 
@@ -150,30 +150,30 @@ async def read(request: Request) -> Response:
 @answers(None)
 async def complete(request: Request) -> Response:
     """The archive is there: later builds may find it."""
-    key = await attempt_of(request)
-    await _caches(request).complete(key, request.path_params["archive_id"])
+    attempt = await attempt_of(request)
+    await _caches(request).complete(attempt, request.path_params["archive_id"])
     return ok(None)
 
 
 @answers(None)
 async def drop(request: Request) -> Response:
     """The archive is not wanted after all: what was sent of it goes."""
-    key = await attempt_of(request)
-    await _caches(request).drop(key, request.path_params["archive_id"])
+    attempt = await attempt_of(request)
+    await _caches(request).drop(attempt, request.path_params["archive_id"])
     return ok(None)
 
 
 @answers(None)
 async def reject(request: Request) -> Response:
     """The archive cannot be restored: nobody shall find it any more."""
-    key = await attempt_of(request)
-    await _caches(request).reject(key, request.path_params["archive_id"])
+    attempt = await attempt_of(request)
+    await _caches(request).reject(attempt, request.path_params["archive_id"])
     return ok(None)
 
 
-async def attempt_of(request: Request) -> LogKey:
+async def attempt_of(request: Request) -> AttemptName:
     """The attempt whose runner asks. Raises `Forbidden`."""
-    return (await identify(request)).key
+    return (await identify(request)).attempt
 
 
 def _caches(request: Request) -> Caches:

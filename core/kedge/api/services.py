@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kedge.api.access import Access
+    from kedge.builds.build_logs import BuildLogs
     from kedge.builds.cache_parts import CacheParts
     from kedge.builds.caches import Caches
     from kedge.builds.control import Control
     from kedge.builds.deploy_hooks import DeployHooks
     from kedge.builds.intake import Intake
-    from kedge.builds.logs import BuildLogs
     from kedge.builds.runners import Runners
     from kedge.cleaning.cleaner import Cleaner
     from kedge.config import Settings

@@ -8,14 +8,14 @@ import structlog
 
 from kedge.builds.deadlines import Overdue, next_deadline
 from kedge.builds.states import Outcome, Status, check_move
-from kedge.builds.topics import BuildState
+from kedge.contracts.attempt_name import AttemptName
 from kedge.contracts.compute import ComputeRequest, ExitCause
 from kedge.contracts.failures import ADVICE, RETRIED, Failure
-from kedge.contracts.log_store import LogKey
 from kedge.db.clock import now_ms
 from kedge.db.queries import lifecycle, nodes
 from kedge.db.queries.lifecycle import Verdict
 from kedge.errors import CapacityUnavailable, Conflict, StaleAttempt, StartRefused
+from kedge.logs.topics import LogState
 from kedge.objects import DurableObject, ObjectStorage, transaction
 
 if TYPE_CHECKING:
@@ -80,14 +80,14 @@ class BuildBuddy(DurableObject):
     async def handle_arrival(self, attempt: int) -> None:
         """The runner has asked for its job. It may ask again: it never got the answer."""
         state = self.services.logs.state_at_hand(self.id)
-        if state is None or state.attempt != attempt or state.status == Status.QUEUED:
+        if state is None or state.part != attempt or state.status == Status.QUEUED:
             await self.handle_status(attempt, Status.INITIALIZING)
 
     async def handle_status(self, attempt: int, status: Status) -> bool:
         """The runner is initializing or running. Returns whether it should cancel."""
         cancel = await self._move(attempt, status)
         self.services.liveness.heard(self.id, attempt)
-        self.services.logs.publish(self.id, BuildState(attempt=attempt, status=status))
+        self.services.logs.publish(self.id, LogState(part=attempt, status=status))
         if status is Status.RUNNING:
             self.services.reports.tell(self.id, status)
         if status is Status.INITIALIZING and self.services.registry.listens("kedge_build_started"):
@@ -114,7 +114,7 @@ class BuildBuddy(DurableObject):
 
         Raises `LogGap` if some have not arrived and `StaleAttempt` if the attempt has ended.
         """
-        key = LogKey(build_uuid=self.id, attempt=attempt)
+        key = self._name(attempt).log
         await self.services.logs.require(key, chunks)
         if verdict.outcome == Outcome.CANCELLED and not await self._cancel_requested():
             # A machine that shuts down asks every process to end, and a runner takes that for a cancel.
@@ -186,7 +186,7 @@ class BuildBuddy(DurableObject):
 
     async def resume_end(self, attempt: int) -> None:
         """Go on where a node died after it had ended the attempt and before it ended the build."""
-        await self.services.logs.seal(LogKey(build_uuid=self.id, attempt=attempt))
+        await self.services.logs.seal(self._name(attempt).log)
         message = "the node restarted while the attempt was being ended"
         if not await self.retry_later(attempt, message):
             verdict = Verdict(outcome=Outcome.TERMINATED, failure=Failure.LOST, message=message)
@@ -232,11 +232,11 @@ class BuildBuddy(DurableObject):
         """End the attempt's tokens, then its log. False if it had ended: then someone else goes on."""
         if not await self.services.db.write(lifecycle.end_attempt, self.id, attempt, now_ms()):
             return False
-        key = LogKey(build_uuid=self.id, attempt=attempt)
-        self._forget(key)
+        name = self._name(attempt)
+        self._forget(name)
         if last_line is not None:
-            await self.services.logs.note(key, last_line)
-        await self.services.logs.seal(key)
+            await self.services.logs.note(name.log, last_line)
+        await self.services.logs.seal(name.log)
         return True
 
     async def _stop(self, attempt: int, verdict: Verdict) -> None:
@@ -259,8 +259,8 @@ class BuildBuddy(DurableObject):
         return verdict.outcome
 
     async def _stopped(self, attempt: int, outcome: str) -> None:
-        self._forget(LogKey(build_uuid=self.id, attempt=attempt))
-        state = BuildState(attempt=attempt, status=Status.STOPPED, outcome=outcome)
+        self._forget(self._name(attempt))
+        state = LogState(part=attempt, status=Status.STOPPED, outcome=outcome)
         self.services.logs.publish(self.id, state)
         self.services.reports.tell(self.id, state.status, outcome)
         self.services.wake_scheduler()
@@ -268,9 +268,12 @@ class BuildBuddy(DurableObject):
         if registry.listens("kedge_build_stopped"):
             await registry.build_stopped(await self.services.db.read(lifecycle.build_event, self.id))
 
-    def _forget(self, key: LogKey) -> None:
-        self.services.liveness.forget(key.build_uuid, key.attempt)
-        self.services.runner_tokens.forget(key)
+    def _name(self, attempt: int) -> AttemptName:
+        return AttemptName(build_uuid=self.id, number=attempt)
+
+    def _forget(self, name: AttemptName) -> None:
+        self.services.liveness.forget(name.build_uuid, name.number)
+        self.services.runner_tokens.forget(name)
 
     # ---- another attempt
 
@@ -321,7 +324,7 @@ class BuildBuddy(DurableObject):
         storage.delete_alarm()
 
     def _requeued(self, attempt: int) -> None:
-        self.services.logs.publish(self.id, BuildState(attempt=attempt, status=Status.QUEUED))
+        self.services.logs.publish(self.id, LogState(part=attempt, status=Status.QUEUED))
         self.services.reports.tell(self.id, Status.QUEUED)
         self.services.wake_scheduler()
 

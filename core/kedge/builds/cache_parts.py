@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from kedge.builds.caches import Caches, Packed
     from kedge.config.settings import BuildSettings
+    from kedge.contracts.attempt_name import AttemptName
     from kedge.contracts.blobs import BlobStore, PresignedRequest
-    from kedge.contracts.log_store import LogKey
     from kedge.contracts.signed_parts import SignedParts
     from kedge.db.engine import Database
     from kedge.db.queries.caches import Wanted
@@ -43,20 +43,20 @@ class CacheParts:
         self._limit = settings.cache_limit
         self._caches = caches
 
-    async def begin(self, key: LogKey, wanted: Wanted) -> tuple[str, int] | None:
+    async def begin(self, attempt: AttemptName, wanted: Wanted) -> tuple[str, int] | None:
         """Begin an archive; return its id and the size of its parts, or `None` if the store signs none."""
         parts = self._blobs.signed_parts
         if parts is None:
             return None
-        archive = await self._db.write(add_archive, key, wanted, self._limit)
+        archive = await self._db.write(add_archive, attempt, wanted, self._limit)
         part_size = parts.size_for(self._limit)
         upload = await parts.begin(blob_key(archive), part_size)
-        await self._db.write(_note_upload, key, archive.id, upload)
+        await self._db.write(_note_upload, attempt, archive.id, upload)
         return archive.id, part_size
 
-    async def sign(self, key: LogKey, archive_id: str, part: Part) -> PresignedRequest:
+    async def sign(self, attempt: AttemptName, archive_id: str, part: Part) -> PresignedRequest:
         """How a part is sent: these bytes, once or often. Raises `TooLarge` if it all comes to too much."""
-        archive = await self._db.write(_count, key, archive_id, part.size, self._limit)
+        archive = await self._db.write(_count, attempt, archive_id, part.size, self._limit)
         return await self._parts().presign(
             blob_key(archive),
             archive.upload,
@@ -66,15 +66,15 @@ class CacheParts:
             md5=part.md5,
         )
 
-    async def join(self, key: LogKey, archive_id: str, packed: Packed, etags: Sequence[str]) -> None:
+    async def join(self, attempt: AttemptName, archive_id: str, packed: Packed, etags: Sequence[str]) -> None:
         """Let later builds find the archive, made of its parts. Raises `InvalidInput` for other parts."""
-        archive = await self._db.read(own_archive, key, archive_id)
+        archive = await self._db.read(own_archive, attempt, archive_id)
         if archive.state == UPLOADING:
             joined = await self._parts().join(blob_key(archive), _upload_of(archive), etags)
             if joined.size != packed.size:
                 raise InvalidInput("the upload is not complete; save the cache again")
-            await self._db.write(_describe, key, archive_id, packed)
-        await self._caches.complete(key, archive_id)
+            await self._db.write(_describe, attempt, archive_id, packed)
+        await self._caches.complete(attempt, archive_id)
 
     def _parts(self) -> SignedParts:
         if self._blobs.signed_parts is None:
@@ -82,12 +82,12 @@ class CacheParts:
         return self._blobs.signed_parts
 
 
-def _note_upload(session: Session, key: LogKey, archive_id: str, upload: str) -> None:
-    own_archive(session, key, archive_id).upload = upload
+def _note_upload(session: Session, attempt: AttemptName, archive_id: str, upload: str) -> None:
+    own_archive(session, attempt, archive_id).upload = upload
 
 
-def _count(session: Session, key: LogKey, archive_id: str, size: int, limit: int) -> CacheArchive:
-    archive = own_archive(session, key, archive_id)
+def _count(session: Session, attempt: AttemptName, archive_id: str, size: int, limit: int) -> CacheArchive:
+    archive = own_archive(session, attempt, archive_id)
     _upload_of(archive)
     archive.size += size
     if archive.size > limit:
@@ -97,8 +97,8 @@ def _count(session: Session, key: LogKey, archive_id: str, size: int, limit: int
     return archive
 
 
-def _describe(session: Session, key: LogKey, archive_id: str, packed: Packed) -> None:
-    packed.describe(own_archive(session, key, archive_id))
+def _describe(session: Session, attempt: AttemptName, archive_id: str, packed: Packed) -> None:
+    packed.describe(own_archive(session, attempt, archive_id))
 
 
 def _upload_of(archive: CacheArchive) -> str:

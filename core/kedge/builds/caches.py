@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from kedge.config.settings import BuildSettings
+    from kedge.contracts.attempt_name import AttemptName
     from kedge.contracts.blobs import BlobStore, PresignedRequest
-    from kedge.contracts.log_store import LogKey
     from kedge.db.engine import Database
     from kedge.db.queries.caches import Found, Wanted
 
@@ -66,19 +66,21 @@ class Caches:
         self._blobs = blobs
         self._settings = settings
 
-    async def look_up(self, key: LogKey, wanted: Wanted) -> tuple[Found, PresignedRequest | None] | None:
+    async def look_up(
+        self, attempt: AttemptName, wanted: Wanted
+    ) -> tuple[Found, PresignedRequest | None] | None:
         """The best that this build may read, and how its runner gets it; `None` goes through `read`."""
-        found = await self._db.write(queries.read, key, wanted, now_ms())
+        found = await self._db.write(queries.read, attempt, wanted, now_ms())
         if found is None:
             return None
         return found, await self._blobs.presign(blob_key(found.archive), "GET", expires=URL_LIFETIME)
 
-    async def know(self, key: LogKey, wanted: Wanted, fingerprint: str) -> bool:
+    async def know(self, attempt: AttemptName, wanted: Wanted, fingerprint: str) -> bool:
         """Whether such a tree is kept already, from now on under this key too. Raises `Forbidden`."""
-        return await self._db.write(queries.know, key, wanted, fingerprint, now_ms())
+        return await self._db.write(queries.know, attempt, wanted, fingerprint, now_ms())
 
     async def begin(
-        self, key: LogKey, wanted: Wanted, packed: Packed, md5: bytes
+        self, attempt: AttemptName, wanted: Wanted, packed: Packed, md5: bytes
     ) -> tuple[str, PresignedRequest | None]:
         """Prepare an upload; return its id and how it is sent: `None` goes through `write`.
 
@@ -87,38 +89,38 @@ class Caches:
         limit = self._settings.cache_limit
         if packed.size > limit:
             raise TooLarge(f"it has {packed.size} bytes, and a worker may keep {limit}. Cache less")
-        archive = await self._db.write(add_archive, key, wanted, limit, packed)
+        archive = await self._db.write(add_archive, attempt, wanted, limit, packed)
         put = await self._blobs.presign(
             blob_key(archive), "PUT", expires=URL_LIFETIME, size=packed.size, md5=md5
         )
         return archive.id, put
 
-    async def write(self, key: LogKey, archive_id: str, body: AsyncIterable[bytes]) -> None:
+    async def write(self, attempt: AttemptName, archive_id: str, body: AsyncIterable[bytes]) -> None:
         """Store the bytes of an upload whole, or none. Raises `NotFound`, or `InvalidInput` for others."""
-        archive = await self._db.read(own_archive, key, archive_id)
+        archive = await self._db.read(own_archive, attempt, archive_id)
         await self._blobs.put(blob_key(archive), _verified(archive, body))
 
-    async def complete(self, key: LogKey, archive_id: str) -> None:
+    async def complete(self, attempt: AttemptName, archive_id: str) -> None:
         """Let later builds find an upload. Raises `NotFound`, `InvalidInput` if the bytes are not there."""
-        archive = await self._db.read(own_archive, key, archive_id)
+        archive = await self._db.read(own_archive, attempt, archive_id)
         if (await self._blobs.stat(blob_key(archive))).size != archive.size:
             raise InvalidInput("the upload is not complete; save the cache again")
-        await self._db.write(queries.complete, key, archive_id, now_ms())
+        await self._db.write(queries.complete, attempt, archive_id, now_ms())
         await self._db.write(
             queries.doom_surplus, limit=self._settings.cache_limit, worker_id=archive.worker_id
         )
         await self.remove_doomed()
 
-    async def drop(self, key: LogKey, archive_id: str) -> None:
+    async def drop(self, attempt: AttemptName, archive_id: str) -> None:
         """Forget an upload that is not wanted after all. Raises `NotFound`."""
-        archive = await self._db.read(own_archive, key, archive_id)
+        archive = await self._db.read(own_archive, attempt, archive_id)
         if archive.state == queries.UPLOADING:
             await self._db.write(queries.doom, col(CacheArchive.id) == archive_id)
             await self.remove_doomed()
 
-    async def read(self, key: LogKey, archive_id: str) -> tuple[int, AsyncIterator[bytes]]:
+    async def read(self, attempt: AttemptName, archive_id: str) -> tuple[int, AsyncIterator[bytes]]:
         """Size and bytes of an archive that this build may read. Raises `NotFound`."""
-        archive = await self._db.read(queries.visible_archive, key, archive_id)
+        archive = await self._db.read(queries.visible_archive, attempt, archive_id)
         stored = await self._blobs.stat(blob_key(archive))
         return stored.size, self._bytes(archive)
 
@@ -132,10 +134,10 @@ class Caches:
             await self._db.write(queries.doom, col(CacheArchive.id) == archive.id)
             raise
 
-    async def reject(self, key: LogKey, archive_id: str) -> None:
+    async def reject(self, attempt: AttemptName, archive_id: str) -> None:
         """Let nobody find an archive that is damaged. Raises `NotFound`, `Forbidden`."""
-        await self._db.write(queries.reject, key, archive_id)
-        log.warning("a cache archive was damaged", archive=archive_id, build=key.build_uuid)
+        await self._db.write(queries.reject, attempt, archive_id)
+        log.warning("a cache archive was damaged", archive=archive_id, build=attempt.build_uuid)
 
     async def list(
         self, account_id: str, worker: str | None, *, limit: int, offset: int
@@ -188,11 +190,11 @@ def blob_key(archive: CacheArchive) -> str:
 
 
 def add_archive(
-    session: Session, key: LogKey, wanted: Wanted, limit: int, packed: Packed | None = None
+    session: Session, attempt: AttemptName, wanted: Wanted, limit: int, packed: Packed | None = None
 ) -> CacheArchive:
     """Add an archive that is being sent, and described later if not yet. Raises `Forbidden`, `TooLarge`."""
-    where = queries.writable_scope(session, key)
-    size, count = queries.unfinished(session, where.worker_id, key.build_uuid)
+    where = queries.writable_scope(session, attempt)
+    size, count = queries.unfinished(session, where.worker_id, attempt.build_uuid)
     if count >= MOST_UNFINISHED:
         raise TooLarge(f"a build may send {MOST_UNFINISHED} caches at a time; complete or drop one first")
     check_unfinished(size + (packed.size if packed is not None else 0), limit)
@@ -201,7 +203,7 @@ def add_archive(
         id=str(uuid4()),
         account_id=where.account_id,
         worker_id=where.worker_id,
-        build_uuid=key.build_uuid,
+        build_uuid=attempt.build_uuid,
         branch=where.branches[0],
         name=wanted.name,
         version=wanted.version,
@@ -224,10 +226,10 @@ def check_unfinished(size: int, limit: int) -> None:
         )
 
 
-def own_archive(session: Session, key: LogKey, archive_id: str) -> CacheArchive:
+def own_archive(session: Session, attempt: AttemptName, archive_id: str) -> CacheArchive:
     """An archive that this build makes, and may write. Raises `NotFound`, `Forbidden`."""
-    queries.writable_scope(session, key)
-    return queries.own_archive(session, key, archive_id)
+    queries.writable_scope(session, attempt)
+    return queries.own_archive(session, attempt, archive_id)
 
 
 async def _verified(archive: CacheArchive, body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:

@@ -10,11 +10,11 @@ from sqlmodel import col, select
 
 from kedge.builds.buddy import BuildBuddy
 from kedge.builds.states import Status
-from kedge.builds.topics import BuildState
 from kedge.db.clock import now_ms
 from kedge.db.queries import intake, lifecycle
 from kedge.db.tables import Build
 from kedge.errors import Conflict, NotFound
+from kedge.logs.topics import LogState
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -49,7 +49,7 @@ class Control:
         Raises `NotFound` for a foreign or unknown build, `Conflict` for one that has not stopped.
         """
         attempt = await self._services.db.write(_retry, account_id, build_uuid)
-        self._services.logs.publish(build_uuid, BuildState(attempt=attempt, status=Status.QUEUED))
+        self._services.logs.publish(build_uuid, LogState(part=attempt, status=Status.QUEUED))
         self._services.reports.tell(build_uuid, Status.QUEUED)
         self._services.wake_scheduler()
 

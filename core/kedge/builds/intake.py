@@ -8,7 +8,6 @@ from uuid import uuid4
 
 from kedge.builds.matching import matches_branch, skip_reason
 from kedge.builds.states import Outcome, Status
-from kedge.builds.topics import BuildState
 from kedge.contracts.events import PushReceived
 from kedge.db.clock import now_ms
 from kedge.db.queries import intake as queries
@@ -16,6 +15,7 @@ from kedge.db.queries import lifecycle
 from kedge.db.queries.lifecycle import Verdict
 from kedge.db.tables import Build
 from kedge.errors import Conflict, InvalidInput
+from kedge.logs.topics import LogState
 from kedge.terminal import make_safe
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Intake:
     async def announce(self, queued: Queued) -> None:
         """Tell the scheduler, followers and event hooks what was queued; after its transaction."""
         for build_uuid, attempt in queued.superseded:
-            state = BuildState(attempt=attempt, status=Status.STOPPED, outcome=Outcome.SKIPPED)
+            state = LogState(part=attempt, status=Status.STOPPED, outcome=Outcome.SKIPPED)
             self._services.logs.publish(build_uuid, state)
             self._services.reports.tell(build_uuid, state.status, state.outcome)
         for build_uuid in queued.waiting:

@@ -10,7 +10,7 @@ from sqlmodel import col, select
 
 from kedge.builds.buddy import BuildBuddy
 from kedge.builds.job import make_job
-from kedge.contracts.log_store import LogKey
+from kedge.contracts.attempt_name import AttemptName
 from kedge.db.queries import lifecycle
 from kedge.db.tables import Attempt
 from kedge.errors import StaleAttempt, Unauthorized
@@ -33,7 +33,7 @@ ATTEMPT_OF_TOKEN = select(Attempt).where(col(Attempt.token_hash) == bindparam("h
 class Runner:
     """One that showed a good token."""
 
-    key: LogKey
+    attempt: AttemptName
 
 
 class Runners:
@@ -47,54 +47,54 @@ class Runners:
     async def identify(self, build_uuid: str, token: str) -> Runner:
         """Who comes with `token`. Raises `Unauthorized`, or `StaleAttempt` if its attempt has ended."""
         token_hash = hash_token(token)
-        key = self._services.runner_tokens.find(token_hash)
-        if key is None:
-            key = await self._services.db.read(_find, token_hash)
-            self._services.runner_tokens.remember(token_hash, key)
-        if key.build_uuid != build_uuid:
+        attempt = self._services.runner_tokens.find(token_hash)
+        if attempt is None:
+            attempt = await self._services.db.read(_find, token_hash)
+            self._services.runner_tokens.remember(token_hash, attempt)
+        if attempt.build_uuid != build_uuid:
             raise Unauthorized("the token is for another build")
-        return Runner(key=key)
+        return Runner(attempt=attempt)
 
     async def job(self, runner: Runner, token: str) -> dict[str, Any]:
         """What it has to do. Who asks has come up: the build is initializing from now on."""
-        key = runner.key
-        await self._buddy(runner).handle_arrival(key.attempt)
-        return await make_job(self._services, key.build_uuid, key.attempt, token)
+        attempt = runner.attempt
+        await self._buddy(runner).handle_arrival(attempt.number)
+        return await make_job(self._services, attempt.build_uuid, attempt.number, token)
 
     async def append(self, runner: Runner, number: int, data: bytes, *, time_ms: int) -> LogExtent:
         """Take a chunk of log. Raises as `LogStore.append` does."""
         self._heard(runner)
-        return await self._services.logs.append(runner.key, number, data, time_ms=time_ms)
+        return await self._services.logs.append(runner.attempt.log, number, data, time_ms=time_ms)
 
     async def status(self, runner: Runner, status: Status) -> bool:
         """It is initializing or running. Returns whether it should cancel."""
-        return await self._buddy(runner).handle_status(runner.key.attempt, status)
+        return await self._buddy(runner).handle_status(runner.attempt.number, status)
 
     async def stopped(self, runner: Runner, verdict: Verdict, *, chunks: int) -> None:
         """It is done. Raises `LogGap` unless `chunks` chunks are stored."""
-        await self._buddy(runner).handle_stopped(runner.key.attempt, verdict, chunks=chunks)
+        await self._buddy(runner).handle_stopped(runner.attempt.number, verdict, chunks=chunks)
 
     async def heartbeat(self, runner: Runner) -> bool:
         """It lives. Returns whether it should cancel. Raises `StaleAttempt` if its attempt has ended."""
         self._heard(runner)
-        return await self._services.db.read(_cancel_requested, runner.key)
+        return await self._services.db.read(_cancel_requested, runner.attempt)
 
     def _heard(self, runner: Runner) -> None:
-        self._services.liveness.heard(runner.key.build_uuid, runner.key.attempt)
+        self._services.liveness.heard(runner.attempt.build_uuid, runner.attempt.number)
 
     def _buddy(self, runner: Runner) -> BuildBuddy:
-        return self._objects.get(BuildBuddy, runner.key.build_uuid)
+        return self._objects.get(BuildBuddy, runner.attempt.build_uuid)
 
 
-def _find(session: Session, token_hash: str) -> LogKey:
+def _find(session: Session, token_hash: str) -> AttemptName:
     attempt = session.execute(ATTEMPT_OF_TOKEN, {"hash": token_hash}).scalar_one_or_none()
     if attempt is None:
         raise Unauthorized("the token is not known")
     if attempt.ended_on is not None:
         raise StaleAttempt(f"attempt {attempt.number} of build {attempt.build_uuid} has ended")
-    return LogKey(build_uuid=attempt.build_uuid, attempt=attempt.number)
+    return AttemptName(build_uuid=attempt.build_uuid, number=attempt.number)
 
 
-def _cancel_requested(session: Session, key: LogKey) -> bool:
-    build, _ = lifecycle.live(session, key.build_uuid, key.attempt)
+def _cancel_requested(session: Session, attempt: AttemptName) -> bool:
+    build, _ = lifecycle.live(session, attempt.build_uuid, attempt.number)
     return build.cancel_requested

@@ -10,7 +10,7 @@ import structlog
 from kedge.builds.adoption import finish_what_was_ended
 from kedge.builds.buddy import BuildBuddy
 from kedge.builds.fair_share import in_turn
-from kedge.contracts.log_store import LogKey
+from kedge.contracts.attempt_name import AttemptName
 from kedge.contracts.placement import PlacementRequest
 from kedge.db.clock import now_ms
 from kedge.db.engine import after_commit
@@ -68,8 +68,8 @@ class Scheduler(DurableObject):
             return
         claims, reasons = self._decide(seen, limit=limit)
         for claim in await self.services.db.write(self._claim, claims, reasons, seen.load):
-            key = LogKey(build_uuid=claim.build_uuid, attempt=claim.attempt)
-            self.services.runner_tokens.remember(claim.token_hash, key)
+            attempt = AttemptName(build_uuid=claim.build_uuid, number=claim.attempt)
+            self.services.runner_tokens.remember(claim.token_hash, attempt)
             self.services.background.start(self.objects.get(BuildBuddy, claim.build_uuid).start_build(claim))
 
     def _decide(self, seen: Seen, *, limit: int) -> tuple[list[Claim], dict[int, str]]:

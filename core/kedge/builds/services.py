@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from kedge.builds.background import Background
+    from kedge.builds.build_logs import BuildLogs
     from kedge.builds.elsewhere import LeftElsewhere
     from kedge.builds.liveness import Liveness
-    from kedge.builds.logs import BuildLogs
     from kedge.builds.reports import Reports
     from kedge.builds.runner_tokens import RunnerTokens
     from kedge.builds.talks_to import TalksTo

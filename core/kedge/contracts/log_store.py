@@ -1,13 +1,17 @@
-"""The seam behind which build logs are kept.
+"""The seam behind which logs are kept: of builds, and of workers that run.
 
-A log is the bytes that one attempt printed, in order. They arrive as numbered chunks and are
-addressed by their offset in the whole; an offset means the same while the build runs and years later.
+A log has parts, each the bytes that one attempt or one while of a worker printed, in order. They arrive as
+numbered chunks and are addressed by their offset in the part; an offset means the same while it grows and
+years later.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+from kedge.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -16,13 +20,32 @@ if TYPE_CHECKING:
 
     from kedge.contracts.host import Host
 
+LOG_ID = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
+
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class LogKey:
-    """Names one attempt's log."""
+    """Names a part of a log. Its text may be a file's name if `check` finds nothing."""
 
-    build_uuid: str
-    attempt: int
+    #: of a build, its id
+    log_id: str
+    #: of a build, the number of the attempt
+    part: int
+
+    def __str__(self) -> str:
+        """As `read` takes it."""
+        return f"{self.log_id}.{self.part}"
+
+    @classmethod
+    def read(cls, text: str) -> LogKey | None:
+        """What a text names; None for any other text."""
+        log_id, _, part = text.rpartition(".")
+        return cls(log_id=log_id, part=int(part)) if part.isdecimal() else None
+
+    def check(self) -> None:
+        """Raise `InvalidInput` for what is no log. For those who write a `LogStore`."""
+        if not LOG_ID.fullmatch(self.log_id) or self.part < 0:
+            raise InvalidInput(f"{self.log_id[:80]!r} is no log")
 
 
 @dataclass(frozen=True, kw_only=True)

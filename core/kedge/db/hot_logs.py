@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 BATCH = 32
 UNSYNCED = {"synchronize_session": False}
 
-_THIS_LOG = (col(HotLog.build_uuid) == bindparam("this_build"), col(HotLog.attempt) == bindparam("this_one"))
+_THIS_LOG = (col(HotLog.log_id) == bindparam("this_log"), col(HotLog.part) == bindparam("this_part"))
 _ITS_CHUNKS = (
-    col(HotChunk.build_uuid) == bindparam("this_build"),
-    col(HotChunk.attempt) == bindparam("this_one"),
+    col(HotChunk.log_id) == bindparam("this_log"),
+    col(HotChunk.part) == bindparam("this_part"),
 )
 _COLUMNS: Any = (
     col(HotLog.size),
@@ -126,7 +126,7 @@ class DatabaseHotLogs:
 
 
 def _named(key: LogKey) -> dict[str, Any]:
-    return {"this_build": key.build_uuid, "this_one": key.attempt}
+    return {"this_log": key.log_id, "this_part": key.part}
 
 
 def _to_extent(row: Any) -> LogExtent:
@@ -140,10 +140,10 @@ def _hold(session: Session, key: LogKey, node: str | None) -> Any:
     row = session.execute(HOLD, _named(key)).one_or_none()
     if row is not None or node is None:
         return row
-    values = {"build_uuid": key.build_uuid, "attempt": key.attempt, "node": node, "sealed": False}
+    values = {"log_id": key.log_id, "part": key.part, "node": node, "sealed": False}
     values |= {"size": 0, "next_number": 0, "head_end": 0, "gap_end": 0}
     # Of several nodes that begin it at once, one makes the row.
-    upsert(session, HotLog, values, change={"build_uuid"})
+    upsert(session, HotLog, values, change={"log_id"})
     return session.execute(HOLD, _named(key)).one()
 
 
@@ -160,9 +160,7 @@ def _append(
     if chunk.number < row.next_number:
         return _to_extent(row)
     values = {"number": chunk.number, "position": row.size, "size": chunk.size, "time_ms": chunk.time_ms}
-    session.execute(
-        ADD, {**values, "build_uuid": key.build_uuid, "attempt": key.attempt, "frame": chunk.frame}
-    )
+    session.execute(ADD, {**values, "log_id": key.log_id, "part": key.part, "frame": chunk.frame})
     size, half = row.size + chunk.size, most_bytes // 2
     head_end = row.head_end or (row.size if size > half else 0)
     gap_end = row.gap_end
@@ -198,10 +196,10 @@ def _seal(session: Session, key: LogKey, node: str | None) -> LogExtent | None:
 
 
 def _keys(session: Session, *conditions: Any) -> list[LogKey]:
-    rows = session.execute(select(col(HotLog.build_uuid), col(HotLog.attempt)).where(*conditions))
-    return sorted(LogKey(build_uuid=row.build_uuid, attempt=row.attempt) for row in rows)
+    rows = session.execute(select(col(HotLog.log_id), col(HotLog.part)).where(*conditions))
+    return sorted(LogKey(log_id=row.log_id, part=row.part) for row in rows)
 
 
 def _delete(session: Session, key: LogKey) -> None:
     for table in (HotChunk, HotLog):
-        session.execute(delete(table).filter_by(build_uuid=key.build_uuid, attempt=key.attempt))
+        session.execute(delete(table).filter_by(log_id=key.log_id, part=key.part))

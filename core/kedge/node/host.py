@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from sqlmodel import col, select
 
-from kedge.builds.topics import BuildState, Frame
 from kedge.config import resolve_secret
 from kedge.db.hot_logs import DatabaseHotLogs
 from kedge.db.queries import deployments, lifecycle
 from kedge.db.tables import Build, RepoConnection, Trigger, Version
 from kedge.errors import NotFound
+from kedge.logs.topics import Frame, LogState
 from kedge.workers.urls import WorkerUrls
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from kedge.api.access import Access
+    from kedge.builds.build_logs import BuildLogs
     from kedge.builds.intake import Intake
-    from kedge.builds.logs import BuildLogs
     from kedge.config import Settings
     from kedge.contracts.blobs import BlobStore
     from kedge.contracts.forge import Delivery, Repo
@@ -84,7 +84,7 @@ class NodeHost:
         async for item in self.logs.follow(build_uuid):
             if isinstance(item, Frame):
                 yield item.data
-            elif isinstance(item, BuildState) and item.stopped:
+            elif isinstance(item, LogState) and item.stopped:
                 yield (await self._db.read(_last_line, build_uuid, self._settings, self.public_url)).encode()
 
 

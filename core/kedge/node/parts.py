@@ -15,6 +15,7 @@ from kedge.api.services import Services
 from kedge.builds.adoption import Adoption
 from kedge.builds.background import Background
 from kedge.builds.buddy import BuildBuddy
+from kedge.builds.build_logs import BuildLogs
 from kedge.builds.cache_parts import CacheParts
 from kedge.builds.caches import Caches
 from kedge.builds.control import Control
@@ -22,7 +23,6 @@ from kedge.builds.deploy_hooks import DeployHooks
 from kedge.builds.elsewhere import LeftElsewhere
 from kedge.builds.intake import Intake
 from kedge.builds.liveness import Liveness
-from kedge.builds.logs import BuildLogs
 from kedge.builds.reports import Reports
 from kedge.builds.runner_tokens import RunnerTokens
 from kedge.builds.runners import Runners
@@ -172,11 +172,7 @@ class Parts:
             builds.db, self.blobs, doomed, builds.settings.retention, changed=deployments.tell
         )
         self.worker_logs = WorkerLogs(
-            self.log_store,
-            builds.db,
-            self.registry,
-            builds.settings.node.name,
-            tell_nodes=self.bus.tell,
+            self.log_store, builds.db, builds.settings.node.name, tell_nodes=self.bus.tell
         )
         limits = builds.settings.gateway
         self.relay = Relay(

@@ -14,9 +14,10 @@ from kedge.registry.hooks import REGISTERS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kedge.contracts.attempt_name import AttemptName
     from kedge.contracts.events import BuildEvent, Deployed, PushReceived, RequestServed
     from kedge.contracts.host import Host
-    from kedge.contracts.log_store import LogChunk, LogKey
+    from kedge.contracts.log_store import LogChunk
     from kedge.registry.hooks import Hooks, Implementation
 
 log = structlog.get_logger("registry")
@@ -64,9 +65,9 @@ class Events:
         """The runner of an attempt has reported in."""
         await self._tell("kedge_build_started", build=build)
 
-    async def build_log(self, key: LogKey, chunk: LogChunk) -> None:
+    async def build_log(self, attempt: AttemptName, chunk: LogChunk) -> None:
         """A chunk of log was stored."""
-        await self._tell("kedge_build_log", key=key, chunk=chunk)
+        await self._tell("kedge_build_log", attempt=attempt, chunk=chunk)
 
     async def build_stopped(self, build: BuildEvent) -> None:
         """A build has ended."""

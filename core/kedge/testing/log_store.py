@@ -40,7 +40,7 @@ PROPERTY = settings(
 
 def new_key() -> LogKey:
     """A log of its own."""
-    return LogKey(build_uuid=str(uuid4()), attempt=1)
+    return LogKey(log_id=str(uuid4()), part=1)
 
 
 async def write(store: LogStore, key: LogKey, chunks: Sequence[bytes], *, first: int = 0) -> LogExtent:
@@ -211,8 +211,8 @@ class LogStoreSuite:
 
     async def test_logs_are_strangers_to_each_other(self, store: LogStore) -> None:
         first = new_key()
-        others = [LogKey(build_uuid=first.build_uuid, attempt=attempt) for attempt in range(2, 12)]
-        bodies = {key: numbered(5, 20 + key.attempt) for key in (first, *others)}
+        others = [LogKey(log_id=first.log_id, part=part) for part in range(2, 12)]
+        bodies = {key: numbered(5, 20 + key.part) for key in (first, *others)}
         await asyncio.gather(*[write(store, key, body) for key, body in bodies.items()])
         await store.seal(others[0])
         await store.delete(others[1])
@@ -222,8 +222,8 @@ class LogStoreSuite:
             assert (await store.extent(key)).sealed == (key == others[0])
 
     @pytest.mark.parametrize("name", ["", "..", "../x", "a/b", "/etc", "a\0b", "a\n", "é", "x" * 300])
-    async def test_a_hostile_build_is_refused(self, store: LogStore, name: str) -> None:
-        key = LogKey(build_uuid=name, attempt=1)
+    async def test_a_hostile_name_is_refused(self, store: LogStore, name: str) -> None:
+        key = LogKey(log_id=name, part=1)
         calls = (
             store.append(key, 0, b"data", time_ms=0),
             store.extent(key),

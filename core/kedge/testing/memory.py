@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from kedge.contracts.blobs import BlobInfo, check_blob_key
 from kedge.contracts.log_store import LogChunk, LogExtent, LogKey
-from kedge.errors import BlobNotFound, Conflict, InvalidInput, LogGap
+from kedge.errors import BlobNotFound, Conflict, LogGap
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from kedge.contracts.signed_parts import SignedParts
 
 PART_BYTES = 1024 * 1024
-BUILD_UUID = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
 
 
 class MemorySettings(BaseModel):
@@ -255,8 +253,7 @@ class MemoryLogs(Failing):
         """Nothing is held open."""
 
     def _check(self, key: LogKey) -> None:
-        if not BUILD_UUID.fullmatch(key.build_uuid) or key.attempt < 0:
-            raise InvalidInput(f"{key.build_uuid[:80]!r} is no build")
+        key.check()
         self._fail_if_told()
 
     def _find(self, key: LogKey) -> _Log:

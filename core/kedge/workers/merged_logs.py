@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from kedge.builds.log_pages import LogPage, read_page
-from kedge.builds.logs import Cursor
-from kedge.builds.topics import Frame
 from kedge.errors import InvalidInput
+from kedge.logs.cursor import Cursor
+from kedge.logs.pages import LogPage, read_page
+from kedge.logs.topics import Frame
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -60,7 +60,7 @@ class MergedLogs:
         found = MergedCursor()
         for node in await self._logs.nodes(self._worker_id):
             log_id = self._log_id(node)
-            first = Cursor(attempt=await self._logs.first_part(log_id), offset=0)
+            first = Cursor(part=await self._logs.first_part(log_id), offset=0)
             at = await self._logs.tail(log_id, tail) if tail is not None else before.get(node, first)
             # what was dropped meanwhile is gone: reading goes on with the oldest there is
             found[node] = max(at, first)
@@ -105,7 +105,7 @@ class MergedLogs:
                 await asyncio.sleep(NODES_SECONDS)
                 for node in await self._logs.nodes(self._worker_id):
                     if node not in watched:
-                        watched[node] = Cursor(attempt=1, offset=0)
+                        watched[node] = Cursor(part=1, offset=0)
                         group.create_task(self._follow(node, watched[node], pieces))
 
     async def _follow(self, node: str, at: Cursor, pieces: asyncio.Queue[Piece]) -> None:
@@ -123,6 +123,6 @@ def _event(cursor: MergedCursor, piece: Piece) -> bytes:
     if piece is None:
         return b": still here\n\n"
     node, frame = piece
-    cursor[node] = Cursor(attempt=frame.attempt, offset=frame.end)
+    cursor[node] = Cursor(part=frame.part, offset=frame.end)
     body = {"time": frame.time_ms, "node": node, "text": frame.data.decode("utf-8", "replace")}
     return b"event: log\nid: %b\ndata: %b\n\n" % (str(cursor).encode(), orjson.dumps(body))

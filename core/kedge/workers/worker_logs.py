@@ -15,23 +15,21 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from kedge.builds.logs import BuildLogs
-from kedge.builds.topics import BuildState
 from kedge.contracts.log_store import LogKey
 from kedge.db.clock import now_ms
 from kedge.db.queries import worker_logs as queries
 from kedge.errors import Conflict, KedgeError, LogGap
+from kedge.logs.logs import Logs
+from kedge.logs.topics import LogState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlmodel import Session
 
-    from kedge.builds.logs import Cursor
-    from kedge.contracts.log_store import LogChunk, LogStore
+    from kedge.contracts.log_store import LogStore
     from kedge.contracts.runtime import Instance
     from kedge.db.engine import Database
-    from kedge.registry import Registry
 
 log = structlog.get_logger("worker-logs")
 
@@ -83,21 +81,20 @@ class _Open:
     writer: asyncio.Task[None] | None = None
 
 
-class WorkerLogs(BuildLogs):
+class WorkerLogs(Logs):
     """The logs of workers, one for each node; this one writes its own. `log_id` names one to readers."""
 
     def __init__(
         self,
         store: LogStore,
         db: Database,
-        registry: Registry,
         node: str,
         *,
         part_bytes: int = PART_BYTES,
         tell_nodes: Callable[[str, str], None] | None = None,
     ) -> None:
         """Keep bytes in `store`; `tell_nodes` if other nodes read there too."""
-        super().__init__(store, db, registry, tell_nodes)
+        super().__init__(store, db, tell_nodes)
         self.node = node
         self._part_bytes = part_bytes
         self._open: dict[str, _Open] = {}
@@ -120,9 +117,12 @@ class WorkerLogs(BuildLogs):
         """The oldest part that is still there."""
         return (await self._parts(log_id))[0]
 
-    async def state(self, build_uuid: str) -> BuildState:
-        """It runs for ever; its attempt is the part that grows."""
-        return BuildState(attempt=(await self._parts(build_uuid))[1], status=STREAM)
+    async def state(self, log_id: str) -> LogState:
+        """It runs for ever; its latest part grows. Looked up each time, for it may be another node's."""
+        return await self._look_up(log_id)
+
+    async def _look_up(self, log_id: str) -> LogState:
+        return LogState(part=(await self._parts(log_id))[1], status=STREAM)
 
     async def _parts(self, log_id: str) -> tuple[int, int]:
         worker_id = log_id.rpartition("-")[0]
@@ -133,11 +133,6 @@ class WorkerLogs(BuildLogs):
         return next(
             (parts for node, parts in others.items() if self.log_id(worker_id, node) == log_id), (1, 1)
         )
-
-    async def tail(self, build_uuid: str, lines: int) -> Cursor:
-        """As for builds, of the part that grows."""
-        self.topics.get(build_uuid).state = None
-        return await super().tail(build_uuid, lines)
 
     async def pump(self, worker_id: str, instance: Instance, tail: Tail) -> None:
         """Store what an instance prints, until it has ended. Lines of several instances stay whole."""
@@ -181,7 +176,7 @@ class WorkerLogs(BuildLogs):
         others = await self._db.read(queries.of_nodes, worker_id) if self.shared else {}
         for node, (first, last) in others.items():
             for part in range(first, last + 1):
-                await self.store.delete(LogKey(build_uuid=self.log_id(worker_id, node), attempt=part))
+                await self.store.delete(LogKey(log_id=self.log_id(worker_id, node), part=part))
 
     async def drop(self, worker_id: str) -> None:
         """Write a worker's log no more, and remove what this node has written of it."""
@@ -189,7 +184,7 @@ class WorkerLogs(BuildLogs):
         await self._end(opened)
         self._open.pop(worker_id, None)
         for part in range(opened.first, opened.last + 1):
-            await self._delete(LogKey(build_uuid=opened.log_id, attempt=part))
+            await self._delete(LogKey(log_id=opened.log_id, part=part))
 
     async def close(self) -> None:
         """Store what waits, as far as that is done soon, and write no more."""
@@ -213,9 +208,9 @@ class WorkerLogs(BuildLogs):
         await self.store.delete(key)
 
     def _is_over(self, session: Session, key: LogKey) -> bool:
-        worker_id = key.build_uuid.rpartition("-")[0]
-        own = key.build_uuid == self.log_id(worker_id)
-        return own and key.attempt < queries.parts(session, worker_id, self.node)[1]
+        worker_id = key.log_id.rpartition("-")[0]
+        own = key.log_id == self.log_id(worker_id)
+        return own and key.part < queries.parts(session, worker_id, self.node)[1]
 
     async def _opened(self, worker_id: str) -> _Open:
         opened = self._open.get(worker_id)
@@ -246,7 +241,7 @@ class WorkerLogs(BuildLogs):
         if not opened.told:
             await self._db.write(queries.set_parts, worker_id, self.node, opened.first, opened.last)
             opened.told = True
-        key = LogKey(build_uuid=opened.log_id, attempt=opened.last)
+        key = LogKey(log_id=opened.log_id, part=opened.last)
         extent = await self.store.extent(key)
         if extent.sealed or extent.size >= self._part_bytes:
             key = await self._turn_over(worker_id, opened)
@@ -260,19 +255,16 @@ class WorkerLogs(BuildLogs):
 
     async def _turn_over(self, worker_id: str, opened: _Open) -> LogKey:
         """Seal the part that grows, begin another, and drop the oldest if there are too many."""
-        full = LogKey(build_uuid=opened.log_id, attempt=opened.last)
+        full = LogKey(log_id=opened.log_id, part=opened.last)
         oldest = max(opened.first, opened.last + 2 - PARTS)
         await self._db.write(queries.set_parts, worker_id, self.node, oldest, opened.last + 1)
         dropped, opened.first = range(opened.first, oldest), oldest
         opened.last += 1
         await self.seal(full)
-        self.publish(opened.log_id, BuildState(attempt=opened.last, status=STREAM))
+        self.publish(opened.log_id, LogState(part=opened.last, status=STREAM))
         for part in dropped:
-            await self._delete(LogKey(build_uuid=opened.log_id, attempt=part))
-        return LogKey(build_uuid=opened.log_id, attempt=opened.last)
-
-    async def _tell(self, key: LogKey, chunk: LogChunk) -> None:
-        """The hook is for logs of builds."""
+            await self._delete(LogKey(log_id=opened.log_id, part=part))
+        return LogKey(log_id=opened.log_id, part=opened.last)
 
 
 async def _collect(waiting: asyncio.Queue[bytes], pieces: list[bytes]) -> None:

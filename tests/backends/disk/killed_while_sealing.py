@@ -41,7 +41,7 @@ def die_after(steps: int) -> None:
 async def seal(folder: Path, build_uuid: str) -> None:
     store = DiskLogs(DiskLogSettings(max_bytes=1024 * 1024), FakeHost(folder))
     await store.open()
-    await store.seal(LogKey(build_uuid=build_uuid, attempt=1))
+    await store.seal(LogKey(log_id=build_uuid, part=1))
 
 
 def main(place: Path, build_uuid: str, stride: int) -> int:

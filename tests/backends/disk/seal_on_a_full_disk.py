@@ -44,7 +44,7 @@ async def seal(folder: Path) -> None:
     assert (await store.seal(key)).sealed
     assert await fetch(store, key) == kept
     left = [path.name for path in (folder / "logs").rglob("*") if path.is_file()]
-    assert sorted(left) == sorted(f"{key.build_uuid}.{key.attempt}.{end}" for end in ("idx", "zst"))
+    assert sorted(left) == sorted(f"{key}.{end}" for end in ("idx", "zst"))
     await store.close()
 
 

@@ -100,7 +100,7 @@ async def test_a_sealed_log_leaves_the_disk_and_any_node_reads_it(tmp_path: Path
     store = await opened(tmp_path / "one", blobs)
     await write(store, key, chunks)
     await store.seal(key)
-    name = f"logs/{key.build_uuid[:2]}/{key.build_uuid}.1"
+    name = f"logs/{key.log_id[:2]}/{key}"
     assert (files(tmp_path / "one"), await keys(blobs)) == ([], [f"{name}.idx", f"{name}.zst"])
     other = await opened(tmp_path / "other", blobs)
     assert await fetch(other, key) == b"".join(chunks)

@@ -219,7 +219,7 @@ async def test_a_reader_bears_a_hot_log_that_is_half_removed(
 async def test_what_a_kill_left_of_a_sealed_log_is_cleared_out(tmp_path: Path) -> None:
     store, key = await opened(tmp_path), new_key()
     await write(store, key, [b"data"])
-    hot = tmp_path / "logs" / "hot" / f"{key.build_uuid}.1"
+    hot = tmp_path / "logs" / "hot" / f"{key}"
     shutil.copytree(hot, tmp_path / "copy")
     await store.seal(key)
     shutil.copytree(tmp_path / "copy", hot)
@@ -239,7 +239,7 @@ async def test_a_kill_at_any_point_of_sealing_loses_nothing(tmp_path: Path, coun
     extent = await write(store, key, chunks)
     kept = await fetch(store, key)
     await store.close()
-    driver = [sys.executable, str(KILLED), str(tmp_path), key.build_uuid, str(stride)]
+    driver = [sys.executable, str(KILLED), str(tmp_path), key.log_id, str(stride)]
     process = await asyncio.create_subprocess_exec(*driver)
     assert await process.wait() == 0
     folders = killed(tmp_path)

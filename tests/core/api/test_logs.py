@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import pytest
 
-from kedge.builds import logs as build_logs
 from kedge.contracts.forge import Delivery
 from kedge.contracts.log_store import LogKey
 from kedge.errors import StoreUnavailable
+from kedge.logs import logs as all_logs
 
 if TYPE_CHECKING:
     from tests.core.api.conftest import Caller, Project, World
@@ -76,12 +76,12 @@ async def test_a_build_superseded_while_it_waits_again_shows_the_log_it_has(
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build_logs, "RESEAL_SECONDS", 0.01)
+    monkeypatch.setattr(all_logs, "RESEAL_SECONDS", 0.01)
 
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_node_seals_again_what_workers_printed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    key = LogKey(build_uuid=world.parts.worker_logs.log_id("w" * 32), attempt=1)
+    key = LogKey(log_id=world.parts.worker_logs.log_id("w" * 32), part=1)
     answers: list[Exception | None] = [StoreUnavailable("the disk is full"), None]
     sealed = asyncio.Event()
 

@@ -87,7 +87,7 @@ async def test_a_removed_worker_takes_everything_of_its_own_along(world: World, 
 
     for table in (Worker, Trigger, TriggerVariable, Build, Attempt, Version):
         assert await world.db.read(_count, table) == 1, table
-    key = LogKey(build_uuid=made["build_uuid"], attempt=1)
+    key = LogKey(log_id=made["build_uuid"], part=1)
     assert (await world.parts.log_store.extent(key)).size == 0
     assert (await me.refusal("GET", f"/builds/builds/{made['build_uuid']}"))[0] == 404
     assert await me.result("GET", f"/builds/builds/{kept['build_uuid']}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from kedge import BuildEvent, Deployed, LogChunk, LogKey, Push, PushReceived, Repo, RequestServed
+from kedge import AttemptName, BuildEvent, Deployed, LogChunk, Push, PushReceived, Repo, RequestServed
 from kedge.config import Settings
 from kedge.registry import Registry
 
@@ -148,7 +148,7 @@ async def test_hook_kedge_build_log(site: Site) -> None:
     """A hook may take fewer arguments than there are."""
     registry, plugin = site.load("@hookimpl\ndef kedge_build_log(chunk): calls.append(chunk)")
     chunk = LogChunk(number=0, offset=0, time_ms=0, data=b"hi\n")
-    await registry.build_log(LogKey(build_uuid="b", attempt=1), chunk)
+    await registry.build_log(AttemptName(build_uuid="b", number=1), chunk)
     assert plugin.calls == [chunk]
 
 

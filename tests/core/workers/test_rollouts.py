@@ -99,7 +99,7 @@ async def node(platform: Any, tmp_path: Path) -> AsyncIterator[Node]:
     await store.open()
     await runtime.open()
     nobody: Any = None
-    logs = WorkerLogs(store, platform.db, nobody, "test")
+    logs = WorkerLogs(store, platform.db, "test")
     starter = InstanceStarter(
         runtime,
         VersionFiles(tmp_path / "files", platform.blobs),

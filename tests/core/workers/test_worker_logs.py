@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kedge.builds import logs as build_logs
-from kedge.builds.log_pages import read_page
-from kedge.builds.logs import Cursor
-from kedge.builds.topics import Frame
 from kedge.contracts.log_store import LogExtent, LogKey
 from kedge.db.queries import workers as worker_queries
 from kedge.errors import StoreUnavailable
+from kedge.logs import logs as all_logs
+from kedge.logs.cursor import Cursor
+from kedge.logs.pages import read_page
+from kedge.logs.topics import Frame
 from kedge.testing.fake_host import FakeHost
 from kedge.workers import worker_logs
 from kedge.workers.worker_logs import PARTS, TAIL_BYTES, WAITING, Tail, WorkerLogs
@@ -41,13 +41,6 @@ class Printed:
             yield piece
 
 
-class Deaf:
-    """No plugin listens."""
-
-    def listens(self, hook: str) -> bool:
-        raise AssertionError("lines of workers are not told by the hook for builds")
-
-
 @pytest.fixture
 async def worker(platform: Any) -> str:
     return str(await platform.add_worker("shop"))
@@ -58,10 +51,9 @@ async def make_logs(db: Database, tmp_path: Path) -> AsyncIterator[Callable[[], 
     store = DiskLogs(DiskLogSettings(), FakeHost(tmp_path))
     await store.open()
     made: list[WorkerLogs] = []
-    deaf: Any = Deaf()
 
     def make() -> WorkerLogs:
-        made.append(WorkerLogs(store, db, deaf, "node-1", part_bytes=200))
+        made.append(WorkerLogs(store, db, "node-1", part_bytes=200))
         return made[-1]
 
     yield make
@@ -106,7 +98,7 @@ async def pump(logs: WorkerLogs, worker: str, *pieces: bytes) -> None:
 
 async def lines(logs: WorkerLogs, worker: str) -> list[str]:
     """All there is, page by page."""
-    cursor = Cursor(attempt=await logs.first_part(logs.log_id(worker)), offset=0)
+    cursor = Cursor(part=await logs.first_part(logs.log_id(worker)), offset=0)
     found: list[str] = []
     while True:
         page = await read_page(logs, logs.log_id(worker), cursor)
@@ -163,7 +155,7 @@ async def test_a_follower_sees_lines_across_parts(make_logs: Callable[[], Worker
     seen: list[bytes] = []
 
     async def follow() -> None:
-        async for item in logs.follow(logs.log_id(worker), Cursor(attempt=1, offset=0)):
+        async for item in logs.follow(logs.log_id(worker), Cursor(part=1, offset=0)):
             if isinstance(item, Frame):
                 seen.append(item.data)
             if b"last\n" in b"".join(seen):
@@ -191,7 +183,7 @@ async def fill_two_parts(logs: WorkerLogs, worker: str) -> tuple[LogKey, LogKey]
         await pump(logs, worker, b"%d " % number + b"x" * 250 + b"\n")
         await logs.flush(worker)
     log_id = logs.log_id(worker)
-    return LogKey(build_uuid=log_id, attempt=1), LogKey(build_uuid=log_id, attempt=2)
+    return LogKey(log_id=log_id, part=1), LogKey(log_id=log_id, part=2)
 
 
 async def test_a_full_part_that_a_node_could_not_seal_is_sealed_after_its_next_start(
@@ -214,7 +206,7 @@ async def test_a_full_part_that_a_node_could_not_seal_is_sealed_after_its_next_s
 async def test_a_part_that_cannot_be_sealed_is_tried_again_until_it_is(
     make_logs: Callable[[], WorkerLogs], worker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build_logs, "RESEAL_SECONDS", 0.001)
+    monkeypatch.setattr(all_logs, "RESEAL_SECONDS", 0.001)
     logs = make_logs()
     seals = Seals(logs, monkeypatch)
     full, _ = await fill_two_parts(logs, worker)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
     from sqlmodel import Session
 
-    from kedge.contracts.log_store import LogKey
+    from kedge.contracts.attempt_name import AttemptName
 
 UPLOADING, STORED, DOOMED = "uploading", "stored", "doomed"
 
@@ -53,12 +53,12 @@ class Found:
     archive: CacheArchive
 
 
-def scope(session: Session, key: LogKey) -> Scope:
+def scope(session: Session, attempt: AttemptName) -> Scope:
     """The scope of a running attempt: its own branch, then the production branches.
 
     Raises `StaleAttempt`, or `Forbidden` if its trigger does not cache.
     """
-    build, _ = lifecycle.live(session, key.build_uuid, key.attempt)
+    build, _ = lifecycle.live(session, attempt.build_uuid, attempt.number)
     trigger = session.get(Trigger, build.trigger_uuid)
     if trigger is None or not trigger.build_caching_enabled:
         raise Forbidden("caching is off for this build's trigger")
@@ -97,20 +97,20 @@ def find(session: Session, scope: Scope, wanted: Wanted) -> Found | None:
     return None
 
 
-def read(session: Session, key: LogKey, wanted: Wanted, now: int) -> Found | None:
+def read(session: Session, attempt: AttemptName, wanted: Wanted, now: int) -> Found | None:
     """As `find`, and note that it was read."""
-    found = find(session, scope(session, key), wanted)
+    found = find(session, scope(session, attempt), wanted)
     if found is not None:
         found.archive.read_on = now
     return found
 
 
-def know(session: Session, key: LogKey, wanted: Wanted, fingerprint: str, now: int) -> bool:
+def know(session: Session, attempt: AttemptName, wanted: Wanted, fingerprint: str, now: int) -> bool:
     """Whether this tree is kept already, for this build's eyes; then it is kept under this key too.
 
     Raises `Forbidden` for a build that may not write.
     """
-    where = writable_scope(session, key)
+    where = writable_scope(session, attempt)
     query = (
         select(CacheEntry, CacheArchive)
         .join(CacheArchive, col(CacheArchive.id) == CacheEntry.archive_id)
@@ -127,18 +127,18 @@ def know(session: Session, key: LogKey, wanted: Wanted, fingerprint: str, now: i
     return True
 
 
-def writable_scope(session: Session, key: LogKey) -> Scope:
+def writable_scope(session: Session, attempt: AttemptName) -> Scope:
     """As `scope`. Raises `Forbidden` for a build that may not write."""
-    found = scope(session, key)
+    found = scope(session, attempt)
     if not found.writable:
         raise Forbidden("a build that is not trusted may read caches, and never writes any")
     return found
 
 
-def complete(session: Session, key: LogKey, archive_id: str, now: int) -> CacheArchive:
+def complete(session: Session, attempt: AttemptName, archive_id: str, now: int) -> CacheArchive:
     """Let an uploaded archive be found. A second call changes nothing. Raises `NotFound`."""
-    where = writable_scope(session, key)
-    archive = own_archive(session, key, archive_id)
+    where = writable_scope(session, attempt)
+    archive = own_archive(session, attempt, archive_id)
     if archive.state == UPLOADING:
         archive.state, archive.read_on = STORED, now
         session.flush()
@@ -147,10 +147,10 @@ def complete(session: Session, key: LogKey, archive_id: str, now: int) -> CacheA
     return archive
 
 
-def own_archive(session: Session, key: LogKey, archive_id: str) -> CacheArchive:
+def own_archive(session: Session, attempt: AttemptName, archive_id: str) -> CacheArchive:
     """An archive that this build makes. Raises `NotFound`."""
     found = session.get(CacheArchive, archive_id)
-    if found is None or found.build_uuid != key.build_uuid or found.state == DOOMED:
+    if found is None or found.build_uuid != attempt.build_uuid or found.state == DOOMED:
         raise _not_found(archive_id)
     return found
 
@@ -167,9 +167,9 @@ def unfinished(session: Session, worker_id: str, build_uuid: str) -> tuple[int, 
     return int(size or 0), int(count or 0)
 
 
-def visible_archive(session: Session, key: LogKey, archive_id: str) -> CacheArchive:
+def visible_archive(session: Session, attempt: AttemptName, archive_id: str) -> CacheArchive:
     """A stored archive that this build may read. Raises `NotFound`."""
-    where = scope(session, key)
+    where = scope(session, attempt)
     query = (
         select(CacheArchive)
         .join(CacheEntry, col(CacheEntry.archive_id) == CacheArchive.id)
@@ -182,10 +182,10 @@ def visible_archive(session: Session, key: LogKey, archive_id: str) -> CacheArch
     return found
 
 
-def reject(session: Session, key: LogKey, archive_id: str) -> None:
+def reject(session: Session, attempt: AttemptName, archive_id: str) -> None:
     """Doom an archive that this build may write and read. Raises `NotFound`, `Forbidden`."""
-    writable_scope(session, key)
-    doom(session, col(CacheArchive.id) == visible_archive(session, key, archive_id).id)
+    writable_scope(session, attempt)
+    doom(session, col(CacheArchive.id) == visible_archive(session, attempt, archive_id).id)
 
 
 def put_entry(session: Session, where: Scope, archive_id: str, wanted: Wanted, now: int) -> None:

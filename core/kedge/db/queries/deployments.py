@@ -225,7 +225,6 @@ def version_by_alias(session: Session, worker_id: str, alias: str) -> Version | 
         select(Version)
         .join(PreviewAlias, col(PreviewAlias.version_id) == Version.id)
         .where(PreviewAlias.worker_id == worker_id, PreviewAlias.alias == alias)
-        .where(col(PreviewAlias.deleted_on).is_(None))
     )
     return session.exec(query).first()
 

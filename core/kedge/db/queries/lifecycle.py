@@ -123,7 +123,6 @@ def claim(session: Session, claims: Sequence[Claim], *, node: str, now: int) -> 
                 "compute": wanted.compute,
                 "location": wanted.location,
                 "started_on": now,
-                "log_sealed": False,
             }
         )
     if attempts:

@@ -80,9 +80,8 @@ def set_alias(session: Session, version: Version, alias: str, *, keep: int, now:
         "version_id": version.id,
         "created_on": now,
         "modified_on": now,
-        "deleted_on": None,
     }
-    upsert(session, PreviewAlias, values, change={"version_id", "modified_on", "deleted_on"})
+    upsert(session, PreviewAlias, values, change={"version_id", "modified_on"})
     kept = (
         select(PreviewAlias.alias)
         .where(PreviewAlias.worker_id == version.worker_id)

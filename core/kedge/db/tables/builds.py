@@ -106,4 +106,3 @@ class Attempt(SQLModel, table=True):
     #: when it was last heard of, as a node of several last wrote it down
     heard_on: int | None = optional_time_column()
     ended_on: int | None = Field(default=None, sa_type=ENDED_ON, nullable=True, index=True)
-    log_sealed: bool = False

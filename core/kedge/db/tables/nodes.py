@@ -38,8 +38,8 @@ class HotLog(SQLModel, table=True):
 
     __tablename__ = "hot_log"
 
-    build_uuid: str = Field(primary_key=True)
-    attempt: int = Field(primary_key=True)
+    log_id: str = Field(primary_key=True)
+    part: int = Field(primary_key=True)
     #: the node that began it
     node: str
     size: int = Field(default=0, sa_type=BigInteger)
@@ -54,8 +54,8 @@ class HotChunk(SQLModel, table=True):
 
     __tablename__ = "hot_chunk"
 
-    build_uuid: str = Field(primary_key=True)
-    attempt: int = Field(primary_key=True)
+    log_id: str = Field(primary_key=True)
+    part: int = Field(primary_key=True)
     number: int = Field(primary_key=True)
     #: of its first byte in the whole log
     position: int = Field(sa_type=BigInteger)

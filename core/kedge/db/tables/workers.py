@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
-from kedge.db.tables.columns import added_json_column, json_column, optional_time_column, time_column
+from kedge.db.tables.columns import added_json_column, json_column, time_column
 
 IS_STARTING = text("state = 'starting'")
 
@@ -151,4 +151,3 @@ class PreviewAlias(SQLModel, table=True):
     version_id: str = Field(foreign_key="version.id")
     created_on: int = time_column()
     modified_on: int = time_column()
-    deleted_on: int | None = optional_time_column()

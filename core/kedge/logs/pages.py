@@ -1,4 +1,4 @@
-"""A build's log as pages of lines and as one long text."""
+"""A log as pages of lines and as one long text."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kedge.builds.logs import Cursor
 from kedge.contracts.log_store import LogKey
+from kedge.logs.cursor import Cursor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from kedge.builds.logs import BuildLogs
     from kedge.contracts.log_store import LogChunk, LogExtent
+    from kedge.logs.logs import Logs
 
 PAGE_BYTES = 1024 * 1024
 
@@ -28,14 +28,14 @@ class LogPage:
     truncated: bool
 
 
-async def read_page(logs: BuildLogs, build_uuid: str, cursor: Cursor | None) -> LogPage:
+async def read_page(logs: Logs, log_id: str, cursor: Cursor | None) -> LogPage:
     """The lines from a cursor on, at most a mebibyte of them.
 
-    While the build runs, a line that has not ended yet is left for the next page.
+    While it grows, a line that has not ended yet is left for the next page.
     """
-    state = await logs.state(build_uuid)
-    at = cursor or Cursor(attempt=state.attempt, offset=0)
-    key = LogKey(build_uuid=build_uuid, attempt=at.attempt)
+    state = await logs.state(log_id)
+    at = cursor or Cursor(part=state.part, offset=0)
+    key = LogKey(log_id=log_id, part=at.part)
     extent = await logs.store.extent(key)
     start = gap_end(extent, at.offset)
     chunks, size = await _collect(logs, key, start)
@@ -43,12 +43,12 @@ async def read_page(logs: BuildLogs, build_uuid: str, cursor: Cursor | None) -> 
     lines, used = await asyncio.to_thread(_split, chunks, final=final)
     reached = start + used
     more = reached < extent.size if extent.sealed else size >= PAGE_BYTES
-    if not more and extent.sealed and at.attempt < state.attempt:
-        return LogPage(lines=lines, cursor=str(Cursor(attempt=at.attempt + 1, offset=0)), truncated=True)
-    return LogPage(lines=lines, cursor=str(Cursor(attempt=at.attempt, offset=reached)), truncated=more)
+    if not more and extent.sealed and at.part < state.part:
+        return LogPage(lines=lines, cursor=str(Cursor(part=at.part + 1, offset=0)), truncated=True)
+    return LogPage(lines=lines, cursor=str(Cursor(part=at.part, offset=reached)), truncated=more)
 
 
-async def _collect(logs: BuildLogs, key: LogKey, start: int) -> tuple[list[tuple[int, bytes]], int]:
+async def _collect(logs: Logs, key: LogKey, start: int) -> tuple[list[tuple[int, bytes]], int]:
     chunks: list[tuple[int, bytes]] = []
     size = 0
     async for chunk in logs.store.read(key, start=start):
@@ -101,7 +101,7 @@ class LogText:
         """How long the text is."""
         return self.extent.size - (self.extent.gap_end - self.extent.gap_start) + len(self.marker)
 
-    async def read(self, logs: BuildLogs, start: int, end: int) -> AsyncIterator[bytes]:
+    async def read(self, logs: Logs, start: int, end: int) -> AsyncIterator[bytes]:
         """Yield bytes `start` to `end` of the text."""
         head, tail = self.extent.gap_start, self.extent.gap_start + len(self.marker)
         if not self.marker:
@@ -117,7 +117,7 @@ class LogText:
                 yield data
 
 
-async def _read(logs: BuildLogs, key: LogKey, start: int, end: int) -> AsyncIterator[bytes]:
+async def _read(logs: Logs, key: LogKey, start: int, end: int) -> AsyncIterator[bytes]:
     chunks = logs.store.read(key, start=start, end=end)
     pending = asyncio.ensure_future(anext(chunks, None))
     try:

@@ -1,4 +1,4 @@
-"""Who watches which build on this node, and the newest part of its log, kept once for all of them."""
+"""Who watches which log on this node, and the newest of it, kept once for all of them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
     from kedge.contracts.log_store import LogChunk
 
-#: of log kept in memory for each build that is watched or written to
+#: kept in memory of each log that is watched or written to
 RECENT_BYTES = 1024 * 1024
-#: builds whose newest log is kept
+#: logs whose newest bytes are kept
 MOST_TOPICS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuildState:
-    """What a follower has to know of a build."""
+class LogState:
+    """What a follower has to know of what writes a log: its latest part, and how it stands."""
 
-    attempt: int
+    part: int
     status: str
     outcome: str | None = None
 
@@ -42,7 +42,7 @@ class BuildState:
 class Frame:
     """A chunk of log on its way to followers; encoded once however many there are."""
 
-    attempt: int
+    part: int
     offset: int
     time_ms: int
     data: bytes
@@ -56,26 +56,26 @@ class Frame:
     def event(self) -> bytes:
         """It as a server-sent event whose id is the cursor behind it."""
         body = orjson.dumps({"time": self.time_ms, "text": self.data.decode("utf-8", "replace")})
-        return b"event: log\nid: %d.%d\ndata: %b\n\n" % (self.attempt, self.end, body)
+        return b"event: log\nid: %d.%d\ndata: %b\n\n" % (self.part, self.end, body)
 
     def since(self, offset: int) -> Frame:
         """The part of it from `offset` on."""
         if offset <= self.offset:
             return self
-        return Frame(self.attempt, offset, self.time_ms, self.data[offset - self.offset :])
+        return Frame(self.part, offset, self.time_ms, self.data[offset - self.offset :])
 
 
-def to_frame(attempt: int, chunk: LogChunk) -> Frame:
+def to_frame(part: int, chunk: LogChunk) -> Frame:
     """A stored chunk as a frame."""
-    return Frame(attempt, chunk.offset, chunk.time_ms, chunk.data)
+    return Frame(part, chunk.offset, chunk.time_ms, chunk.data)
 
 
 class Topic:
-    """One build's newest frames and state. `changed()` lets followers wait."""
+    """One log's newest frames and state. `changed()` lets followers wait."""
 
     def __init__(self) -> None:
         """Nothing is known yet."""
-        self.state: BuildState | None = None
+        self.state: LogState | None = None
         self.shown_at = 0.0
         self.watchers = 0
         self._frames: deque[Frame] = deque()
@@ -84,7 +84,7 @@ class Topic:
 
     def add(self, frame: Frame) -> None:
         """A chunk was stored."""
-        if self._frames and (self._frames[-1].attempt, self._frames[-1].end) != (frame.attempt, frame.offset):
+        if self._frames and (self._frames[-1].part, self._frames[-1].end) != (frame.part, frame.offset):
             self._clear()
         self._frames.append(frame)
         self._bytes += len(frame.data)
@@ -92,8 +92,8 @@ class Topic:
             self._bytes -= len(self._frames.popleft().data)
         self.notify()
 
-    def show(self, state: BuildState) -> None:
-        """The build stands differently. Once stopped, its log is read from the store alone."""
+    def show(self, state: LogState) -> None:
+        """What writes it stands differently. Once stopped, its log is read from the store alone."""
         self.state = state
         self.shown_at = time.monotonic()
         if state.stopped:
@@ -109,16 +109,16 @@ class Topic:
         self._frames.clear()
         self._bytes = 0
 
-    def frame_at(self, attempt: int, offset: int) -> Frame | None:
-        """The frame that holds byte `offset` of an attempt's log, if it is still in memory."""
+    def frame_at(self, part: int, offset: int) -> Frame | None:
+        """The frame that holds byte `offset` of a part, if it is still in memory."""
         frames = self._frames
-        if not frames or frames[0].attempt != attempt or not frames[0].offset <= offset < frames[-1].end:
+        if not frames or frames[0].part != part or not frames[0].offset <= offset < frames[-1].end:
             return None
         return frames[bisect_right(frames, offset, key=lambda frame: frame.offset) - 1].since(offset)
 
-    def knows_end(self, attempt: int, offset: int) -> bool:
-        """Whether `offset` is where this attempt's log ends now, as far as memory tells."""
-        return bool(self._frames) and (self._frames[-1].attempt, self._frames[-1].end) == (attempt, offset)
+    def knows_end(self, part: int, offset: int) -> bool:
+        """Whether `offset` is where this part ends now, as far as memory tells."""
+        return bool(self._frames) and (self._frames[-1].part, self._frames[-1].end) == (part, offset)
 
     def notify(self) -> None:
         """Wake everybody who waits for a change."""
@@ -140,23 +140,23 @@ class Topics:
         """No topics yet."""
         self._topics: OrderedDict[str, Topic] = OrderedDict()
 
-    def get(self, build_uuid: str) -> Topic:
-        """The topic of a build, made if need be."""
-        topic = self._topics.get(build_uuid)
+    def get(self, log_id: str) -> Topic:
+        """The topic of a log, made if need be."""
+        topic = self._topics.get(log_id)
         if topic is None:
             self._make_room()
-            topic = self._topics[build_uuid] = Topic()
-        self._topics.move_to_end(build_uuid)
+            topic = self._topics[log_id] = Topic()
+        self._topics.move_to_end(log_id)
         return topic
 
-    def find(self, build_uuid: str) -> Topic | None:
-        """The topic of a build if there is one."""
-        return self._topics.get(build_uuid)
+    def find(self, log_id: str) -> Topic | None:
+        """The topic of a log if there is one."""
+        return self._topics.get(log_id)
 
     @contextmanager
-    def watching(self, build_uuid: str) -> Iterator[Topic]:
-        """The topic of a build, which stays as long as this lasts."""
-        topic = self.get(build_uuid)
+    def watching(self, log_id: str) -> Iterator[Topic]:
+        """The topic of a log, which stays as long as this lasts."""
+        topic = self.get(log_id)
         topic.watchers += 1
         try:
             yield topic
@@ -166,7 +166,7 @@ class Topics:
     def _make_room(self) -> None:
         if len(self._topics) < MOST_TOPICS:
             return
-        for build_uuid, topic in self._topics.items():
+        for log_id, topic in self._topics.items():
             if not topic.watchers:
-                del self._topics[build_uuid]
+                del self._topics[log_id]
                 return

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kedge import LogKey
-from kedge.builds.logs import BuildLogs
-from kedge.builds.topics import MOST_TOPICS, BuildState, Frame
+from kedge.builds.build_logs import BuildLogs
+from kedge.logs.topics import MOST_TOPICS, Frame, LogState
 from kedge.registry import Registry
 from kedge.registry.hooks import Hooks
 from kedge.registry.loading import Loaded
@@ -17,7 +17,7 @@ from kedge.testing.memory import MemoryLogs
 if TYPE_CHECKING:
     from kedge.db.engine import Database
 
-STOPPED = BuildState(attempt=1, status="stopped", outcome="success")
+STOPPED = LogState(part=1, status="stopped", outcome="success")
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def logs(db: Database) -> BuildLogs:
 
 
 async def follow_to_the_end(logs: BuildLogs, build_uuid: str) -> str:
-    key = LogKey(build_uuid=build_uuid, attempt=1)
+    key = LogKey(log_id=build_uuid, part=1)
     await logs.append(key, 0, b"hello\n", time_ms=1)
     logs.publish(build_uuid, STOPPED)
     await logs.wait_for_stop(build_uuid)
