@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 from ipaddress import IPv4Network, IPv6Network  # noqa: TC003  (pydantic reads them)
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,6 +19,21 @@ from pydantic import (
     field_validator,
 )
 
+from kedge.config.checked import (
+    NAME,
+    DatabaseUrl,
+    Domain,
+    Folder,
+    Listen,
+    Name,
+    Names,
+    PeerUrl,
+    PluginName,
+    Positive,
+    PublicUrl,
+    Region,
+    Target,
+)
 from kedge.config.references import SecretRef  # noqa: TC001  (pydantic reads it)
 from kedge.config.sources import Sources
 from kedge.config.units import Duration, Size
@@ -28,15 +41,6 @@ from kedge.config.workers import Table, WorkerName, WorkerSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
-PLUGIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
-DOMAIN = re.compile(
-    r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII
-)
-LISTEN = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", re.ASCII)
-REGION = re.compile(r"[a-z0-9]+:[a-z0-9-]+", re.ASCII)
-PUBLIC_URL = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?")
 
 
 def default_data_dir(environ: Mapping[str, str] = os.environ) -> Path:
@@ -53,93 +57,8 @@ def _default_node_name() -> str:
     return name if NAME.fullmatch(name) else "node"
 
 
-def _name(text: str) -> str:
-    if not NAME.fullmatch(text):
-        raise ValueError("must be 1 to 63 letters, digits, dots, _ and -")
-    return text
-
-
-def _plugin_name(text: str) -> str:
-    if not PLUGIN_NAME.fullmatch(text):
-        raise ValueError("must be the name of a plugin: letters, digits, dots, _ and -")
-    return text
-
-
-def _listen(text: str) -> str:
-    match = LISTEN.fullmatch(text)
-    if match is None or int(match[1]) > 65535:
-        raise ValueError('must be HOST:PORT, such as "127.0.0.1:8787" or "[::1]:8787"')
-    return text
-
-
-def _folder(path: Path) -> Path:
-    if "\0" in str(path):
-        raise ValueError("must be the path of a folder")
-    return path
-
-
-def _public_url(text: str) -> str:
-    if not PUBLIC_URL.fullmatch(text):
-        raise ValueError('must be a URL without a query, such as "https://kedge.example.com"')
-    return text.rstrip("/")
-
-
-def _region(text: str) -> str:
-    if not REGION.fullmatch(text):
-        raise ValueError('must be PROVIDER:REGION, such as "aws:eu-central-1"')
-    return text
-
-
-def _target(text: str) -> str:
-    host, colon, port = text.rpartition(":")
-    if not (host and colon) or not (port == "*" or (port.isdecimal() and int(port) < 65536)):
-        raise ValueError('must be HOST:PORT, such as "db.example.com:5432"')
-    return text.lower()
-
-
-def _peer_url(text: str) -> str:
-    parts = urlsplit(text)
-    known = parts.scheme in {"http", "https"}
-    if not known or not parts.hostname or parts.path.strip("/") or parts.query:
-        raise ValueError(
-            'must be "https://HOST:PORT", or "http://HOST:PORT" in a network of your own, such as a VPN'
-        )
-    return text.rstrip("/")
-
-
-def _domain(text: str) -> str:
-    if not DOMAIN.fullmatch(text) or len(text) > 190:
-        raise ValueError('must be a domain in small letters, such as "localhost" or "workers.example.com"')
-    return text
-
-
-def _database(text: str) -> str:
-    if text != "sqlite" and not re.fullmatch(r"(?:sqlite|postgresql)(?:\+[a-z0-9]+)?://.*", text):
-        raise ValueError('must be "sqlite", or a URL that begins with "postgresql://" or "sqlite://"')
-    return text
-
-
-def _names(value: Any) -> Any:
-    """One name, or several between commas, is what an environment variable can hold."""
-    if isinstance(value, str):
-        return [name.strip() for name in value.split(",") if name.strip()]
-    return value
-
-
-def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"names {', '.join(twice)} twice")
-    return names
-
-
 def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
-
-
-PluginName = Annotated[str, AfterValidator(_plugin_name)]
-Names = Annotated[tuple[PluginName, ...], BeforeValidator(_names), AfterValidator(_distinct)]
-Positive = Annotated[Duration, Field(gt=0)]
 
 
 class WithTables(BaseModel):
@@ -165,10 +84,8 @@ class WithTables(BaseModel):
 class ServerSettings(Table):
     """`[server]`: where the node listens, and where it keeps what is its own."""
 
-    listen: Annotated[str, AfterValidator(_listen)] = Field(
-        default="127.0.0.1:8787", description="Address and port; port 0 takes a free one."
-    )
-    data_dir: Annotated[Path, AfterValidator(_folder)] = Field(
+    listen: Listen = Field(default="127.0.0.1:8787", description="Address and port; port 0 takes a free one.")
+    data_dir: Folder = Field(
         default_factory=default_data_dir,
         description="Folder for database, logs, repositories and keys. Also KEDGE_DATA_DIR.",
     )
@@ -176,10 +93,8 @@ class ServerSettings(Table):
         default=None,
         description="The key for stored secrets, the same on all nodes; a file of the data dir if not given.",
     )
-    domain: Annotated[str, AfterValidator(_domain)] = Field(
-        default="localhost", description="Workers are served at NAME.domain."
-    )
-    public_url: Annotated[str, AfterValidator(_public_url)] | None = Field(
+    domain: Domain = Field(default="localhost", description="Workers are served at NAME.domain.")
+    public_url: PublicUrl | None = Field(
         default=None, description="Where users reach Kedge, if not at the address it listens on."
     )
     drain_timeout: Annotated[Duration, Field(ge=0)] = Field(
@@ -202,16 +117,14 @@ class ServerSettings(Table):
 class NodeSettings(Table):
     """`[node]`: who this node is among others."""
 
-    name: Annotated[str, AfterValidator(_name)] = Field(
+    name: Name = Field(
         default_factory=_default_node_name, description="Unique among nodes; the machine's name if not given."
     )
-    location: Annotated[str, AfterValidator(_name)] = Field(
-        default="local", description="The named place that this node is in."
-    )
-    region: Annotated[str, AfterValidator(_region)] | None = Field(
+    location: Name = Field(default="local", description="The named place that this node is in.")
+    region: Region | None = Field(
         default=None, description="That place as a provider calls it, such as aws:eu-central-1."
     )
-    url: Annotated[str, AfterValidator(_peer_url)] | None = Field(
+    url: PeerUrl | None = Field(
         default=None,
         description="Where the other nodes of its database reach this one, as http(s)://HOST:PORT; "
         "found out if not given.",
@@ -231,21 +144,19 @@ class NodeSettings(Table):
 class PeerSettings(Table):
     """`[peers.NAME]`: another node, to which requests may be passed on."""
 
-    url: Annotated[str, AfterValidator(_peer_url)] = Field(description="Where this node reaches it.")
-    location: Annotated[str, AfterValidator(_name)] = Field(description="The named place that it is in.")
-    region: Annotated[str, AfterValidator(_region)] | None = Field(
-        default=None, description="That place as a provider calls it."
-    )
+    url: PeerUrl = Field(description="Where this node reaches it.")
+    location: Name = Field(description="The named place that it is in.")
+    region: Region | None = Field(default=None, description="That place as a provider calls it.")
 
 
 class EgressSettings(Table):
     """`[egress]`: what workers may ask of others, through the node's own proxy."""
 
-    allow: tuple[Annotated[str, AfterValidator(_target)], ...] = Field(
+    allow: tuple[Target, ...] = Field(
         default=(),
         description="What workers may reach of this machine, by name or address, as HOST:PORT or HOST:*.",
     )
-    connect_to: dict[Annotated[str, AfterValidator(_target)], str] = Field(
+    connect_to: dict[Target, str] = Field(
         default_factory=dict, description="Where a HOST:PORT is found from this location."
     )
 
@@ -411,7 +322,7 @@ class LoggingSettings(Table):
 class Settings(Table):
     """All settings of a node. Made by `load`; `Settings()` holds the defaults."""
 
-    database: Annotated[str, AfterValidator(_database)] = Field(
+    database: DatabaseUrl = Field(
         default="sqlite", repr=False, description='"sqlite" for a file in the data dir, or a URL.'
     )
     plugins: Names = Field(
@@ -430,7 +341,7 @@ class Settings(Table):
     gateway: GatewaySettings = Field(default_factory=GatewaySettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     egress: EgressSettings = Field(default_factory=EgressSettings)
-    peers: dict[Annotated[str, AfterValidator(_name)], PeerSettings] = Field(
+    peers: dict[Name, PeerSettings] = Field(
         default_factory=dict, description="Other nodes, by name; those of one PostgreSQL need not be named."
     )
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
