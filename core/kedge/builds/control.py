@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlmodel import col, select
 
 from kedge.builds.buddy import BuildBuddy
-from kedge.builds.states import Status
+from kedge.contracts.build_states import Status
 from kedge.db.clock import now_ms
 from kedge.db.queries import intake, lifecycle
 from kedge.db.tables import Build
@@ -91,7 +91,7 @@ def _unfinished(session: Session, account_id: str, trigger_uuid: str) -> list[st
     query = (
         select(Build.build_uuid)
         .where(Build.account_id == account_id, Build.trigger_uuid == trigger_uuid)
-        .where(col(Build.status) != "stopped")
+        .where(col(Build.status) != Status.STOPPED)
         .order_by(col(Build.claimed_on).is_not(None), col(Build.id))
     )
     return list(session.exec(query))

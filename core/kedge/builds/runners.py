@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from kedge.builds.services import BuildServices
-    from kedge.builds.states import Status
+    from kedge.contracts.build_states import Status
     from kedge.contracts.log_store import LogExtent
     from kedge.db.queries.lifecycle import Verdict
     from kedge.objects import Objects

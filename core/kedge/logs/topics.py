@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from kedge.contracts.build_states import Status
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -35,7 +37,7 @@ class LogState:
     @property
     def stopped(self) -> bool:
         """Whether nothing more will come."""
-        return self.status == "stopped"
+        return self.status == Status.STOPPED
 
 
 @dataclass(frozen=True)

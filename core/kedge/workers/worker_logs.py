@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from kedge.contracts.build_states import Status
 from kedge.contracts.log_store import LogKey
 from kedge.db.clock import now_ms
 from kedge.db.queries import worker_logs as queries
@@ -45,7 +46,6 @@ TAIL_BYTES = 4096
 WAITING = 64
 #: seconds in which a node that ends stores what waits
 PATIENCE = 5.0
-STREAM = "running"
 
 
 class Tail:
@@ -122,7 +122,7 @@ class WorkerLogs(Logs):
         return await self._look_up(log_id)
 
     async def _look_up(self, log_id: str) -> LogState:
-        return LogState(part=(await self._parts(log_id))[1], status=STREAM)
+        return LogState(part=(await self._parts(log_id))[1], status=Status.RUNNING)
 
     async def _parts(self, log_id: str) -> tuple[int, int]:
         worker_id = log_id.rpartition("-")[0]
@@ -261,7 +261,7 @@ class WorkerLogs(Logs):
         dropped, opened.first = range(opened.first, oldest), oldest
         opened.last += 1
         await self.seal(full)
-        self.publish(opened.log_id, LogState(part=opened.last, status=STREAM))
+        self.publish(opened.log_id, LogState(part=opened.last, status=Status.RUNNING))
         for part in dropped:
             await self._delete(LogKey(log_id=opened.log_id, part=part))
         return LogKey(log_id=opened.log_id, part=opened.last)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, func
 from sqlmodel import col, select
 
+from kedge.contracts.build_states import Status
 from kedge.db.queries import queue
 from kedge.db.queries.deployments import whereabouts
 from kedge.db.queries.versions import find_worker
@@ -73,7 +74,7 @@ def get_build(session: Session, account_id: str, build_uuid: str) -> BuildView:
         raise NotFound(f"there is no build {build_uuid[:80]!r}")
     build: Build = row[0]
     before = None
-    if build.status == "queued" and build.claimed_on is None:
+    if build.status == Status.QUEUED and build.claimed_on is None:
         before = queue.before(session, build)
     version = session.execute(NEWEST_VERSION, {"build": build_uuid}).scalar_one_or_none()
     return _view(

@@ -10,6 +10,7 @@ from sqlalchemy import case, func
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
+from kedge.contracts.build_states import Status
 from kedge.db.queries.versions import find_worker
 from kedge.db.tables import Build, DeployHook
 from kedge.errors import Conflict, NotFound
@@ -96,7 +97,7 @@ def pending_builds(session: Session, trigger_uuid: str, branch: str) -> list[Bui
     query = (
         select(Build)
         .where(Build.trigger_uuid == trigger_uuid, Build.branch == branch)
-        .where(col(Build.status).in_(("queued", "initializing")), ~col(Build.cancel_requested))
+        .where(col(Build.status).in_((Status.QUEUED, Status.INITIALIZING)), ~col(Build.cancel_requested))
         .order_by(col(Build.id))
     )
     return list(session.exec(query))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam
 from sqlmodel import col, select
 
+from kedge.contracts.build_states import Status
 from kedge.contracts.forge import Delivery as DeliveryValue
 from kedge.contracts.forge import Push, Repo
 from kedge.db.tables import Build, BuildToken, Delivery, RepoConnection, Trigger, TriggerVariable
@@ -89,7 +90,7 @@ WAITING_BUILDS = (
     select(Build)
     .where(col(Build.trigger_uuid) == bindparam("trigger"), col(Build.branch) == bindparam("branch"))
     .where(col(Build.trusted) == bindparam("trusted"))
-    .where(col(Build.status) == "queued", col(Build.claimed_on).is_(None))
+    .where(col(Build.status) == Status.QUEUED, col(Build.claimed_on).is_(None))
 )
 
 

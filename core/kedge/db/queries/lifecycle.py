@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Row, bindparam, insert, select, update
 from sqlmodel import col
 
+from kedge.contracts.build_states import Status
 from kedge.contracts.events import BuildEvent
 from kedge.db.clock import to_datetime
 from kedge.db.tables import Account, Attempt, Build, Worker
@@ -57,7 +58,7 @@ UNSYNCED = {"synchronize_session": False}
 CLAIM = (
     update(Build)
     .where(col(Build.id) == bindparam("this_build"), col(Build.claimed_on).is_(None))
-    .where(col(Build.status) == "queued", col(Build.attempt) == bindparam("previous"))
+    .where(col(Build.status) == Status.QUEUED, col(Build.attempt) == bindparam("previous"))
     .values(claimed_on=bindparam("now"), attempt=bindparam("next"), wait_reason=None)
     .values(modified_on=bindparam("now"))
     .returning(col(Build.account_id))
@@ -81,7 +82,7 @@ REPORT_INITIALIZING, REPORT_RUNNING = (
     .values({"status": after, f"{after}_on": bindparam("now"), "modified_on": bindparam("now")})
     .returning(col(Build.cancel_requested))
     .execution_options(**UNSYNCED)
-    for before, after in (("queued", "initializing"), ("initializing", "running"))
+    for before, after in ((Status.QUEUED, Status.INITIALIZING), (Status.INITIALIZING, Status.RUNNING))
 )
 _THIS_ATTEMPT = (
     update(Attempt)
@@ -158,9 +159,9 @@ def report_in(session: Session, build_uuid: str, number: int, status: str, now: 
     Returns whether it should cancel, or `None` if the build does not stand so that this could follow.
     """
     values = {"this_build": build_uuid, "this_attempt": number, "now": now}
-    statement = REPORT_INITIALIZING if status == "initializing" else REPORT_RUNNING
+    statement = REPORT_INITIALIZING if status == Status.INITIALIZING else REPORT_RUNNING
     cancel = session.execute(statement, values).scalar_one_or_none()
-    if cancel is not None and status == "initializing":
+    if cancel is not None and status == Status.INITIALIZING:
         session.execute(REPORT_ATTEMPT, values)
     return cancel
 
@@ -181,7 +182,7 @@ def end_attempt(session: Session, build_uuid: str, number: int, now: int) -> boo
 
 def stop(build: Build, verdict: Verdict, now: int) -> None:
     """Write how the build ended."""
-    build.status = "stopped"
+    build.status = Status.STOPPED
     build.outcome = verdict.outcome
     build.failure = verdict.failure
     build.failure_message = make_safe(verdict.message) or None
@@ -193,7 +194,7 @@ def stop(build: Build, verdict: Verdict, now: int) -> None:
 
 def requeue(build: Build, *, not_before: int, reason: str | None, now: int) -> None:
     """Let the build wait for another attempt."""
-    build.status = "queued"
+    build.status = Status.QUEUED
     build.outcome = build.failure = build.failure_message = build.exit_code = build.phases = None
     build.claimed_on = build.initializing_on = build.running_on = build.stopped_on = None
     build.cancel_requested = False
@@ -215,7 +216,7 @@ def unfinished_claims(session: Session, before: int) -> list[tuple[str, int]]:
     rows = session.execute(
         select(col(Build.build_uuid), col(Build.attempt))
         .join(Attempt, (col(Attempt.build_id) == Build.id) & (col(Attempt.number) == Build.attempt))
-        .where(col(Build.status) != "stopped", col(Build.claimed_on).is_not(None))
+        .where(col(Build.status) != Status.STOPPED, col(Build.claimed_on).is_not(None))
         .where(col(Attempt.ended_on) < before)
     )
     return [(row.build_uuid, row.attempt) for row in rows]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, func, literal, select, tuple_
 from sqlmodel import col
 
+from kedge.contracts.build_states import Outcome, Status
 from kedge.db.tables import Account, Attempt, Build, Worker
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ _WAITING: Any = (
     .join(Account, col(Account.id) == Build.account_id)
     .join(Worker, col(Worker.id) == Build.worker_id)
 )
-_QUEUED = (col(Build.status) == "queued", col(Build.claimed_on).is_(None))
+_QUEUED = (col(Build.status) == Status.QUEUED, col(Build.claimed_on).is_(None))
 _PLACE = func.row_number().over(
     partition_by=col(Build.account_id), order_by=(col(Build.is_production).desc(), col(Build.id))
 )
@@ -67,7 +68,7 @@ RUNNING: Any = (
 BUILT = (
     select(col(Build.worker_id), col(Attempt.location), func.max(Attempt.ended_on).label("ended_on"))
     .join(Build, col(Build.id) == Attempt.build_id)
-    .where(col(Build.outcome) == "success", col(Build.attempt) == Attempt.number)
+    .where(col(Build.outcome) == Outcome.SUCCESS, col(Build.attempt) == Attempt.number)
     .where(col(Build.worker_id).in_(bindparam("workers", expanding=True)))
     .where(col(Attempt.ended_on) > bindparam("since"))
     .group_by(col(Build.worker_id), col(Attempt.location))

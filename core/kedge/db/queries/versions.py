@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, update
 from sqlmodel import col, select
 
+from kedge.contracts.build_states import Status
 from kedge.db.tables import Account, Build, PreviewAlias, Upload, Version, Worker
 from kedge.db.upsert import upsert
 from kedge.errors import Forbidden, NotFound, StaleAttempt
@@ -45,7 +46,7 @@ def deploying_build(session: Session, build_uuid: str, worker: Worker) -> Build:
         raise Forbidden("the token of a build deploys the worker of that build and no other")
     if not build.trusted:
         raise Forbidden("code of somebody who may not write to the repository is built and not deployed")
-    if build.status == "stopped" or build.cancel_requested:
+    if build.status == Status.STOPPED or build.cancel_requested:
         raise StaleAttempt(f"build {build_uuid} has ended or was cancelled: it deploys nothing any more")
     return build
 

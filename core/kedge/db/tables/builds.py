@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Index, Integer, text, true
 from sqlmodel import Field, SQLModel
 
+from kedge.contracts.build_states import Status
 from kedge.db.tables.columns import json_column, optional_time_column, time_column
 
 NOT_STOPPED = text("status != 'stopped'")
@@ -52,7 +53,7 @@ class Build(SQLModel, table=True):
     trigger_uuid: str = Field(foreign_key="build_trigger.uuid", index=True)
     forge: str
     delivery_id: str = Field(index=True)
-    status: str = "queued"
+    status: str = Status.QUEUED
     outcome: str | None = None
     source: str
     #: the name that the deploy hook had which asked for it
