@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kedge.contracts.compute import Compute, ComputeRequest
+    from kedge.testing.compute.place import Run
     from kedge.testing.orders import Exits, Orders
 
 
@@ -24,29 +25,20 @@ class Ends(Place):
 
     @pytest.mark.parametrize("code", [0, 1, 3, 255])
     async def test_an_end_is_told_with_its_exit_code(
-        self,
-        compute: Compute,
-        orders: Orders,
-        exits: Exits,
-        request_factory: Callable[..., ComputeRequest],
-        code: int,
+        self, compute: Compute, exits: Exits, run: Run, code: int
     ) -> None:
-        request = request_factory()
-        compute_id = await compute.start(request)
-        (await orders.caller(request)).order(["exit", code])
-        status = await exits.of(compute_id)
+        run.runner.order(["exit", code])
+        status = await exits.of(run.compute_id)
         assert (status.state, status.exit_code, status.cause) == (ComputeState.EXITED, code, ExitCause.SELF)
-        assert (status.build_uuid, status.attempt) == (request.build_uuid, 1)
-        assert await compute.inspect(compute_id) == status
+        assert (status.build_uuid, status.attempt) == (run.request.build_uuid, 1)
+        assert await compute.inspect(run.compute_id) == status
         assert status in await compute.list()
 
     async def test_a_killed_runner_is_told_as_infrastructure(
-        self, compute: Compute, orders: Orders, exits: Exits, request_factory: Callable[..., ComputeRequest]
+        self, compute: Compute, exits: Exits, run: Run
     ) -> None:
-        request = request_factory()
-        compute_id = await compute.start(request)
-        (await orders.caller(request)).order(["kill", 9])
-        status = await exits.of(compute_id)
+        run.runner.order(["kill", 9])
+        status = await exits.of(run.compute_id)
         assert (status.state, status.cause) == (ComputeState.EXITED, ExitCause.INFRASTRUCTURE)
         assert status.detail
 
@@ -56,95 +48,69 @@ class Ends(Place):
             await compute.stop(compute_id, grace=0)
             await compute.forget(compute_id)
 
-    async def test_a_stop_asks_first(
-        self, compute: Compute, orders: Orders, exits: Exits, request_factory: Callable[..., ComputeRequest]
-    ) -> None:
-        request = request_factory()
-        compute_id = await compute.start(request)
-        runner = await orders.caller(request)
-        runner.order(["wait"])
-        await compute.stop(compute_id, grace=PATIENCE)
-        await runner.gone()
-        status = await exits.of(compute_id)
+    async def test_a_stop_asks_first(self, compute: Compute, exits: Exits, run: Run) -> None:
+        run.runner.order(["wait"])
+        await compute.stop(run.compute_id, grace=PATIENCE)
+        await run.runner.gone()
+        status = await exits.of(run.compute_id)
         assert (status.state, status.cause) == (ComputeState.EXITED, ExitCause.STOPPED)
-        assert compute_id not in [status.compute_id for status in await compute.list()]
+        assert run.compute_id not in [status.compute_id for status in await compute.list()]
 
     async def test_a_stop_kills_all_that_will_not_end(
-        self, compute: Compute, orders: Orders, exits: Exits, request_factory: Callable[..., ComputeRequest]
+        self, compute: Compute, orders: Orders, exits: Exits, run: Run
     ) -> None:
-        request = request_factory()
-        compute_id = await compute.start(request)
-        runner = await orders.caller(request)
-        runner.order(["daemon"], ["ignore"])
-        daemon = await orders.caller(request, "daemon")
+        run.runner.order(["daemon"], ["ignore"])
+        daemon = await orders.caller(run.request, "daemon")
         async with asyncio.timeout(PATIENCE):
-            await compute.stop(compute_id, grace=0.05)
-        await runner.gone()
+            await compute.stop(run.compute_id, grace=0.05)
+        await run.runner.gone()
         await daemon.gone()
-        assert (await exits.of(compute_id)).cause is ExitCause.STOPPED
+        assert (await exits.of(run.compute_id)).cause is ExitCause.STOPPED
 
     async def test_stopping_twice_at_once_and_again_later_is_harmless(
-        self, compute: Compute, orders: Orders, request_factory: Callable[..., ComputeRequest]
+        self, compute: Compute, run: Run
     ) -> None:
-        request = request_factory()
-        compute_id = await compute.start(request)
-        runner = await orders.caller(request)
-        runner.order(["ignore"])
+        run.runner.order(["ignore"])
         async with asyncio.timeout(PATIENCE):
-            await asyncio.gather(*[compute.stop(compute_id, grace=0.05) for _ in range(3)])
-            await compute.stop(compute_id, grace=60)
-        await runner.gone()
-        await compute.forget(compute_id)
-        await compute.stop(compute_id, grace=60)
+            await asyncio.gather(*[compute.stop(run.compute_id, grace=0.05) for _ in range(3)])
+            await compute.stop(run.compute_id, grace=60)
+        await run.runner.gone()
+        await compute.forget(run.compute_id)
+        await compute.stop(run.compute_id, grace=60)
 
-    async def test_a_hasty_stop_does_not_wait_for_a_patient_one(
-        self, compute: Compute, orders: Orders, request_factory: Callable[..., ComputeRequest]
-    ) -> None:
-        request = request_factory()
-        compute_id = await compute.start(request)
-        runner = await orders.caller(request)
-        runner.order(["ignore"])
-        patient = asyncio.create_task(compute.stop(compute_id, grace=600))
+    async def test_a_hasty_stop_does_not_wait_for_a_patient_one(self, compute: Compute, run: Run) -> None:
+        run.runner.order(["ignore"])
+        patient = asyncio.create_task(compute.stop(run.compute_id, grace=600))
         await asyncio.sleep(0)
         async with asyncio.timeout(PATIENCE):
-            await compute.stop(compute_id, grace=0)
+            await compute.stop(run.compute_id, grace=0)
             await patient
 
-    async def test_cancelling_a_stop_does_not_undo_it(
-        self, compute: Compute, orders: Orders, exits: Exits, request_factory: Callable[..., ComputeRequest]
-    ) -> None:
-        request = request_factory()
-        compute_id = await compute.start(request)
-        runner = await orders.caller(request)
-        runner.order(["ignore"])
-        stop = asyncio.create_task(compute.stop(compute_id, grace=0.05))
+    async def test_cancelling_a_stop_does_not_undo_it(self, compute: Compute, exits: Exits, run: Run) -> None:
+        run.runner.order(["ignore"])
+        stop = asyncio.create_task(compute.stop(run.compute_id, grace=0.05))
         await asyncio.sleep(0)
         stop.cancel()
-        await runner.gone()
-        assert (await exits.of(compute_id)).cause is ExitCause.STOPPED
+        await run.runner.gone()
+        assert (await exits.of(run.compute_id)).cause is ExitCause.STOPPED
 
     async def test_nothing_a_runner_leaves_behind_outlives_it(
-        self, compute: Compute, orders: Orders, exits: Exits, request_factory: Callable[..., ComputeRequest]
+        self, compute: Compute, orders: Orders, exits: Exits, run: Run
     ) -> None:
-        request = request_factory()
-        compute_id = await compute.start(request)
-        runner = await orders.caller(request)
-        runner.order(["daemon"], ["wait"], ["exit", 0])
-        daemon = await orders.caller(request, "daemon")
-        runner.go_on()
-        assert (await exits.of(compute_id)).exit_code == 0
+        run.runner.order(["daemon"], ["wait"], ["exit", 0])
+        daemon = await orders.caller(run.request, "daemon")
+        run.runner.go_on()
+        assert (await exits.of(run.compute_id)).exit_code == 0
         await daemon.gone()
 
     async def test_a_forgotten_attempt_is_gone_and_may_start_anew(
-        self, compute: Compute, orders: Orders, exits: Exits, request_factory: Callable[..., ComputeRequest]
+        self, compute: Compute, exits: Exits, run: Run
     ) -> None:
-        request = request_factory()
-        compute_id = await compute.start(request)
-        (await orders.caller(request)).order(["exit", 0])
-        await exits.of(compute_id)
-        await asyncio.gather(compute.forget(compute_id), compute.forget(compute_id))
-        await compute.forget(compute_id)
-        assert (await compute.inspect(compute_id)).state is ComputeState.GONE
+        run.runner.order(["exit", 0])
+        await exits.of(run.compute_id)
+        await asyncio.gather(compute.forget(run.compute_id), compute.forget(run.compute_id))
+        await compute.forget(run.compute_id)
+        assert (await compute.inspect(run.compute_id)).state is ComputeState.GONE
         assert await compute.list() == []
 
     async def test_attempts_leave_no_descriptor_open(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -15,6 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from kedge.contracts.compute import Compute
+    from kedge.testing.orders import Caller
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """An attempt that was started, and its stand-in, which has called."""
+
+    request: ComputeRequest
+    compute_id: str
+    runner: Caller
 
 
 class Place:
@@ -76,3 +87,12 @@ class Place:
             return ComputeRequest(**{**new, **fields})
 
         return make
+
+    @pytest.fixture
+    async def run(
+        self, compute: Compute, orders: Orders, request_factory: Callable[..., ComputeRequest]
+    ) -> Run:
+        """A run of a new build."""
+        request = request_factory()
+        compute_id = await compute.start(request)
+        return Run(request=request, compute_id=compute_id, runner=await orders.caller(request))
