@@ -25,6 +25,8 @@ def up(
     json: Json = False,
 ) -> None:
     """Run Kedge on this machine until it is told to stop."""
+    # nearly all that a start makes stays, and to look at it again and again would take a tenth of the time
+    gc.disable()
     from kedge.node import Node  # noqa: PLC0415  (only this command needs the server's modules)
     from kedge.placement.strategies import STRATEGIES  # noqa: PLC0415
     from kedge.registry import load_and_register  # noqa: PLC0415
@@ -43,6 +45,7 @@ def up(
         # What is there now stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
+        gc.enable()
         sys.stdout.write(_ready_line(settings, url, as_json=json))
         sys.stdout.flush()
 
