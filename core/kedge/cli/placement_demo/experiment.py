@@ -42,8 +42,8 @@ ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forev
 """
 #: visitors who ask at the same time, each with an instance of his own
 VISITORS = 16
-#: requests to each location, to find out which is the best, and those before them that start its instances
-TRIES, FIRST = 5 * VISITORS, 3 * VISITORS
+#: the most requests to each location, to find out which is the best, and those before to start instances
+TRIES, FIRST = 5 * VISITORS, 2 * VISITORS
 #: the part of the requests that may fail before nothing is concluded from the others
 MOST_FAILED = 0.01
 
@@ -67,7 +67,8 @@ async def run_experiment(folder: Path, requests: int, *, say: Callable[[str], No
         async with _visitor(world) as visitor:
             answers = await _ask(visitor, "app", requests)
             say("The same worker at each location, to see which is the best …")
-            medians = {str(location): await _median_at(visitor, location) for location in LOCATIONS}
+            tries = max(VISITORS, min(TRIES, requests // 8))
+            medians = {str(location): await _median_at(visitor, location, tries) for location in LOCATIONS}
     return {"requests": requests, "failed_requests": requests - len(answers), **_found(answers, medians)}
 
 
@@ -126,10 +127,10 @@ def _visitor(world: World) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=world.nodes[VISITOR].url, limits=limits, timeout=60, trust_env=False)
 
 
-async def _median_at(visitor: httpx.AsyncClient, location: str) -> float:
+async def _median_at(visitor: httpx.AsyncClient, location: str, tries: int) -> float:
     """What requests take that are told to run there, in milliseconds, by as many visitors as were placed."""
     await _ask(visitor, f"at-{location}", FIRST)
-    answers = await _ask(visitor, f"at-{location}", TRIES)
+    answers = await _ask(visitor, f"at-{location}", tries)
     return median(answer.ms for answer in answers)
 
 
