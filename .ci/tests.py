@@ -10,6 +10,7 @@ the run.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,8 @@ def failed_tests() -> list[str]:
 def main() -> int:
     """The exit code of pytest; 0 if everything passed, together or alone."""
     FAILED.unlink(missing_ok=True)
+    # tests start Kedge a thousand times: it is to be compiled once
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     code = subprocess.run([*PYTEST, *TOGETHER, *sys.argv[1:]], check=False).returncode
     failed = failed_tests()
     if code != SOME_FAILED or not 0 < len(failed) <= MOST:

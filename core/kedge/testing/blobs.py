@@ -6,7 +6,7 @@ import asyncio
 import re
 from abc import abstractmethod
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import pytest
 
@@ -98,6 +98,9 @@ async def broken(part: bytes) -> AsyncIterator[bytes]:
 
 class BlobStoreSuite(SignedPartsSuite):
     """Subclass it as `class TestMine(BlobStoreSuite)`; give the fixture `store` and the method `reopen`."""
+
+    #: blobs that a list gives in several pages
+    many: ClassVar[int] = 2500
 
     @pytest.fixture
     async def store(self, tmp_path: Path) -> BlobStore:
@@ -275,7 +278,7 @@ class BlobStoreSuite(SignedPartsSuite):
         assert await keys(store, prefix) == sorted(key for key in some if key.startswith(prefix))
 
     async def test_a_long_list_misses_nothing(self, store: BlobStore) -> None:
-        some = [f"{number % 3}/{number:04}" for number in range(2500)]
+        some = [f"{number % 3}/{number:04}" for number in range(self.many)]
         for first in range(0, len(some), 100):
             await asyncio.gather(*[store.put(key, b"") for key in some[first : first + 100]])
         assert await keys(store) == sorted(some)

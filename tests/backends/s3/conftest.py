@@ -11,6 +11,7 @@ from botocore.config import Config
 from tests.backends.s3.proxy import Spoiler
 
 from kedge.testing.fake_host import FakeHost
+from kedge_s3 import bucket
 from kedge_s3.blobs import S3Blobs
 from kedge_s3.settings import S3Settings
 
@@ -72,6 +73,12 @@ class Place:
         """Keys of uploads that were begun and not ended."""
         found: Any = self.client.list_multipart_uploads(Bucket=self.bucket)
         return [one["Key"] for one in found.get("Uploads", [])]
+
+
+@pytest.fixture(autouse=True)
+def _short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of a few hundred blobs comes in several pages."""
+    monkeypatch.setattr(bucket, "PAGE", 100)
 
 
 @pytest.fixture

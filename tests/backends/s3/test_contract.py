@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 
 class TestS3OnCeph(BlobStoreSuite):
+    many = 250
+
     @pytest.fixture
     async def store(self, place: Any, opened: Callable[..., Any]) -> BlobStore:
         self.place, self.opened = place, opened

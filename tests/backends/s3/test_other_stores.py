@@ -94,6 +94,8 @@ class TestS3OnSwift(BlobStoreSuite):
 
 
 class TestS3OnMoto(BlobStoreSuite):
+    many = 250
+
     @pytest.fixture
     async def store(self, moto: str, tmp_path: Path, opened: Callable[..., Any]) -> BlobStore:
         self.place, self.opened = Place(moto, "access", "secret", tmp_path / "s3"), opened

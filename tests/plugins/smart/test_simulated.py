@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import cache
 from random import Random
 from statistics import mean
 
@@ -29,8 +30,13 @@ def simulate(
     return simulation.run(hours * HOUR, warm_up=warm_up, events=events)
 
 
+@cache
+def undisturbed() -> list[Result]:
+    return [simulate(seed) for seed in SEEDS]
+
+
 def test_requests_run_next_to_where_they_are_fastest() -> None:
-    results = [simulate(seed) for seed in SEEDS]
+    results = undisturbed()
 
     assert mean(result.regret for result in results) <= 0.02
     assert max(result.regret for result in results) <= 0.10
@@ -38,7 +44,7 @@ def test_requests_run_next_to_where_they_are_fastest() -> None:
 
 
 def test_noise_alone_moves_nothing() -> None:
-    assert sum(sum(simulate(seed).moves.values()) for seed in SEEDS) <= len(SEEDS) / 3
+    assert sum(sum(result.moves.values()) for result in undisturbed()) <= len(SEEDS) / 3
 
 
 def test_noise_on_long_ways_passes_for_no_gain() -> None:
