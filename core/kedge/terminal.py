@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-#: what stands for a byte that is no UTF-8 (half a character) would be written as that byte again
-_HARMLESS = r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]"
+#: what stands for a byte that is no UTF-8 (half a character) would be written as that byte again, and what
+#: turns the direction of text around shows it in another order than it has
+_HARMLESS = r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 #: SGR; longer ones are none that a terminal reads
 _COLOUR = r"\x1b\[[0-9;:]{0,64}+m"
 _CSI = r"(?:\x1b\[|\x9b)[ -?]{0,64}+"
@@ -34,7 +35,8 @@ class TerminalFilter:
     """A stream on its way to a terminal.
 
     Text, tabs and line ends pass, and colours if they are wanted. No other escape sequence and no other
-    control character does, however the stream is cut into pieces. Holds back a few characters at most.
+    control character does, nor any that turns text around, however the stream is cut into pieces. Holds back
+    a few characters at most.
     """
 
     def __init__(self, *, colour: bool) -> None:

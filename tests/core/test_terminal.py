@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from kedge.terminal import TerminalFilter, make_safe
 
 COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+TURNS = [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 INTRODUCERS = ["\x1b", "\x1b[", "\x9b", "\x1b]", "\x9d", "\x1bP", "\x90", "\x1b_", "\x1b^", "\x1bX", "\x1b("]
 PARTS = [
@@ -40,6 +41,7 @@ TEXT = st.lists(
         st.text(max_size=5),
         st.integers(0, 0x9F).map(chr),
         st.integers(0xD800, 0xDFFF).map(chr),
+        st.sampled_from(TURNS).map(chr),
         st.integers(60, 70).map("1".__mul__),
     ),
     max_size=30,
