@@ -19,7 +19,7 @@ from kedge.contracts.build_states import Status
 from kedge.contracts.log_store import LogKey
 from kedge.db.clock import now_ms
 from kedge.db.queries import worker_logs as queries
-from kedge.errors import Conflict, KedgeError, LogGap
+from kedge.errors import Conflict, KedgeError, LogGap, StoreError
 from kedge.logs.logs import Logs
 from kedge.logs.topics import LogState
 
@@ -258,13 +258,21 @@ class WorkerLogs(Logs):
         full = LogKey(log_id=opened.log_id, part=opened.last)
         oldest = max(opened.first, opened.last + 2 - PARTS)
         await self._db.write(queries.set_parts, worker_id, self.node, oldest, opened.last + 1)
-        dropped, opened.first = range(opened.first, oldest), oldest
         opened.last += 1
         await self.seal(full)
         self.publish(opened.log_id, LogState(part=opened.last, status=Status.RUNNING))
-        for part in dropped:
-            await self._delete(LogKey(log_id=opened.log_id, part=part))
+        await self._drop_before(oldest, opened)
         return LogKey(log_id=opened.log_id, part=opened.last)
+
+    async def _drop_before(self, oldest: int, opened: _Open) -> None:
+        """Remove parts; what the store cannot remove now is tried again with the next part."""
+        while opened.first < oldest:
+            try:
+                await self._delete(LogKey(log_id=opened.log_id, part=opened.first))
+            except (StoreError, OSError) as error:
+                log.warning("an old part of a log is still there", log=opened.log_id, reason=str(error))
+                return
+            opened.first += 1
 
 
 async def _collect(waiting: asyncio.Queue[bytes], pieces: list[bytes]) -> None:

@@ -178,10 +178,14 @@ async def test_a_removed_workers_log_is_gone(make_logs: Callable[[], WorkerLogs]
     assert await lines(logs, worker) == []
 
 
+async def print_a_part(logs: WorkerLogs, worker: str, number: int) -> None:
+    await pump(logs, worker, b"%d " % number + b"x" * 250 + b"\n")
+    await logs.flush(worker)
+
+
 async def fill_two_parts(logs: WorkerLogs, worker: str) -> tuple[LogKey, LogKey]:
     for number in range(2):
-        await pump(logs, worker, b"%d " % number + b"x" * 250 + b"\n")
-        await logs.flush(worker)
+        await print_a_part(logs, worker, number)
     log_id = logs.log_id(worker)
     return LogKey(log_id=log_id, part=1), LogKey(log_id=log_id, part=2)
 
@@ -214,6 +218,26 @@ async def test_a_part_that_cannot_be_sealed_is_tried_again_until_it_is(
     with sealing(logs):
         async with asyncio.timeout(PATIENCE):
             assert await seals.sealed.get() == full
+
+
+async def test_an_old_part_that_cannot_be_removed_costs_no_output_and_goes_later(
+    make_logs: Callable[[], WorkerLogs], worker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(_: LogKey) -> None:
+        raise StoreUnavailable("the store is away")
+
+    logs = make_logs()
+    first = LogKey(log_id=logs.log_id(worker), part=1)
+    with monkeypatch.context() as broken:
+        broken.setattr(logs.store, "delete", refuse)
+        for number in range(PARTS + 1):
+            await print_a_part(logs, worker, number)
+    assert (await lines(logs, worker))[-1].startswith(f"{PARTS} ")
+    assert (await logs.store.extent(first)).size
+
+    await print_a_part(logs, worker, PARTS + 1)
+    assert not (await logs.store.extent(first)).size
+    assert await logs.first_part(first.log_id) == 3
 
 
 async def test_a_removed_worker_that_still_prints_holds_nobody_up(
