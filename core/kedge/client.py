@@ -120,6 +120,8 @@ class Server:
     def _client(self) -> Iterator[httpx.Client]:
         import httpx  # noqa: PLC0415  (takes an eighth of a second, and `kedge up` has no need of it)
 
+        if not (self.token.isascii() and self.token.isprintable()):
+            raise ClientError("the token is none of Kedge's, which are letters and digits: see --token")
         timeout = httpx.Timeout(10, read=60)
         headers = {"Authorization": f"Bearer {self.token}"}
         # reading the certificates of the world takes 20 ms; without TLS nobody looks at them
@@ -127,6 +129,8 @@ class Server:
         try:
             with httpx.Client(headers=headers, timeout=timeout, trust_env=False, verify=verify) as client:
                 yield client
+        except httpx.InvalidURL as error:
+            raise ClientError(f"{self.url!r} is no URL ({error}): see --url") from error
         except httpx.TransportError as error:
             raise Unreachable(
                 f"no Kedge answers at {self.url} ({error}). Start one with `kedge up`, "
