@@ -84,5 +84,8 @@ class Host(Protocol):
         ...
 
     def follow(self, build_uuid: str) -> AsyncIterator[bytes]:
-        """Yield a build's log as it grows, from its start, then a last line that tells how it ended."""
+        """Yield a build's log as it grows, from its start, then a last line that tells how it ended.
+
+        While it waits for long, lines between say why.
+        """
         ...

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from sqlmodel import col, select
 
+from kedge.api.build_view import wait_reason
 from kedge.config import resolve_secret
+from kedge.contracts.build_states import Outcome, Status
 from kedge.db.hot_logs import DatabaseHotLogs
-from kedge.db.queries import deployments, lifecycle
+from kedge.db.queries import deployments, lifecycle, queue
 from kedge.db.tables import Build, RepoConnection, Trigger, Version
 from kedge.errors import NotFound
 from kedge.logs.topics import Frame, LogState
@@ -80,12 +82,24 @@ class NodeHost:
         return await self.intake.receive(delivery)
 
     async def follow(self, build_uuid: str) -> AsyncIterator[bytes]:
-        """Yield a build's log as it grows, then a last line that tells how it ended."""
+        """Yield a build's log as it grows, then a last line that tells how it ended.
+
+        While it waits for long, say why, and again whenever there is another reason.
+        """
+        status, told = "", ""
         async for item in self.logs.follow(build_uuid):
             if isinstance(item, Frame):
                 yield item.data
-            elif isinstance(item, LogState) and item.stopped:
-                yield (await self._db.read(_last_line, build_uuid, self._settings, self.public_url)).encode()
+            elif isinstance(item, LogState):
+                status = item.status
+                if item.stopped:
+                    line = await self._db.read(_last_line, build_uuid, self._settings, self.public_url)
+                    yield line.encode()
+            elif status == Status.QUEUED:
+                reason = await self._db.read(_why_it_waits, build_uuid)
+                if reason != told:
+                    told = reason
+                    yield f"It waits: {reason}\n".encode()
 
 
 def _may_use(session: Session, principal: Principal, repo: Repo, *, write: bool) -> bool:
@@ -105,9 +119,14 @@ def _may_use(session: Session, principal: Principal, repo: Repo, *, write: bool)
     return not (write and principal.build_uuid) and session.exec(query).first() is not None
 
 
+def _why_it_waits(session: Session, build_uuid: str) -> str:
+    build, _ = lifecycle.current(session, build_uuid)
+    return wait_reason(build.wait_reason, queue.before(session, build).count)
+
+
 def _last_line(session: Session, build_uuid: str, settings: Settings, public_url: str) -> str:
     build, _ = lifecycle.current(session, build_uuid)
-    if build.outcome != "success":
+    if build.outcome != Outcome.SUCCESS:
         return f"\nBuild {build_uuid} ended: {build.outcome}\n"
     newest = select(Version).where(Version.build_uuid == build_uuid).order_by(col(Version.number).desc())
     version = session.exec(newest).first()

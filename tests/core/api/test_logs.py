@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
@@ -72,6 +73,25 @@ async def test_a_build_superseded_while_it_waits_again_shows_the_log_it_has(
 
     assert (await me.result("GET", f"/builds/builds/{waiting_again}"))["build_outcome"] == "skipped"
     assert await lines(me, waiting_again) == ["one", "two"]
+
+
+async def test_who_follows_a_build_that_waits_is_told_why_once(
+    world: World, me: Caller, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SWEEP_SECONDS", "KEEP_ALIVE_SECONDS"):
+        monkeypatch.setattr(all_logs, name, 0.01)
+    for _ in range(world.parts.builds.settings.builds.concurrency):
+        await world.started(await world.build(me, project))
+    waiting = await world.build(me, project)
+
+    said: Any = world.parts.host.follow(waiting)
+    async with asyncio.timeout(60), aclosing(said):
+        assert (await anext(said)).startswith(b"It waits: ")
+        following = asyncio.ensure_future(anext(said))
+        await asyncio.wait((following,), timeout=0.2)
+        assert not following.done()
+        await me.result("PUT", f"/builds/builds/{waiting}/cancel")
+        assert b"ended: cancelled" in await following
 
 
 @pytest.fixture
