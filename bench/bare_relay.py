@@ -17,6 +17,7 @@ import time
 from collections import deque
 from email.utils import formatdate
 from http import HTTPStatus
+from typing import cast
 
 import httptools
 import uvloop
@@ -110,9 +111,9 @@ class Visitor(asyncio.Protocol):
         self.busy = self.reading = self.last = self.begun = False
         self.head_bytes = self.body_bytes = 0
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        self.transport = transport
-        transport.set_write_buffer_limits(high=HIGH_WATER)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(high=HIGH_WATER)
         address = transport.get_extra_info("peername")[0].encode()
         self.told = (
             b"x-forwarded-for: %b\r\nx-real-ip: %b\r\ncf-connecting-ip: %b\r\n"
@@ -156,7 +157,7 @@ class Visitor(asyncio.Protocol):
         self.head_bytes = 0
         parser = self.parser
         method, upgrade = parser.get_method(), parser.should_upgrade()
-        kept, dropped, hosts, self.chunked = [], NOT_UP, 0, False
+        kept, dropped, hosts, host, self.chunked = [], NOT_UP, 0, b"", False
         for header in self.headers:
             name, value = header
             if name in dropped:
@@ -215,7 +216,7 @@ class Visitor(asyncio.Protocol):
         self.again = None if self.reading or method not in IDEMPOTENT else head
         if self.relay.idle and not upgrade:
             upstream = self.upstream = self.relay.idle.pop()
-            upstream.visitor, upstream.method = self, method
+            upstream.visitor = self
             upstream.transport.write(head)
         else:
             self.again = None
@@ -231,7 +232,7 @@ class Visitor(asyncio.Protocol):
             self.refuse(502)
             return
         self.upstream = upstream
-        upstream.visitor, upstream.method = self, self.method
+        upstream.visitor = self
         unsent, self.unsent = self.unsent, []
         upstream.transport.write(b"".join(unsent))
 
@@ -299,7 +300,7 @@ class Visitor(asyncio.Protocol):
         if self.upstream is not None:
             self.upstream.transport.resume_reading()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self.relay.visitors.discard(self)
         if self.upstream is not None:
             self.upstream.visitor = None
@@ -318,9 +319,9 @@ class Upstream(asyncio.Protocol):
         self.used = self.over = self.keep = self.tunnel = self.bodiless = self.until_close = False
         self.since = 0.0
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        self.transport = transport
-        transport.set_write_buffer_limits(high=HIGH_WATER)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(high=HIGH_WATER)
 
     def data_received(self, data: bytes) -> None:
         visitor = self.visitor
@@ -423,7 +424,7 @@ class Upstream(asyncio.Protocol):
         if self.visitor is not None:
             self.visitor.transport.resume_reading()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         if self in self.relay.idle:
             self.relay.idle.remove(self)
         visitor, self.visitor = self.visitor, None
@@ -431,7 +432,7 @@ class Upstream(asyncio.Protocol):
             return
         if self.tunnel:
             visitor.transport.close()
-        elif self.until_close and visitor.begun and error is None:
+        elif self.until_close and visitor.begun and exc is None:
             visitor.transport.write(b"0\r\n\r\n")
             visitor.answered()
         else:

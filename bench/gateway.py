@@ -102,7 +102,7 @@ def measure() -> list[Figure]:
 
 def _figures(small: dict[str, list[Load]], large: dict[str, list[Load]]) -> list[Figure]:
     def of(loads: dict[str, list[Load]], name: str, field: str) -> float:
-        return median(getattr(load, field) for load in loads[name])
+        return float(median(getattr(load, field) for load in loads[name]))
 
     def beside(name: str, other: str, title: str) -> list[Figure]:
         return [
