@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from typing import TYPE_CHECKING, NoReturn
 
@@ -103,11 +104,22 @@ def postgresql_url(postgresql_server: PostgreSQL) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite database with the newest tables, to be copied: to make them takes as long as many a test."""
+    file = tmp_path_factory.mktemp("sqlite") / "kedge.db"
+    database = Database(f"sqlite:///{file}")
+    upgrade(database.engine)
+    database.engine.dispose()
+    return file
+
+
 @pytest.fixture
 def migrated_url(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """A migrated database of the test's own."""
     if database_kind == "sqlite":
-        yield f"sqlite:///{tmp_path / 'kedge.db'}"
+        copy = shutil.copy(request.getfixturevalue("migrated_file"), tmp_path / "kedge.db")
+        yield f"sqlite:///{copy}"
         return
     server: PostgreSQL = request.getfixturevalue("postgresql_server")
     with server.migrated() as url:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from functools import cache
 from typing import TYPE_CHECKING
 
 from kedge.errors import ConfigError
@@ -77,13 +78,19 @@ def make_places(
     )
 
 
+@cache
+def _trust_of_the_system() -> ssl.SSLContext:
+    # to read all those certificates takes 20 ms
+    return ssl.create_default_context()
+
+
 def peers_tls(settings: Settings, host: Host) -> ssl.SSLContext:
     """Whom to believe that it is a node at an `https://` address.
 
     Raises `ConfigError` for certificates that are not there, or are none.
     """
     if settings.node.peers_ca is None:
-        return ssl.create_default_context()
+        return _trust_of_the_system()
     try:
         return ssl.create_default_context(cadata=host.secret(settings.node.peers_ca))
     except ssl.SSLError as error:
