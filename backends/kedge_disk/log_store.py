@@ -1,4 +1,4 @@
-"""Build logs as files: hot while a build runs, sealed when it has stopped."""
+"""Logs as files: hot while they grow, sealed when they are whole."""
 
 from __future__ import annotations
 

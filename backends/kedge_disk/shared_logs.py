@@ -1,4 +1,4 @@
-"""Build logs that every node reads: hot ones in the database, sealed ones in the shared blob store."""
+"""Logs that every node reads: hot ones in the database, sealed ones in the shared blob store."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MOVES_AT_ONCE = 4
 
 
 class SharedLogs:
-    """Chunks are rows while a build runs; once sealed, a log goes to the blob store and its rows go."""
+    """Chunks are rows while a log grows; once sealed, a log goes to the blob store and its rows go."""
 
     name: ClassVar[str] = "database"
     Settings: ClassVar[type[BaseModel]] = DiskLogSettings

@@ -121,7 +121,7 @@ class Server:
         import httpx  # noqa: PLC0415  (takes an eighth of a second, and `kedge up` has no need of it)
 
         if not (self.token.isascii() and self.token.isprintable()):
-            raise ClientError("the token is none of Kedge's, which are letters and digits: see --token")
+            raise ClientError("the token is none of Kedge's: see --token and KEDGE_TOKEN")
         timeout = httpx.Timeout(10, read=60)
         headers = {"Authorization": f"Bearer {self.token}"}
         # reading the certificates of the world takes 20 ms; without TLS nobody looks at them
@@ -129,8 +129,11 @@ class Server:
         try:
             with httpx.Client(headers=headers, timeout=timeout, trust_env=False, verify=verify) as client:
                 yield client
-        except httpx.InvalidURL as error:
-            raise ClientError(f"{self.url!r} is no URL ({error}): see --url") from error
+        # a name that no resolver could be asked for is a UnicodeError
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
+            raise ClientError(
+                f"{self.url!r} is no URL such as http://127.0.0.1:8787 ({error}): see --url and KEDGE_URL"
+            ) from error
         except httpx.TransportError as error:
             raise Unreachable(
                 f"no Kedge answers at {self.url} ({error}). Start one with `kedge up`, "

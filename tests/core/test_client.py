@@ -7,10 +7,24 @@ import pytest
 from kedge.client import ClientError, Server
 
 
-@pytest.mark.parametrize("url", ["http://a\x07b", "http://[::1", "http://ex\u202eample"])
-def test_what_is_no_url_is_called_so(url: str) -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://a\x07b",
+        "http://[::1",
+        "http://ex\u202eample",
+        "http://a..b",
+        "http://xn--",
+        "localhost:80",
+        "",
+    ],
+)
+def test_what_is_no_url_is_called_so_at_once(url: str) -> None:
+    server = Server(url=url, token="kdg_1", account="default")
     with pytest.raises(ClientError, match="is no URL"):
-        Server(url=url, token="kdg_1", account="default").get("/workers/workers")
+        server.get("/workers/workers")
+    with pytest.raises(ClientError, match="is no URL"):
+        next(server.events("/workers/workers/hello/logs"))
 
 
 @pytest.mark.parametrize("token", ["t\xf6ken", "two\nlines"])

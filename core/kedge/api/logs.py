@@ -1,4 +1,4 @@
-"""The log of a build, from one address: pages of lines, a live stream, or the whole text."""
+"""Logs, each from one address: pages of lines, a live stream, or the whole text."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ async def events(logs: Logs, log_id: str, cursor: Cursor | None) -> AsyncIterato
 
 
 async def text_answer(request: Request, logs: Logs, log_id: str) -> Response:
-    """The log of an attempt as one text, or a range of it."""
+    """A part of a log as one text, or a range of it."""
     state = await logs.state(log_id)
     part = bodies.number(request, "attempt", default=state.part, least=0)
     key = LogKey(log_id=log_id, part=part)

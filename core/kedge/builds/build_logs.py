@@ -57,7 +57,7 @@ class BuildLogs(Logs):
         )
         return session.exec(ended).first() is not None
 
-    async def _show(self, key: LogKey, chunk: LogChunk) -> None:
+    async def _tell_listeners(self, key: LogKey, chunk: LogChunk) -> None:
         if self._registry.listens("kedge_build_log"):
             attempt = AttemptName(build_uuid=key.log_id, number=key.part)
             await self._registry.build_log(attempt, chunk)

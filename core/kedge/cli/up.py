@@ -25,7 +25,7 @@ def up(
     json: Json = False,
 ) -> None:
     """Run Kedge on this machine until it is told to stop."""
-    # nearly all that a start makes stays, and to look at it again and again would take a tenth of the time
+    # nearly all that imports make stays, and to look at it again and again would take a tenth of a start
     gc.disable()
     from kedge.node import Node  # noqa: PLC0415  (only this command needs the server's modules)
     from kedge.placement.strategies import STRATEGIES  # noqa: PLC0415
@@ -45,11 +45,12 @@ def up(
         # What is there now stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-        gc.enable()
         sys.stdout.write(_ready_line(settings, url, as_json=json))
         sys.stdout.flush()
 
-    _run(Node(settings, registry, ready=ready).run)
+    node = Node(settings, registry, ready=ready)
+    gc.enable()
+    _run(node.run)
 
 
 def _ready_line(settings: Settings, url: str, *, as_json: bool) -> str:

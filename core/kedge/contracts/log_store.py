@@ -40,7 +40,8 @@ class LogKey:
     def read(cls, text: str) -> LogKey | None:
         """What a text names; None for any other text."""
         log_id, _, part = text.rpartition(".")
-        return cls(log_id=log_id, part=int(part)) if part.isdecimal() else None
+        key = cls(log_id=log_id, part=int(part) if part.isdecimal() else -1)
+        return key if str(key) == text else None
 
     def check(self) -> None:
         """Raise `InvalidInput` for what is no log. For those who write a `LogStore`."""

@@ -60,7 +60,7 @@ class Logs(ABC):
         offset = extent.size - len(data)
         self.topics.get(key.log_id).add(Frame(key.part, offset, time_ms, data))
         self._tell_nodes(key.log_id)
-        await self._show(key, LogChunk(number=number, offset=offset, time_ms=time_ms, data=data))
+        await self._tell_listeners(key, LogChunk(number=number, offset=offset, time_ms=time_ms, data=data))
         return extent
 
     @abstractmethod
@@ -71,8 +71,8 @@ class Logs(ABC):
     def _is_over(self, session: Session, key: LogKey) -> bool:
         """Whether it is one of these logs, and nothing will be added to this part of it."""
 
-    async def _show(self, key: LogKey, chunk: LogChunk) -> None:  # noqa: B027  (not every kind has listeners)
-        """A chunk was stored."""
+    async def _tell_listeners(self, key: LogKey, chunk: LogChunk) -> None:  # noqa: B027  (not every kind has listeners)
+        """Tell whoever listens that a chunk was stored."""
 
     async def note(self, key: LogKey, text: str) -> None:
         """Add a line of Kedge's own at the end; left out if the log is sealed already, or cannot grow."""

@@ -86,7 +86,7 @@ class NodeHost:
 
         While it waits for long, say why, and again whenever there is another reason.
         """
-        status, told = "", ""
+        status, told = "", None
         async for item in self.logs.follow(build_uuid):
             if isinstance(item, Frame):
                 yield item.data
@@ -97,7 +97,7 @@ class NodeHost:
                     yield line.encode()
             elif status == Status.QUEUED:
                 reason = await self._db.read(_why_it_waits, build_uuid)
-                if reason != told:
+                if reason not in {None, told}:
                     told = reason
                     yield f"It waits: {reason}\n".encode()
 
@@ -119,8 +119,12 @@ def _may_use(session: Session, principal: Principal, repo: Repo, *, write: bool)
     return not (write and principal.build_uuid) and session.exec(query).first() is not None
 
 
-def _why_it_waits(session: Session, build_uuid: str) -> str:
+def _why_it_waits(session: Session, build_uuid: str) -> str | None:
     build, _ = lifecycle.current(session, build_uuid)
+    if build.status != Status.QUEUED:
+        return None
+    if build.claimed_on is not None:
+        return "its runner is being started"
     return wait_reason(build.wait_reason, queue.before(session, build).count)
 
 

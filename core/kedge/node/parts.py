@@ -328,10 +328,10 @@ class Parts:
         self._keep_running(stack, self.running.retirement.run)
 
     def _hear_other_nodes(self) -> None:
-        def changed(build_uuid: str) -> None:
-            self.builds.logs.look_again(build_uuid)
-            self.worker_logs.look_again(build_uuid)
-            self.builds.runner_tokens.forget_build(build_uuid)
+        def changed(log_id: str) -> None:
+            self.builds.logs.look_again(log_id)
+            self.worker_logs.look_again(log_id)
+            self.builds.runner_tokens.forget_build(log_id)
 
         def wake(_: str) -> None:
             # the node that told has its own round first, so that not all reach for the same build

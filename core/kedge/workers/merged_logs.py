@@ -32,7 +32,7 @@ class MergedCursor(dict[str, Cursor]):
 
     @classmethod
     def parse(cls, text: str) -> MergedCursor:
-        """Read `attempt.offset@node,…`. Raises `InvalidInput`."""
+        """Read `part.offset@node,…`. Raises `InvalidInput`."""
         found = cls()
         for place in text[:LONGEST_CURSOR].split(","):
             cursor, at, node = place.partition("@")

@@ -75,6 +75,8 @@ class _Open:
     log_id: str
     first: int
     last: int
+    #: what is older has been removed for sure
+    removed_to: int
     #: whether other nodes can know that there is something
     told: bool = False
     pieces: asyncio.Queue[bytes] = field(default_factory=lambda: asyncio.Queue(WAITING))
@@ -175,7 +177,7 @@ class WorkerLogs(Logs):
         await self.drop(worker_id)
         others = await self._db.read(queries.of_nodes, worker_id) if self.shared else {}
         for node, (first, last) in others.items():
-            for part in range(first, last + 1):
+            for part in range(_oldest_left(first), last + 1):
                 await self.store.delete(LogKey(log_id=self.log_id(worker_id, node), part=part))
 
     async def drop(self, worker_id: str) -> None:
@@ -183,7 +185,7 @@ class WorkerLogs(Logs):
         opened = await self._opened(worker_id)
         await self._end(opened)
         self._open.pop(worker_id, None)
-        for part in range(opened.first, opened.last + 1):
+        for part in range(opened.removed_to, opened.last + 1):
             await self._delete(LogKey(log_id=opened.log_id, part=part))
 
     async def close(self) -> None:
@@ -219,7 +221,7 @@ class WorkerLogs(Logs):
         async with self._opening.setdefault(worker_id, asyncio.Lock()):
             if worker_id not in self._open:
                 first, last = await self._db.read(queries.parts, worker_id, self.node)
-                opened = _Open(self.log_id(worker_id), first, last)
+                opened = _Open(self.log_id(worker_id), first, last, removed_to=_oldest_left(first))
                 opened.writer = asyncio.create_task(self._write(worker_id, opened))
                 self._open[worker_id] = opened
         self._opening.pop(worker_id, None)
@@ -258,21 +260,27 @@ class WorkerLogs(Logs):
         full = LogKey(log_id=opened.log_id, part=opened.last)
         oldest = max(opened.first, opened.last + 2 - PARTS)
         await self._db.write(queries.set_parts, worker_id, self.node, oldest, opened.last + 1)
+        opened.first = oldest
         opened.last += 1
         await self.seal(full)
         self.publish(opened.log_id, LogState(part=opened.last, status=Status.RUNNING))
-        await self._drop_before(oldest, opened)
+        await self._remove_old(opened)
         return LogKey(log_id=opened.log_id, part=opened.last)
 
-    async def _drop_before(self, oldest: int, opened: _Open) -> None:
-        """Remove parts; what the store cannot remove now is tried again with the next part."""
-        while opened.first < oldest:
+    async def _remove_old(self, opened: _Open) -> None:
+        """Remove what nobody reads any more; what the store cannot remove now goes with a later part."""
+        while opened.removed_to < opened.first:
             try:
-                await self._delete(LogKey(log_id=opened.log_id, part=opened.first))
+                await self._delete(LogKey(log_id=opened.log_id, part=opened.removed_to))
             except (StoreError, OSError) as error:
                 log.warning("an old part of a log is still there", log=opened.log_id, reason=str(error))
                 return
-            opened.first += 1
+            opened.removed_to += 1
+
+
+def _oldest_left(first: int) -> int:
+    """The oldest part before the first that a node may have left because it could not remove it."""
+    return max(1, first - PARTS)
 
 
 async def _collect(waiting: asyncio.Queue[bytes], pieces: list[bytes]) -> None:

@@ -68,6 +68,8 @@ class Outlet:
         """Forget what was not stored, however far it got."""
         if self._parts is not None:
             self._parts.close()
+            if (error := self._parts.out_of_reach) is not None:
+                self._kedge.give_up_store(error)
         if self._spool is not None:
             self._spool.file.close()
 

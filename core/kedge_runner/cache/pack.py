@@ -82,7 +82,7 @@ class Packer:
         # batches are of whole blocks, and the last one of the header is in the present batch
         at = self._batch.filled - BLOCK + DATE_AT
         self._batch.patches.append((at, date(head[-BLOCK:], entry.mtime)))
-        if entry.size:
+        if stat.S_ISREG(entry.mode):
             self._put_file(entry)
             self._put(bytes(-entry.size % BLOCK))
 
@@ -97,12 +97,12 @@ class Packer:
         missing = entry.size
         file = os.open(os.path.join(self._workspace, entry.name), OPEN)
         try:
-            while missing > 0:
+            while True:
                 room = self._room()[:missing]
                 count = os.readv(file, [room, self._surplus] if len(room) == missing else [room])
                 self._batch.filled += min(count, len(room))
                 missing -= count
-                if not count:
+                if missing <= 0 or not count:
                     break
         finally:
             os.close(file)

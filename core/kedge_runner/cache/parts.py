@@ -58,6 +58,11 @@ class Parts:
         first = [] if self._first is None else [self._first]
         return [*first, self._buffer[: self._filled]]
 
+    @property
+    def out_of_reach(self) -> Unreachable | None:
+        """Why the store cannot be reached, if that is what ended this."""
+        return self._error if isinstance(self._error, Unreachable) else None
+
     def write(self, data: memoryview) -> int:
         """Take as much as there is room for; return how much.
 

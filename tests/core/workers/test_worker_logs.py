@@ -220,8 +220,9 @@ async def test_a_part_that_cannot_be_sealed_is_tried_again_until_it_is(
             assert await seals.sealed.get() == full
 
 
+@pytest.mark.parametrize("restarted", [False, True])
 async def test_an_old_part_that_cannot_be_removed_costs_no_output_and_goes_later(
-    make_logs: Callable[[], WorkerLogs], worker: str, monkeypatch: pytest.MonkeyPatch
+    make_logs: Callable[[], WorkerLogs], worker: str, monkeypatch: pytest.MonkeyPatch, *, restarted: bool
 ) -> None:
     async def refuse(_: LogKey) -> None:
         raise StoreUnavailable("the store is away")
@@ -232,8 +233,11 @@ async def test_an_old_part_that_cannot_be_removed_costs_no_output_and_goes_later
         broken.setattr(logs.store, "delete", refuse)
         for number in range(PARTS + 1):
             await print_a_part(logs, worker, number)
-    assert (await lines(logs, worker))[-1].startswith(f"{PARTS} ")
+    assert [line[0] for line in await lines(logs, worker)] == [str(number) for number in range(1, PARTS + 1)]
     assert (await logs.store.extent(first)).size
+    if restarted:
+        await logs.close()
+        logs = make_logs()
 
     await print_a_part(logs, worker, PARTS + 1)
     assert not (await logs.store.extent(first)).size

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable  # noqa: TC003  (of a constant)
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,6 +22,9 @@ from kedge_runner.cache.placing import put_in_place
 from kedge_runner.cache.tree import Tree
 from kedge_runner.cache.unit import Unit
 from kedge_runner.cache.unpack import Unpacker
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 UNIT = Unit("out", ["repo/out"], key="out", excludes=["repo/out/logs"])
 
@@ -195,14 +198,30 @@ def test_what_is_left_out_does_not_change_the_fingerprint_nor_do_times(tmp_path:
     assert fingerprint_of(tmp_path) == before
 
 
-def test_a_file_that_changes_while_it_is_packed_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("before", "after"), [(0, 1), (1, 0), (5, 4), (3_000_000, 3_000_001), (3_000_001, 3_000_000)]
+)
+def test_a_file_that_changes_while_it_is_packed_is_told(before: int, after: int, tmp_path: Path) -> None:
     folder = fill(tmp_path)
+    (folder / "run").write_bytes(bytes(before))
     tree = Tree(str(tmp_path), UNIT)
     entries = list(tree.walk())
-    (folder / "run").write_text("grown")
+    (folder / "run").write_bytes(bytes(after))
 
-    with pytest.raises(CacheFailed, match="changed while"), Path(os.devnull).open("wb") as nowhere:
-        pack_tree(tree.workspace, entries, nowhere.fileno())
+    with pytest.raises(CacheFailed, match="changed while"):
+        fingerprint(tree.workspace, entries)
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_a_file_that_vanishes_while_it_is_packed_is_told(size: int, tmp_path: Path) -> None:
+    folder = fill(tmp_path)
+    (folder / "run").write_bytes(bytes(size))
+    tree = Tree(str(tmp_path), UNIT)
+    entries = list(tree.walk())
+    (folder / "run").unlink()
+
+    with pytest.raises(FileNotFoundError):
+        fingerprint(tree.workspace, entries)
 
 
 def test_what_is_there_already_is_kept(tmp_path: Path) -> None:
