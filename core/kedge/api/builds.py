@@ -14,7 +14,7 @@ from kedge.api.envelope import ok, page_info
 from kedge.api.operations import answers
 from kedge.api.rules import BranchName  # noqa: TC001  (pydantic reads it when it runs)
 from kedge.api.shapes.builds import BuildShape, BuildsShape, CancelledShape, LimitsShape, QueuedShape
-from kedge.contracts.build_states import Status
+from kedge.build_states import Status
 from kedge.db.clock import to_iso
 from kedge.db.queries import builds as queries
 from kedge.db.queries import queue

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
 from kedge.api.shapes.logs import AppendedShape, OrderShape
-from kedge.contracts.build_states import Outcome, Status
+from kedge.build_states import Outcome, Status
 from kedge.contracts.failures import Failure
 from kedge.db.queries.lifecycle import Verdict
 from kedge.errors import InvalidInput, TooLarge, Unauthorized

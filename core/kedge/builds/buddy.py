@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from kedge.build_states import Outcome, Status, check_move
 from kedge.builds.deadlines import Overdue, next_deadline
 from kedge.contracts.attempt_name import AttemptName
-from kedge.contracts.build_states import Outcome, Status, check_move
 from kedge.contracts.compute import ComputeRequest, ExitCause
 from kedge.contracts.failures import ADVICE, RETRIED, Failure
 from kedge.db.clock import now_ms

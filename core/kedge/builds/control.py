@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from sqlmodel import col, select
 
+from kedge.build_states import Status
 from kedge.builds.buddy import BuildBuddy
-from kedge.contracts.build_states import Status
 from kedge.db.clock import now_ms
 from kedge.db.queries import intake, lifecycle
 from kedge.db.tables import Build

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from kedge.build_states import Outcome, Status
 from kedge.builds.matching import matches_branch, skip_reason
-from kedge.contracts.build_states import Outcome, Status
 from kedge.contracts.events import PushReceived
 from kedge.db.clock import now_ms
 from kedge.db.queries import intake as queries

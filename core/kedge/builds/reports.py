@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from kedge.contracts.build_states import Outcome, Status
+from kedge.build_states import Outcome, Status
 from kedge.contracts.forge import BuildReport
 from kedge.db.queries import reports as queries
 from kedge.errors import KedgeError, NotFound, RateLimited

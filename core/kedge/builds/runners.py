@@ -19,8 +19,8 @@ from kedge.tokens import hash_token
 if TYPE_CHECKING:
     from sqlmodel import Session
 
+    from kedge.build_states import Status
     from kedge.builds.services import BuildServices
-    from kedge.contracts.build_states import Status
     from kedge.contracts.log_store import LogExtent
     from kedge.db.queries.lifecycle import Verdict
     from kedge.objects import Objects

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from kedge.contracts.build_states import Status
+from kedge.build_states import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

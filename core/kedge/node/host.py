@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from sqlmodel import col, select
 
 from kedge.api.build_view import wait_reason
+from kedge.build_states import Outcome, Status
 from kedge.config import resolve_secret
-from kedge.contracts.build_states import Outcome, Status
 from kedge.db.hot_logs import DatabaseHotLogs
 from kedge.db.queries import deployments, lifecycle, queue
 from kedge.db.tables import Build, RepoConnection, Trigger, Version

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from kedge.contracts.build_states import Status
+from kedge.build_states import Status
 from kedge.contracts.log_store import LogKey
 from kedge.db.clock import now_ms
 from kedge.db.queries import worker_logs as queries

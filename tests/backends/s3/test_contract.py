@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from kedge.testing.blobs import BlobStoreSuite
+from tests.backends.s3.suite import S3Suite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,15 +13,9 @@ if TYPE_CHECKING:
     from kedge import BlobStore
 
 
-class TestS3OnCeph(BlobStoreSuite):
-    many = 250
-
+class TestS3OnCeph(S3Suite):
     @pytest.fixture
     async def store(self, place: Any, opened: Callable[..., Any]) -> BlobStore:
         self.place, self.opened = place, opened
         store: BlobStore = await opened(place)
         return store
-
-    async def reopen(self, store: BlobStore) -> BlobStore:
-        again: BlobStore = await self.opened(self.place)
-        return again

@@ -14,10 +14,11 @@ from uuid import uuid4
 import pytest
 from moto.server import ThreadedMotoServer
 from tests.backends.s3.conftest import Place
+from tests.backends.s3.suite import S3Suite
 from tests.backends.s3.swift import running_swift
 
 from kedge import Conflict
-from kedge.testing.blobs import BlobStoreSuite, fetch
+from kedge.testing.blobs import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,7 +74,7 @@ def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield Place(swift.endpoint, swift.access_key, swift.secret_key, tmp_path_factory.mktemp("s3"))
 
 
-class TestS3OnSwift(BlobStoreSuite):
+class TestS3OnSwift(S3Suite):
     """Of writers at the same moment several may win there: among those of one node Kedge itself chooses."""
 
     # a thousand blobs take Swift a minute, and keys that are refused come to no store
@@ -88,23 +89,13 @@ class TestS3OnSwift(BlobStoreSuite):
         store: BlobStore = await opened(self.place, **self.chosen)
         return store
 
-    async def reopen(self, store: BlobStore) -> BlobStore:
-        again: BlobStore = await self.opened(self.place, **self.chosen)
-        return again
 
-
-class TestS3OnMoto(BlobStoreSuite):
-    many = 250
-
+class TestS3OnMoto(S3Suite):
     @pytest.fixture
     async def store(self, moto: str, tmp_path: Path, opened: Callable[..., Any]) -> BlobStore:
         self.place, self.opened = Place(moto, "access", "secret", tmp_path / "s3"), opened
         store: BlobStore = await opened(self.place)
         return store
-
-    async def reopen(self, store: BlobStore) -> BlobStore:
-        again: BlobStore = await self.opened(self.place)
-        return again
 
 
 async def test_a_store_without_conditions_says_so_and_lets_one_writer_of_a_node_win(

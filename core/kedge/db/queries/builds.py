@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, func
 from sqlmodel import col, select
 
-from kedge.contracts.build_states import Status
+from kedge.build_states import Status
 from kedge.db.queries import queue
 from kedge.db.queries.deployments import whereabouts
 from kedge.db.queries.versions import find_worker

@@ -10,7 +10,7 @@ from sqlalchemy import case, func
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
-from kedge.contracts.build_states import Status
+from kedge.build_states import Status
 from kedge.db.queries.versions import find_worker
 from kedge.db.tables import Build, DeployHook
 from kedge.errors import Conflict, NotFound

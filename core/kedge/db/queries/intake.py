@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam
 from sqlmodel import col, select
 
-from kedge.contracts.build_states import Status
+from kedge.build_states import Status
 from kedge.contracts.forge import Delivery as DeliveryValue
 from kedge.contracts.forge import Push, Repo
 from kedge.db.tables import Build, BuildToken, Delivery, RepoConnection, Trigger, TriggerVariable

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Row, bindparam, insert, select, update
 from sqlmodel import col
 
-from kedge.contracts.build_states import Status
+from kedge.build_states import Status
 from kedge.contracts.events import BuildEvent
 from kedge.db.clock import to_datetime
 from kedge.db.tables import Account, Attempt, Build, Worker

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, func, literal, select, tuple_
 from sqlmodel import col
 
-from kedge.contracts.build_states import Outcome, Status
+from kedge.build_states import Outcome, Status
 from kedge.db.tables import Account, Attempt, Build, Worker
 
 if TYPE_CHECKING:

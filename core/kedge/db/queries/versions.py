@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, update
 from sqlmodel import col, select
 
-from kedge.contracts.build_states import Status
+from kedge.build_states import Status
 from kedge.db.tables import Account, Build, PreviewAlias, Upload, Version, Worker
 from kedge.db.upsert import upsert
 from kedge.errors import Forbidden, NotFound, StaleAttempt

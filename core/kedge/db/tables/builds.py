@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Index, Integer, text, true
 from sqlmodel import Field, SQLModel
 
-from kedge.contracts.build_states import Status
+from kedge.build_states import Status
 from kedge.db.tables.columns import json_column, optional_time_column, time_column
 
 NOT_STOPPED = text("status != 'stopped'")
