@@ -16,6 +16,7 @@ from uuid import uuid4
 import pytest
 
 from kedge import CapacityUnavailable, InstanceKind, InstanceRequest, StartRefused
+from kedge.testing.descriptors import open_descriptors
 from kedge.testing.fake_host import FakeHost
 from kedge.testing.runtime import RuntimeSuite
 from kedge_process.guard.processes import has_ended
@@ -88,17 +89,13 @@ async def runs(runtime: ProcessRuntime) -> None:
     await instance.stop(grace=0)
 
 
-def descriptors() -> set[str]:
-    return {path.name for path in Path("/proc/self/fd").iterdir()}
-
-
 async def test_a_refused_start_leaves_neither_port_nor_pipe(runtime: ProcessRuntime, tmp_path: Path) -> None:
     await runs(runtime)
-    before = descriptors()
+    before = open_descriptors()
     for refused in (request(), request("app:app", kind=InstanceKind.ASGI)):
         with pytest.raises(StartRefused):
             await runtime.start(refused)
-    assert descriptors() <= before
+    assert open_descriptors() <= before
     assert list((tmp_path / "instances/pipes").iterdir()) == []
     await runs(runtime)
 
@@ -115,7 +112,7 @@ async def test_a_pipe_that_can_be_opened_at_one_end_only_is_let_go(
     runtime: ProcessRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await runs(runtime)
-    before, open_file = descriptors(), os.open
+    before, open_file = open_descriptors(), os.open
 
     def open_some(path: Any, flags: int, *more: Any) -> int:
         if flags & os.O_WRONLY and "pipes" in str(path):
@@ -126,7 +123,7 @@ async def test_a_pipe_that_can_be_opened_at_one_end_only_is_let_go(
         patch.setattr(os, "open", open_some)
         with pytest.raises(OSError, match="Too many open files"):
             await runtime.start(request("sleep", "60"))
-    assert descriptors() <= before
+    assert open_descriptors() <= before
     assert list((tmp_path / "instances/pipes").iterdir()) == []
     await runs(runtime)
 
