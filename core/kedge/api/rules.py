@@ -1,4 +1,4 @@
-"""What branch and path rules may say. A rule that could never match is refused, with the reason."""
+"""What triggers may say. A rule that could never match is refused, with the reason."""
 
 from __future__ import annotations
 
@@ -64,4 +64,6 @@ BranchPattern = Annotated[str, StringConstraints(max_length=255), AfterValidator
 PathPattern = Annotated[str, StringConstraints(max_length=1024), AfterValidator(path_pattern)]
 BranchRules = Annotated[list[BranchPattern], Field(max_length=MOST_RULES)]
 SomeBranchRules = Annotated[list[BranchPattern], Field(min_length=1, max_length=MOST_RULES)]
+Command = Annotated[str, StringConstraints(max_length=8192, pattern=r"^[^\x00]*$")]
+Folder = Annotated[str, StringConstraints(max_length=1024), AfterValidator(folder_path)]
 PathRules = Annotated[list[PathPattern], Field(max_length=MOST_RULES)]

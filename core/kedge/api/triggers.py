@@ -5,13 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import Field, StringConstraints
 from starlette.routing import Route
 
 from kedge.api import bodies, repos
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
-from kedge.api.rules import BranchRules, PathRules, SomeBranchRules, folder_path
+from kedge.api.rules import (  # noqa: TC001  (pydantic reads them when it runs)
+    BranchRules,
+    Command,
+    Folder,
+    PathRules,
+    SomeBranchRules,
+)
 from kedge.api.shapes.caches import CacheDeclaration
 from kedge.api.shapes.triggers import TriggerShape
 from kedge.config.caches import Caches  # noqa: TC001  (as pydantic)
@@ -25,9 +31,6 @@ if TYPE_CHECKING:
 
     from kedge.db.tables import RepoConnection
 
-
-Command = Annotated[str, StringConstraints(max_length=8192, pattern=r"^[^\x00]*$")]
-Folder = Annotated[str, StringConstraints(max_length=1024), AfterValidator(folder_path)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
 

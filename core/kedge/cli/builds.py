@@ -196,7 +196,11 @@ def start(
     tag = server.get(f"/workers/workers/{worker}")["id"]
     triggers = server.get(f"/builds/workers/{tag}/triggers")
     if not triggers:
-        raise CommandFailed(f"worker {worker} has no trigger")
+        raise CommandFailed(
+            f"worker {worker} has no trigger, which would say what to run: write a file with a table "
+            f"[workers.{worker}] and `kedge apply` it, or delete the worker and make it by "
+            "`kedge worker create`"
+        )
     if commit is None:
         branch = branch or _production_branch(triggers)
     body = {"commit_hash": commit} if commit else {"branch": branch}

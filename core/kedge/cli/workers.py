@@ -7,10 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from kedge.cli.builds import follow_log, print_log
+from kedge.cli.failure import CommandFailed
 from kedge.cli.options import Json, Worker
 from kedge.cli.output import ago, print_json, print_table, say
 from kedge.cli.with_server import with_server
 from kedge.client import Server
+from kedge.errors import KedgeError
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and remove workers.")
 
@@ -33,6 +35,7 @@ def create(
     json: Json = False,
 ) -> None:
     """Make a worker with a repository that Kedge hosts and triggers that build it."""
+    _check_options(build=build, deploy=deploy, root=root, branch=branch)
     worker = create_worker(
         server,
         name,
@@ -53,6 +56,26 @@ def create(
     say(f"    git config --global credential.{server.url}.helper '!kedge git-credential'")
 
 
+def _check_options(*, build: str, deploy: str, root: str, branch: str) -> None:
+    """Raise `CommandFailed`, naming the option, for what the server would not take."""
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415  (slow to import)
+
+    from kedge.api.rules import BranchPattern, Command, Folder  # noqa: PLC0415  (as above)
+
+    given: tuple[tuple[str, Any, str], ...] = (
+        ("--build", Command, build),
+        ("--deploy", Command, deploy),
+        ("--root", Folder, root),
+        ("--branch", BranchPattern, branch),
+    )
+    for option, kind, value in given:
+        try:
+            TypeAdapter(kind).validate_python(value)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise CommandFailed(f"{option}: {reason}") from None
+
+
 def create_worker(
     server: Server,
     name: str,
@@ -64,8 +87,37 @@ def create_worker(
     previews: bool,
     cache: bool = False,
 ) -> dict[str, Any]:
-    """Make the worker, its hosted repository and its triggers; tell where to push."""
+    """Make the worker, its hosted repository and its triggers; tell where to push.
+
+    If the server refuses a part, the worker is taken back.
+    """
+    rules: list[tuple[str, list[str], list[str]]] = [("production", [branch], [])]
+    if previews:
+        rules.append(("preview", ["*"], [branch]))
+    settings = {
+        "build_command": build,
+        "deploy_command": deploy,
+        "root_directory": root,
+        "build_caching_enabled": cache,
+    }
     worker = server.post("/workers/workers", {"name": name})
+    try:
+        triggers = _make_triggers(server, worker, rules, settings)
+    except KedgeError:
+        server.delete(f"/workers/workers/{worker['id']}")
+        raise
+    repository = f"{server.url}/git/{server.account}/{name}.git"
+    return {**worker, "repository": repository, "triggers": triggers}
+
+
+def _make_triggers(
+    server: Server,
+    worker: dict[str, Any],
+    rules: list[tuple[str, list[str], list[str]]],
+    settings: dict[str, Any],
+) -> list[Any]:
+    """Host a repository of the worker's name, and make its triggers."""
+    name = worker["name"]
     connection = server.put(
         "/builds/repos/connections",
         {
@@ -76,10 +128,7 @@ def create_worker(
             "repo_name": name,
         },
     )
-    rules: list[tuple[str, list[str], list[str]]] = [("production", [branch], [])]
-    if previews:
-        rules.append(("preview", ["*"], [branch]))
-    triggers = [
+    return [
         server.post(
             "/builds/triggers",
             {
@@ -87,20 +136,15 @@ def create_worker(
                 "repo_connection_uuid": connection["repo_connection_uuid"],
                 "build_token_uuid": None,
                 "trigger_name": trigger_name,
-                "build_command": build,
-                "deploy_command": deploy,
-                "root_directory": root,
                 "branch_includes": includes,
                 "branch_excludes": excludes,
                 "path_includes": ["*"],
                 "path_excludes": [],
-                "build_caching_enabled": cache,
+                **settings,
             },
         )
         for trigger_name, includes, excludes in rules
     ]
-    repository = f"{server.url}/git/{server.account}/{name}.git"
-    return {**worker, "repository": repository, "triggers": triggers}
 
 
 @app.command("list")

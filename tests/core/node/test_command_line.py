@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from tests.core.node.command_line import kedge, kedge_json
 
+from kedge.cli.workers import create_worker
+from kedge.client import ClientError
 from kedge.testing.node import RunningNode, latest_build, wait_for_end
 
 if TYPE_CHECKING:
@@ -43,6 +45,38 @@ def test_the_usual_commands_on_the_way_of_a_push(node: RunningNode, repository: 
     assert "attempt" in kedge(node, "builds", "retry", uuid)
     assert kedge_json(node, "worker", "list")[0]["name"] == "hello"
     assert "gone" in kedge(node, "worker", "delete", "hello")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--root", "../.."), ("--branch", "a..b"), ("--build", "x" * 10_000), ("--deploy", "x" * 10_000)],
+)
+def test_a_worker_that_cannot_be_made_as_told_is_not_made_and_the_option_is_named(
+    node: RunningNode, option: str, value: str
+) -> None:
+    output = kedge(node, "worker", "create", "hello", option, value, code=1)
+
+    assert output.startswith(f"kedge: {option}: ")
+    assert node.server.get("/workers/workers") == []
+
+
+def test_a_worker_is_taken_back_if_the_server_refuses_a_trigger_and_no_other_is(node: RunningNode) -> None:
+    parts: dict[str, Any] = {"build": "", "deploy": "", "root": "/", "branch": "main", "previews": True}
+    create_worker(node.server, "other", **parts)
+
+    with pytest.raises(ClientError, match="root_directory"):
+        create_worker(node.server, "hello", **{**parts, "root": "../.."})
+    with pytest.raises(ClientError, match="other"):
+        create_worker(node.server, "other", **parts)
+
+    assert [worker["name"] for worker in node.server.get("/workers/workers")] == ["other"]
+    assert len(node.server.get("/builds/workers/other/triggers")) == 2
+
+
+def test_a_worker_without_triggers_is_not_built_and_one_is_told_how_to_make_some(node: RunningNode) -> None:
+    node.server.post("/workers/workers", {"name": "bare"})
+
+    assert "`kedge apply`" in kedge(node, "builds", "start", "bare", code=1)
 
 
 def test_what_a_build_prints_is_shown_as_text(node: RunningNode, repository: Repository) -> None:
