@@ -12,7 +12,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -210,9 +210,8 @@ def running_node(data_dir: Path) -> Iterator[Server]:
     if shutil.which("git") is None:
         raise CommandFailed("git is missing: apt-get install git")
     port = USUAL_PORT if _is_free(USUAL_PORT) else 0
-    data_dir.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "kedge", "up", "--listen", f"127.0.0.1:{port}"]
-    with (data_dir / "node.log").open("a") as said:
+    with _open_log(data_dir) as said:
         process = subprocess.Popen(
             [*command, "--data-dir", str(data_dir), "--json"],
             stdout=subprocess.PIPE,
@@ -224,6 +223,17 @@ def running_node(data_dir: Path) -> Iterator[Server]:
     finally:
         process.terminate()
         process.wait()
+
+
+def _open_log(data_dir: Path) -> TextIO:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        return (data_dir / "node.log").open("a")
+    except OSError as error:
+        raise CommandFailed(
+            f"{data_dir} is no folder that the demo can write to: {error.strerror}; "
+            "choose another by --data-dir"
+        ) from error
 
 
 def _server(process: subprocess.Popen[str], data_dir: Path) -> Server:

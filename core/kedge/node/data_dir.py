@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import orjson
 
@@ -31,9 +31,7 @@ class DataDirInUse(KedgeError):
 @contextmanager
 def hold(data_dir: Path) -> Iterator[None]:
     """Make the folder and keep other nodes and users out of it. Raises `DataDirInUse`, `ConfigError`."""
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _close_to_others(data_dir)
-    with (data_dir / LOCK).open("w") as lock:
+    with _open_lock(data_dir) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -41,6 +39,16 @@ def hold(data_dir: Path) -> Iterator[None]:
                 f"another Kedge runs in {data_dir}: stop it, or choose another folder by --data-dir"
             ) from error
         yield
+
+
+def _open_lock(data_dir: Path) -> TextIO:
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _close_to_others(data_dir)
+        return (data_dir / LOCK).open("w")
+    except OSError as error:
+        mistake = f"server.data_dir: {data_dir} is no folder that Kedge can write to: {error.strerror}"
+        raise ConfigError([f"{mistake}; choose another by --data-dir"]) from error
 
 
 def _close_to_others(data_dir: Path) -> None:

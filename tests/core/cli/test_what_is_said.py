@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -10,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner
 
+from kedge.cli.failure import CommandFailed
 from kedge.cli.main import app
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 UUID = "00000000-0000-4000-8000-000000000000"
 
@@ -85,3 +90,22 @@ def test_what_could_not_be_cleared_away_is_not_said_to_be_gone(
     printed = say({"versions": [], "blobs": blobs}, "clean", "--remove")
     assert printed.endswith(said)
     assert ("gone" in printed) is (trouble is None)
+
+
+def test_a_secret_that_is_no_text_is_refused_with_what_to_do() -> None:
+    server = ("--url", "http://127.0.0.1:1", "--token", "t")
+    put = [sys.executable, "-m", "kedge", "secret", "put", "hello", "BIN", *server]
+
+    done = subprocess.run(
+        put, input=b"\xff\xfe", env={**os.environ, "LC_ALL": "C"}, capture_output=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"kedge: what came on standard input is not UTF-8 text")
+
+
+def test_a_demo_where_no_folder_can_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(CommandFailed, match="is no folder that the demo can write to: File exists"):
+        CliRunner().invoke(app, ["demo", "--data-dir", str(tmp_path / "file")], catch_exceptions=False)

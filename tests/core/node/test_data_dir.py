@@ -51,6 +51,15 @@ def test_a_folder_that_serves_others_is_refused_and_left_as_it_is(tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["lib"]
 
 
+@pytest.mark.parametrize("name", ["file", "file/below", "proc/x"])
+def test_what_cannot_be_a_folder_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "proc").symlink_to("/proc")
+    refused = f"server.data_dir: {tmp_path / name} is no folder that Kedge can write to: "
+    with pytest.raises(ConfigError, match=re.escape(refused)), hold(tmp_path / name):
+        pass
+
+
 def test_others_could_read_nothing_even_if_they_came_in_and_builds_have_a_usual_umask(
     node: RunningNode, repository: Repository
 ) -> None:
