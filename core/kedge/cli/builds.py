@@ -26,6 +26,7 @@ from kedge.client import Server
 app = typer.Typer(no_args_is_help=True, help="See, follow, cancel and retry builds.")
 
 UUID_LENGTH = 36
+SKIPPED = "skipped"
 
 
 @app.command("list")
@@ -70,7 +71,7 @@ def show(
     build: Build,
     json: Json = False,
 ) -> None:
-    """Show one build: what it is, how it stands, why it waits or failed."""
+    """Show one build: what it is, how it stands, why it waits, failed or was skipped."""
     found = server.get(f"/builds/builds/{full_uuid(server, build)}")
     if json:
         print_json(found)
@@ -92,6 +93,8 @@ def _print_build(build: dict[str, Any]) -> None:
         say(f"  {phase['name']:<12} {phase['duration_ms'] / 1000:8.2f} s  {phase['outcome']}")
     if wait := extra.get("wait"):
         say(f"  waits    place {wait['position']}: {wait['reason']}")
+    if outcome == SKIPPED:
+        say(f"  skipped  {extra['message']}")
     if failure := extra.get("failure"):
         say(f"  failed   {failure['class']}: {failure['message']}")
         say(f"           {failure['advice']}")
@@ -111,12 +114,24 @@ def logs(
     json: Json = False,
 ) -> None:
     """Print a build's log. With -f the exit status tells how the build ended."""
-    path = f"/builds/builds/{full_uuid(server, build)}/logs"
+    of_build = f"/builds/builds/{full_uuid(server, build)}"
     start = {} if tail is None else {"tail": tail}
+    outcome = None
     if follow:
-        outcome = follow_log(server, path, start, as_json=json)
-        raise typer.Exit(0 if outcome in {"success", "skipped"} else 1)
-    print_log(server, path, start, as_json=json)
+        outcome = follow_log(server, f"{of_build}/logs", start, as_json=json)
+    else:
+        print_log(server, f"{of_build}/logs", start, as_json=json)
+    if not json:
+        _say_why_skipped(server, of_build)
+    if follow:
+        raise typer.Exit(0 if outcome in {"success", SKIPPED} else 1)
+
+
+def _say_why_skipped(server: Server, path: str) -> None:
+    """Such a build need not have a log that could tell."""
+    build = server.get(path)
+    if build["build_outcome"] == SKIPPED:
+        say(f"This build was skipped. {build['kedge']['message']}")
 
 
 def print_log(server: Server, path: str, start: dict[str, Any], *, as_json: bool) -> None:

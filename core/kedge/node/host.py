@@ -92,14 +92,13 @@ class NodeHost:
                 yield item.data
             elif isinstance(item, LogState):
                 status = item.status
-                if item.stopped:
-                    line = await self._db.read(_last_line, build_uuid, self._settings, self.public_url)
-                    yield line.encode()
             elif status == Status.QUEUED:
                 reason = await self._db.read(_why_it_waits, build_uuid)
                 if reason not in {None, told}:
                     told = reason
                     yield f"It waits: {reason}\n".encode()
+        line = await self._db.read(_last_line, build_uuid, self._settings, self.public_url)
+        yield line.encode()
 
 
 def _may_use(session: Session, principal: Principal, repo: Repo, *, write: bool) -> bool:
@@ -131,7 +130,9 @@ def _why_it_waits(session: Session, build_uuid: str) -> str | None:
 def _last_line(session: Session, build_uuid: str, settings: Settings, public_url: str) -> str:
     build, _ = lifecycle.current(session, build_uuid)
     if build.outcome != Outcome.SUCCESS:
-        return f"\nBuild {build_uuid} ended: {build.outcome}\n"
+        # of any other the log itself tells why
+        why = f". {build.failure_message}" if build.outcome == Outcome.SKIPPED else ""
+        return f"\nBuild {build_uuid} ended: {build.outcome}{why}\n"
     newest = select(Version).where(Version.build_uuid == build_uuid).order_by(col(Version.number).desc())
     version = session.exec(newest).first()
     if version is None:

@@ -71,8 +71,12 @@ async def test_a_build_superseded_while_it_waits_again_shows_the_log_it_has(
     push = world.forge.commit(project.repo)
     await world.parts.host.receive(Delivery(forge="fake", delivery_id=str(uuid4()), pushes=(push,)))
 
-    assert (await me.result("GET", f"/builds/builds/{waiting_again}"))["build_outcome"] == "skipped"
+    build = await me.result("GET", f"/builds/builds/{waiting_again}")
+    why = f"Superseded by {push.commit_hash[:12]}."
+    assert (build["build_outcome"], build["kedge"]["message"]) == ("skipped", why)
     assert await lines(me, waiting_again) == ["one", "two"]
+    said = [data async for data in world.parts.host.follow(waiting_again)]
+    assert said[-1].decode().endswith(f"ended: skipped. {why}\n")
 
 
 async def test_who_follows_a_build_that_waits_is_told_why_once(

@@ -79,6 +79,21 @@ def test_a_worker_without_triggers_is_not_built_and_one_is_told_how_to_make_some
     assert "`kedge apply`" in kedge(node, "builds", "start", "bare", code=1)
 
 
+def test_a_build_that_is_skipped_says_why_wherever_it_is_shown(
+    node: RunningNode, repository: Repository
+) -> None:
+    kedge(node, "worker", "create", "app", "--build", "true", "--no-previews")
+    repository.commit({"a": "b"}, "Mend a typo [skip ci]")
+    pushed = node.push(repository, "app").stderr
+    uuid = latest_build(node.server)["build_uuid"]
+    why = "The commit message says to skip it."
+
+    assert f"ended: skipped. {why}" in pushed
+    assert f"  skipped  {why}" in kedge(node, "builds", "show", uuid).splitlines()
+    for follow in ([], ["-f"]):
+        assert why in kedge(node, "builds", "logs", *follow, uuid)
+
+
 def test_what_a_build_prints_is_shown_as_text(node: RunningNode, repository: Repository) -> None:
     kedge(node, "worker", "create", "loud", "--build", r"printf '\033[2J\033]0;owned\007in \033[32mgreen\n'")
     node.push(repository, "loud")
