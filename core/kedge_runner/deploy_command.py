@@ -28,6 +28,8 @@ def main() -> int:
     except (DeployFailed, Refused, OSError, ValueError) as error:
         return _fail(str(error))
     print(f"Uploaded {result['uploaded']} of {result['files']} files as version {result['number']}")
+    if result.get("reason"):
+        print(f"It does not serve in production: {result['reason']}")
     print(result.get("alias_url") or result.get("url") or result.get("preview_url") or "")
     return 0
 

@@ -34,6 +34,7 @@ class Versions:
         self.completed: list[dict[str, Any]] = []
         self.tokens: set[str] = set()
         self.refuse: tuple[int, str] | None = None
+        self.reason: str | None = None
         self.drop = 0
         self.lock = threading.Lock()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -65,6 +66,7 @@ class Versions:
             "url": "http://hello.localhost/",
             "preview_url": "http://v1-hello.localhost/",
             "alias_url": alias and f"http://{alias}-hello.localhost/",
+            "reason": self.reason,
         }
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
@@ -233,6 +235,18 @@ def test_a_build_deploys_without_kedge_installed(
     assert versions.wanted["branch"] == "main"
     assert versions.wanted["message"] == "a text"
     assert versions.completed == [{"deploy": True, "alias": None}]
+
+
+def test_the_log_says_why_a_version_does_not_serve(
+    runners: Runners, kedge: FakeKedge, versions: Versions
+) -> None:
+    versions.reason = "a newer one does"
+    target = {"url": versions.url, "token": "kdd_deploy-token", "account": "default"}
+
+    verdict = runners.run(deploy=target, deploy_command="kedge deploy site")
+
+    assert verdict["outcome"] == "success"
+    assert "as version 3\nIt does not serve in production: a newer one does\n" in kedge.log
 
 
 def test_a_preview_build_only_sets_its_alias(runners: Runners, kedge: FakeKedge, versions: Versions) -> None:

@@ -61,6 +61,8 @@ def deploy(
         print_json(result)
     else:
         say(f"Version {result['number']} of {worker}: {result['alias_url'] or result['url']}")
+    if not json and result.get("reason"):
+        say(f"It does not serve in production: {result['reason']}")
     if not (json or promote):
         say(f"It serves nobody else yet: kedge deployments promote {worker} {result['version_id'][:8]}")
 

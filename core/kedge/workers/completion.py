@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from kedge.db.clock import now_ms
 from kedge.db.queries import versions as queries
-from kedge.db.queries.deployments import Note, Traffic, is_overtaken
+from kedge.db.queries.deployments import Note, Traffic, overtaken_by
 from kedge.db.queries.secrets import version_secrets
 from kedge.db.tables import Version
 from kedge.errors import Forbidden
@@ -45,8 +45,10 @@ class Completed:
     url: str
     preview_url: str
     alias_url: str | None
-    #: whether it serves in production, or will once it has started; not if a newer build has overtaken it
+    #: whether it serves in production, or will once it has started
     live: bool
+    #: why it is not live although that was wished
+    reason: str | None = None
     #: the deployment that made it live
     deployment_id: str | None = None
 
@@ -65,10 +67,10 @@ def complete(
     version.secrets = version_secrets(session, version)
     note = Note(source="build" if build else "api", author=version.author, message=version.message)
     # What is built last need not be built from the newest commit: a build that was overtaken goes nowhere.
-    live = wish.deploy and not (build is not None and is_overtaken(session, build))
-    change = Change(note=note, live=live, alias=wish.alias)
+    newer = overtaken_by(session, build) if wish.deploy and build is not None else None
+    change = Change(note=note, live=wish.deploy and newer is None, alias=wish.alias)
     published = deployments.publish(session, worker, [Traffic(version=version)], change)
-    completed = _completed(published, wish.urls)
+    completed = replace(_completed(published, wish.urls), reason=None if newer is None else _why_not(newer))
     upload.request = {**upload.request, "completed": asdict(completed)}
     return completed, published
 
@@ -113,6 +115,12 @@ def _add_version(session: Session, upload: Upload, origin: dict[str, str]) -> Ve
     if upload.build_uuid is not None:
         queries.note_build_version(session, upload.build_uuid, version.id)
     return version
+
+
+def _why_not(newer: Build) -> str:
+    """Why a version does not serve whose build was overtaken."""
+    short = newer.build_uuid[:8]
+    return f"the newer build {short} of {newer.commit_hash[:12]} went live while this one ran"
 
 
 def _completed(published: Published, urls: WorkerUrls) -> Completed:

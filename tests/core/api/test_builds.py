@@ -149,6 +149,23 @@ async def test_the_preview_url_is_shown_of_one_build_once_there_is_one(world: Wo
     assert list(builds["builds"]) == [shown["kedge"]["version_id"]]
 
 
+async def test_a_build_that_a_newer_one_has_overtaken_is_told_why_it_does_not_serve(
+    world: World, me: Caller, project: Project
+) -> None:
+    older, newer = [await world.build(me, project) for _ in range(2)]
+    await world.started(older)
+    first = await _upload(world, me, newer)
+    late = await _upload(world, me, older)
+    build = await me.result("GET", f"/builds/builds/{newer}")
+
+    commit = build["build_trigger_metadata"]["commit_hash"][:12]
+    assert (first["live"], first["reason"]) == (True, None)
+    assert (late["live"], late["reason"]) == (
+        False,
+        f"the newer build {newer[:8]} of {commit} went live while this one ran",
+    )
+
+
 async def test_the_latest_build_of_each_worker_is_found_by_tag(world: World, me: Caller) -> None:
     projects = [await me.make_project(name) for name in ("a", "b", "idle")]
     latest = {}
@@ -345,8 +362,8 @@ async def _until_stopped(me: Caller, uuid: str) -> Any:
             return build
 
 
-async def _upload(world: World, me: Caller, uuid: str) -> None:
-    """Let the attempt of a build deploy a page."""
+async def _upload(world: World, me: Caller, uuid: str) -> Any:
+    """Let the attempt of a build deploy a page; return what it is told."""
     from tests.core.api.routes import CONTENT, DIGEST, MANIFEST
 
     headers = {"Authorization": f"Bearer {await world.started(uuid)}"}
@@ -355,4 +372,4 @@ async def _upload(world: World, me: Caller, uuid: str) -> None:
     uploads = "/workers/workers/hello/versions/uploads"
     upload = (await builder.result("POST", uploads, MANIFEST))["upload_id"]
     await builder.call("PUT", f"{uploads}/{upload}/files/{DIGEST}", content=CONTENT)
-    await builder.result("POST", f"{uploads}/{upload}/complete", {"deploy": True})
+    return await builder.result("POST", f"{uploads}/{upload}/complete", {"deploy": True})

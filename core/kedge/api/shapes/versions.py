@@ -18,7 +18,7 @@ class BegunShape(TypedDict):
 
 
 class CompletedShape(TypedDict):
-    """A version that is stored whole, and where it can be seen."""
+    """A version that is stored whole, and where it can be seen; `reason`: why it is not live as was wished."""
 
     version_id: str
     number: int
@@ -26,6 +26,7 @@ class CompletedShape(TypedDict):
     preview_url: str
     alias_url: str | None
     live: bool
+    reason: str | None
     deployment_id: str | None
     state: str | None
     failure: StartFailureShape | None

@@ -243,16 +243,18 @@ def _is_label(name: str) -> bool:
     return len(name) <= 63 and name.isascii() and name.replace("-", "a").isalnum() and name == name.lower()
 
 
-def is_overtaken(session: Session, build: Build) -> bool:
-    """Whether a newer build of the worker has gone live since `build` began to run."""
+def overtaken_by(session: Session, build: Build) -> Build | None:
+    """The newer build of the worker that has gone live since `build` began to run, if one has."""
     # One that waits for its instances counts too: it is about to go live.
     latest = next((one for one in newest(session, build.worker_id, limit=FEW) if one.state != FAILED), None)
     if latest is None or latest.source != "build" or build.claimed_on is None:
-        return False
+        return None
     query = (
-        select(Build.id)
+        select(Build)
         .join(Version, col(Version.build_uuid) == Build.build_uuid)
         .where(Version.id == latest.versions[0]["version_id"])
     )
     newer = session.exec(query).first()
-    return newer is not None and newer > (build.id or 0) and latest.created_on >= build.claimed_on
+    if newer is None or (newer.id or 0) <= (build.id or 0) or latest.created_on < build.claimed_on:
+        return None
+    return newer
