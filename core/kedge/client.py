@@ -114,7 +114,8 @@ class Server:
             if source.response.status_code != 200:
                 source.response.read()
                 _envelope(source.response)
-            yield from source.iter_sse()
+            # a comment that shows life comes as an event without data, once any event had an id
+            yield from (event for event in source.iter_sse() if event.data)
 
     @contextmanager
     def _client(self) -> Iterator[httpx.Client]:

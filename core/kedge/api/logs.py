@@ -88,7 +88,7 @@ async def events(logs: Logs, log_id: str, cursor: Cursor | None) -> AsyncIterato
             state = {"attempt": item.part, "status": item.status, "build_outcome": item.outcome}
             yield b"event: status\ndata: %b\n\n" % orjson.dumps(state)
         else:
-            yield b": still here\n\n"
+            yield b": still here\n"
     yield b"event: end\ndata: {}\n\n"
 
 

@@ -121,7 +121,7 @@ class MergedLogs:
 
 def _event(cursor: MergedCursor, piece: Piece) -> bytes:
     if piece is None:
-        return b": still here\n\n"
+        return b": still here\n"
     node, frame = piece
     cursor[node] = Cursor(part=frame.part, offset=frame.end)
     body = {"time": frame.time_ms, "node": node, "text": frame.data.decode("utf-8", "replace")}
