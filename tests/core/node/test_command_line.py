@@ -155,7 +155,8 @@ def test_apply_makes_it_so_twice_changes_nothing_and_export_gives_the_file_back(
     exported = kedge(node, "export")
     assert "another-secret" not in exported
     file.write_text(exported)
-    assert kedge_json(node, "apply", str(file), API_KEY="another-secret") == []
+    values = dict.fromkeys(("HELLO_API_KEY", "HELLO_PREVIEW_API_KEY"), "another-secret")
+    assert kedge_json(node, "apply", str(file), **values) == []
 
     file.write_text("")
     assert kedge_json(node, "apply", str(file)) == []

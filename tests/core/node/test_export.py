@@ -86,3 +86,33 @@ def test_the_way_there_and_back_changes_nothing(
     assert changes == [], exported
     assert export_workers(server) == exported
     server.delete("/workers/workers/app")
+
+
+def test_no_two_secrets_are_taken_from_one_variable_and_all_variables_are_named(node: RunningNode) -> None:
+    server = node.server
+    for name in ("app", "app-preview"):
+        worker = server.post("/workers/workers", {"name": name})["id"]
+        repo = server.put("/builds/repos/connections", {"provider_type": "git", "repo_id": name})
+        objects = {"external_script_id": worker, "repo_connection_uuid": repo["repo_connection_uuid"]}
+        for trigger, branch in (("production", "main"), ("preview", "*")):
+            rules = {"trigger_name": trigger, "branch_includes": [branch]}
+            made = server.post("/builds/triggers", {**objects, **rules})
+            secret = {"API_KEY": {"is_secret": True, "value": f"{name} {trigger}"}}
+            server.patch(f"/builds/triggers/{made['trigger_uuid']}/environment_variables", secret)
+
+    exported = export_workers(server)
+
+    environ = {
+        "APP_API_KEY": "app production",
+        "APP_PREVIEW_API_KEY": "app preview",
+        "APP_PREVIEW_API_KEY_2": "app-preview production",
+        "APP_PREVIEW_PREVIEW_API_KEY": "app-preview preview",
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "workers.toml")
+        file.write_text(exported)
+        said = load(file, {}, {}).workers
+        assert plan(server, said, base_dir=Path(folder), environ=environ, prune=True) == []
+    assert {f"#   {name}" for name in environ} <= set(exported.splitlines())
+    for name in ("app", "app-preview"):
+        server.delete(f"/workers/workers/{name}")
