@@ -7,6 +7,7 @@ import threading
 
 from kedge_runner.client import Client
 from kedge_runner.encodings import percent
+from kedge_runner.errors import Refused
 from kedge_runner.files import DeployFailed, File, find_files
 from kedge_runner.site_packages import MODULES, find_site_packages, is_needed
 from kedge_runner.worker_file import ASGI, IMAGE, NAME, STATIC, WorkerFile
@@ -63,7 +64,7 @@ def deploy_directory(
         }
         if worker_file.kind != STATIC:
             request["run"] = worker_file.run
-        upload = client.call("POST", "", request)
+        upload = _begin(client, request)
         by_digest = {file.sha256: file for file in files}
         missing = [by_digest[digest] for digest in upload["missing"]]
         path = f"/{_quoted(upload['upload_id'])}"
@@ -77,6 +78,19 @@ def deploy_directory(
     if result.get("state") == "failed":
         raise DeployFailed(_in_words(result) + _what_is_missing(result, files))
     return {**result, "files": len(files), "uploaded": len(missing)}
+
+
+def _begin(client: Client, request: dict[str, Any]) -> Any:
+    """What Kedge says to the upload. Raises `Refused`, which names a key as the file does."""
+    try:
+        return client.call("POST", "", request)
+    except Refused as error:
+        place, colon, message = str(error).partition(": ")
+        table, dot, key = place.partition(".")
+        if (table, dot, colon) != ("run", ".", ": "):
+            raise
+        key = "memory" if key == "memory_bytes" else key
+        raise Refused(error.status, error.code, f"{NAME}: worker.{key}: {message}") from None
 
 
 def _refuse_another_project(folder: str | os.PathLike[str] | None) -> None:

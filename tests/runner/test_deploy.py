@@ -153,6 +153,25 @@ def test_what_kedge_refuses_is_told_in_its_words(site: Path, versions: Versions)
         deploy(site, versions)
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("run.concurrency: must be at least 1", "kedge.toml: worker.concurrency: must be at least 1"),
+        ("run.variables.A: must be a text", "kedge.toml: worker.variables.A: must be a text"),
+        ("run.memory_bytes: must be more", "kedge.toml: worker.memory: must be more"),
+        ("message: must be a text", "message: must be a text"),
+    ],
+)
+def test_what_is_refused_of_the_file_is_named_as_it_stands_there(
+    site: Path, versions: Versions, answer: str, said: str
+) -> None:
+    versions.refuse = (400, answer)
+
+    with pytest.raises(Refused) as refused:
+        deploy(site, versions)
+    assert str(refused.value) == said
+
+
 def test_a_link_within_the_folder_is_its_file(site: Path) -> None:
     (site / "link.html").symlink_to("index.html")
 

@@ -15,6 +15,7 @@ from kedge.api.operations import answers
 from kedge.api.rules import BranchName  # noqa: TC001  (pydantic reads it when it runs)
 from kedge.api.shapes.builds import BuildShape, BuildsShape, CancelledShape, LimitsShape, QueuedShape
 from kedge.build_states import Status
+from kedge.config.wording import COMMIT
 from kedge.db.clock import to_iso
 from kedge.db.queries import builds as queries
 from kedge.db.queries import queue
@@ -36,7 +37,7 @@ FILTERS = {
     "status": f"One of {', '.join(Status)}.",
 }
 
-Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")]
+Commit = Annotated[str, StringConstraints(pattern=COMMIT)]
 
 
 def _refuse_seed(_given: Any) -> None:

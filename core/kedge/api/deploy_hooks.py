@@ -14,6 +14,7 @@ from kedge.api.envelope import ok
 from kedge.api.operations import answers
 from kedge.api.rules import BranchName  # noqa: TC001  (pydantic reads it when it runs)
 from kedge.api.shapes.triggers import AskedShape, DeployHookShape, ListedHookShape
+from kedge.config.wording import NO_CONTROLS
 from kedge.db.clock import now_ms, to_iso
 from kedge.db.queries import deploy_hooks as queries
 from kedge.db.tables import DeployHook
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 #: without an account and without a token: the UUID is the secret
 CALL = "/client/v4/workers/builds/deploy_hooks/{uuid}"
 
-HookName = Annotated[str, StringConstraints(min_length=1, max_length=58, pattern=r"^[^\x00-\x1f\x7f]+$")]
+HookName = Annotated[str, StringConstraints(min_length=1, max_length=58, pattern=NO_CONTROLS)]
 
 
 class HookBody(bodies.Strict):

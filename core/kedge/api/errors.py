@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from kedge.api.envelope import failed
+from kedge.config.wording import in_words
 from kedge.errors import InvalidInput, KedgeError, LogGap, NotFound, RateLimited, Unauthorized
 from kedge.placement.cluster_key import MOMENT, WrongMoment
 
@@ -28,7 +29,12 @@ LONGEST_PLACE = 200
 #: names of machines and buckets are not for whoever asks
 FAILED = "Kedge could not do this; its log says why"
 AWAY = "what Kedge needs for this is away or full just now; its log says what. Try again later"
-WORDS = {"extra_forbidden": "there is no such field", "missing": "is missing"}
+WORDS = {
+    "dict_type": "must be an object",
+    "extra_forbidden": "there is no such field",
+    "missing": "is missing",
+    "model_type": "must be an object",
+}
 
 
 async def kedge_error(_request: Request, error: Exception) -> Response:
@@ -51,14 +57,14 @@ async def kedge_error(_request: Request, error: Exception) -> Response:
 async def invalid_body(_request: Request, error: Exception) -> Response:
     """A body that does not fit its model: each mistake with its place."""
     assert isinstance(error, ValidationError)  # noqa: S101  (as above)
-    found = error.errors(include_url=False, include_context=False, include_input=False)
+    found = error.errors(include_url=False, include_context=True, include_input=False)
     errors = [(InvalidInput.code, _sentence(one)) for one in found[:MOST_ERRORS]]
     return failed(errors, status=InvalidInput.status)
 
 
 def _sentence(mistake: ErrorDetails) -> str:
-    place = ".".join(map(str, mistake["loc"])) or "body"
-    message = WORDS.get(mistake["type"]) or mistake["msg"].removeprefix("Value error, ")
+    place = ".".join(str(part) for part in mistake["loc"] if part != "[key]") or "body"
+    message = WORDS.get(mistake["type"]) or in_words(mistake)
     return f"{place[:LONGEST_PLACE]}: {message}"
 
 

@@ -14,6 +14,7 @@ from kedge.api.operations import answers
 from kedge.api.rules import branch_name, folder_path
 from kedge.api.shapes.repos import AutofillShape, ConnectedShape, ConnectionShape
 from kedge.builds.autofill import autofill
+from kedge.config.wording import NO_CONTROLS
 from kedge.contracts.forge import Repo
 from kedge.db.clock import now_ms, to_iso
 from kedge.db.queries import repos as queries
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 #: an owner may have slashes in it: a group within a group
 AUTOFILL = "/builds/repos/{provider}/{provider_account:path}/{repo}/config_autofill"
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f]+$")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=NO_CONTROLS)]
 
 
 class NewConnection(bodies.Strict):

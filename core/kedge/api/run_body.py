@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, StringConstraints
 
 from kedge.api import bodies
+from kedge.config.wording import IMAGE, NO_NUL, URL_PATH, VARIABLE
 from kedge.contracts.runtime import InstanceKind
 from kedge.errors import InvalidInput
 from kedge.workers.manifest import STATIC
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 #: bytes of all variables together: secrets and what Kedge adds have to fit beside them
 MOST_BYTES = 40 * 1024
 
-Argument = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
-Value = Annotated[str, StringConstraints(max_length=5120, pattern=r"^[^\x00]*$")]
-Path = Annotated[str, StringConstraints(max_length=1024, pattern=r"^/[!-~]*$")]
+Argument = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=NO_NUL)]
+Name = Annotated[str, StringConstraints(pattern=VARIABLE)]
+Value = Annotated[str, StringConstraints(max_length=5120, pattern=NO_NUL)]
+Path = Annotated[str, StringConstraints(max_length=1024, pattern=URL_PATH)]
 APPLICATION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
 
 
@@ -31,7 +32,7 @@ class RunBody(bodies.Strict):
     """What is run, and how."""
 
     entry: list[Argument] = Field(default_factory=list, max_length=100)
-    image: Annotated[str, StringConstraints(max_length=512, pattern=r"^[a-zA-Z0-9][\w./:@-]*$")] | None = None
+    image: Annotated[str, StringConstraints(max_length=512, pattern=IMAGE)] | None = None
     variables: dict[Name, Value] = Field(default_factory=dict, max_length=256)
     health: Path | None = None
     concurrency: int | None = Field(default=None, ge=1, le=10_000)

@@ -13,6 +13,7 @@ from kedge.api import bodies
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
 from kedge.api.shapes.variables import VariableShape
+from kedge.config.wording import VARIABLE
 from kedge.db.clock import now_ms, to_iso
 from kedge.db.queries import triggers as queries
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 #: 5 KB, as elsewhere
 MOST_BYTES = 5120
 
-Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+Key = Annotated[str, StringConstraints(pattern=VARIABLE)]
 
 
 def _value(text: str) -> str:

@@ -16,6 +16,7 @@ from kedge.api.operations import answers
 from kedge.api.run_body import RunBody, run_spec
 from kedge.api.shapes.deployments import OutcomeShape, failure_shape
 from kedge.api.shapes.versions import BegunShape, CompletedShape, VersionMetadata, VersionShape, VersionsShape
+from kedge.config.wording import NO_NUL, SHA256
 from kedge.db.clock import to_iso
 from kedge.errors import TooLarge
 from kedge.workers.completion import Wish
@@ -35,13 +36,13 @@ MOST_PER_PAGE = 100
 #: an answer to "make it live" waits so long for the instances of a version
 OUTCOME_SECONDS = 20.0
 
-Line = Annotated[str, Field(max_length=1024, pattern=r"^[^\x00]*$")]
+Line = Annotated[str, Field(max_length=1024, pattern=NO_NUL)]
 
 
 class FileEntry(bodies.Strict):
     """The content of one path."""
 
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: str = Field(pattern=SHA256)
     size: int = Field(ge=0)
     executable: bool = False
 

@@ -6,9 +6,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
-Path = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Key = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=r"^[^\x00-\x1f\x7f]+$")]
+from kedge.config.wording import NO_CONTROLS, SHORT_NAME
+
+Name = Annotated[str, StringConstraints(pattern=SHORT_NAME)]
+Path = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=NO_CONTROLS)]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=NO_CONTROLS)]
 
 
 class CacheSpec(BaseModel):

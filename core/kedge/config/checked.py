@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -87,6 +89,13 @@ def _database(text: str) -> str:
     return text
 
 
+def _network(value: Any) -> Any:
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return ip_network(value)
+    raise ValueError('must be a network, such as "10.0.0.0/8", "fd00::/8" or one address')
+
+
 def _names(value: Any) -> Any:
     """One name, or several between commas, is what an environment variable can hold."""
     if isinstance(value, str):
@@ -109,6 +118,7 @@ Region = Annotated[str, AfterValidator(_region)]
 Target = Annotated[str, AfterValidator(_target)]
 PeerUrl = Annotated[str, AfterValidator(_peer_url)]
 Domain = Annotated[str, AfterValidator(_domain)]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 DatabaseUrl = Annotated[str, AfterValidator(_database)]
 PluginName = Annotated[str, AfterValidator(_plugin_name)]
 Names = Annotated[tuple[PluginName, ...], BeforeValidator(_names), AfterValidator(_distinct)]

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard, get_args
 
 from pydantic import BaseModel
 
+from kedge.config.wording import in_words
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -17,20 +19,10 @@ if TYPE_CHECKING:
 
     from kedge.config.sources import KeyPath, Sources
 
+#: what is said otherwise of a file than of a body
 WORDING = {
     "missing": "is required",
     "string_type": "must be a text in quotes",
-    "int_type": "must be a whole number",
-    "int_parsing": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "float_parsing": "must be a number",
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
-    "model_type": "must be a table",
-    "dict_type": "must be a table",
-    "list_type": "must be a list",
-    "tuple_type": "must be a list",
     "path_type": "must be a path, as a text in quotes",
 }
 
@@ -93,12 +85,7 @@ def _message(details: ErrorDetails, model: type[BaseModel], location: KeyPath) -
     known = [] if parent is None else list(parent.model_fields)
     if kind == "extra_forbidden" or (kind == "dict_type" and location[-1] not in known and known):
         return unknown_key(str(location[-1]), known)
-    if kind in {"literal_error", "enum"}:
-        return f"must be one of {details.get('ctx', {}).get('expected', '')}".replace("'", '"')
-    if kind in WORDING:
-        return WORDING[kind]
-    message = details["msg"].removeprefix("Value error, ")
-    return message.replace("Input should be", "must be").replace("should have", "must have")
+    return WORDING.get(kind) or in_words(details)
 
 
 def model_at(model: type[BaseModel], location: KeyPath) -> type[BaseModel] | None:

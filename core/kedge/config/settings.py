@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-from ipaddress import IPv4Network, IPv6Network  # noqa: TC003  (pydantic reads them)
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -27,6 +26,7 @@ from kedge.config.checked import (
     Listen,
     Name,
     Names,
+    Network,
     PeerUrl,
     PluginName,
     Positive,
@@ -301,7 +301,7 @@ class GatewaySettings(Table):
     body: Annotated[Size, Field(gt=0)] = Field(
         default=100 * 1024**2, description="The most that a request may send."
     )
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
+    trusted_proxies: tuple[Network, ...] = Field(
         default=(),
         description="Networks of proxies before Kedge, such as 10.0.0.0/8: what they say of a visitor in "
         "X-Forwarded-For, X-Forwarded-Proto and X-Request-Id is believed.",

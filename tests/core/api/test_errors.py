@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 
@@ -56,6 +57,57 @@ async def test_every_mistake_of_a_body_is_told_with_its_place(me: Caller) -> Non
     assert "colour: there is no such field" in messages
     assert any(message.startswith("branch_includes.0: ") for message in messages)
     assert all(error["code"] == 12002 for error in response.json()["errors"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "said"),
+    [
+        ("POST", "/tokens", {"name": "n" * 256}, "name: must have at most 255 characters"),
+        ("POST", "/tokens", {"name": ""}, "name: must have at least 1 character"),
+        ("POST", "/tokens", {"name": 1}, "name: must be a text"),
+        ("POST", "/tokens", [], "body: must be an object"),
+        (
+            "POST",
+            f"/builds/triggers/{UUID(int=0)}/builds",
+            {"commit_hash": "HEAD"},
+            "commit_hash: must be the hash of a commit, or 7 or more of its first characters: 0-9 and a-f",
+        ),
+        (
+            "PUT",
+            "/workers/workers/hello/secrets",
+            {"name": "A B", "text": "x"},
+            "name: must be 1 to 128 letters, digits and _, and begin with no digit",
+        ),
+        (
+            "POST",
+            "/builds/workers/hello/deploy_hooks",
+            {"deploy_hook_name": "n" * 59, "branch": "main"},
+            "deploy_hook_name: must have at most 58 characters",
+        ),
+        (
+            "POST",
+            "/workers/workers/hello/versions/uploads",
+            {"kind": "command", "files": {}, "run": {"concurrency": 0}},
+            "run.concurrency: must be at least 1",
+        ),
+        (
+            "POST",
+            "/workers/workers/hello/versions/uploads",
+            {"kind": "asgi", "files": {}, "run": {"variables": {"A-B": "1"}}},
+            "run.variables.A-B: must be 1 to 128 letters, digits and _, and begin with no digit",
+        ),
+        (
+            "POST",
+            "/workers/workers/hello/versions/uploads",
+            {"kind": "other", "files": {}},
+            'kind: must be one of "static", "asgi", "command" or "image"',
+        ),
+    ],
+)
+async def test_a_mistake_is_told_in_words_that_need_no_knowledge_of_how_it_was_found(
+    me: Caller, method: str, path: str, body: Any, said: str
+) -> None:
+    assert await me.refusal(method, path, body) == (400, 12002, said)
 
 
 async def test_a_flood_of_mistakes_is_answered_with_few_words(me: Caller) -> None:

@@ -176,6 +176,13 @@ def test_no_mistake_repeats_a_value(tmp_path: Path, text: str, secret: str) -> N
     assert secret not in "\n".join(mistakes_in(write(tmp_path, text)))
 
 
+def test_what_is_no_network_is_one_mistake_in_plain_words(tmp_path: Path) -> None:
+    path = write(tmp_path, '[gateway]\ntrusted_proxies = ["10.0.0.0/8", "::1", "x", 10]\n')
+    words = 'must be a network, such as "10.0.0.0/8", "fd00::/8" or one address'
+
+    assert mistakes_in(path) == [f"{path}:2: gateway.trusted_proxies[{place}]: {words}" for place in (2, 3)]
+
+
 def test_a_database_url_is_not_in_the_settings_text() -> None:
     settings = Settings(database="postgresql://kedge:hunter2@db/kedge")
     assert "hunter2" not in repr(settings)
