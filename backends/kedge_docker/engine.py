@@ -191,7 +191,8 @@ def refusal(error: APIError, image: str, *, table: str) -> ComputeError:
     if isinstance(error, ImageNotFound) or (is_missing(error) and "image" in said.lower()):
         return NoImage(
             f"the Docker engine has no image {image}; build it there (Kedge's own by "
-            f'configs/build-image/Dockerfile), pull it, or set {table}.pull = "missing"'
+            f'configs/build-image/Dockerfile), pull it, set {table}.pull = "missing", or, unless the worker '
+            f"names it, set {table}.image to another"
         )
     if any(word in said.lower() for word in FULL):
         return CapacityUnavailable(f"the Docker engine has no room for another build ({said})")

@@ -24,7 +24,18 @@ from tempfile import TemporaryDirectory
 
 HERE = Path(__file__).resolve().parent
 NEEDED = ("bash", "coreutils", "dash", "git", "grep", "python3", "python3.11", "sed", "tar")
-WELCOME = ("ca-certificates", "findutils", "gawk", "gzip", "hostname", "mawk", "nodejs", "procps", "zstd")
+WELCOME = (
+    "ca-certificates",
+    "findutils",
+    "gawk",
+    "gzip",
+    "hostname",
+    "mawk",
+    "nodejs",
+    "procps",
+    "python3-venv",
+    "zstd",
+)
 LEFT_OUT = re.compile(r"/usr/(share/(doc|man|locale|lintian|bash-completion|info|gitweb)|include)(/|$)")
 LIBRARY = re.compile(r"(/[^ \n:]+\.so[^ \n:]*) \(")
 FOLDERS = "proc sys dev etc etc/ssl etc/ssl/certs root run usr usr/bin usr/lib usr/lib64 usr/sbin var opt"

@@ -32,6 +32,7 @@ async def explain(request: Request) -> Response:
     shown: ExplanationsShape = {
         "location": placing.here,
         "locations": placing.locations,
+        "smart": placing.smart,
         "placement_status": status_of(one["status"] for one in routes),
         "routes": routes,
     }

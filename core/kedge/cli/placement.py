@@ -43,7 +43,10 @@ def explain(server: Server, worker: Worker, json: Json = False) -> None:
     if json:
         print_json(found)
         return
-    if not found["routes"]:
+    if not found["smart"]:
+        here = found["location"]
+        say(f'The node at {here} places no requests: set [requests] use = "smart" in its configuration.')
+    elif not found["routes"]:
         say(
             f"Nothing is known of {worker} at {found['location']}: it has not asked to be placed "
             '([worker.placement] mode = "smart" in kedge.toml), or nobody has asked for it yet.'

@@ -51,6 +51,8 @@ class ExplanationsShape(TypedDict):
 
     location: str
     locations: list[str]
+    #: whether a policy places requests there at all
+    smart: bool
     placement_status: str | None
     routes: list[dict[str, Any]]
 

@@ -18,7 +18,7 @@ class BegunShape(TypedDict):
 
 
 class CompletedShape(TypedDict):
-    """A version that is stored whole, where it can be seen, and `reason`: why it is not live as was wished."""
+    """A version that is stored whole, where it is to be seen, and why it is not live if that was wished."""
 
     version_id: str
     number: int

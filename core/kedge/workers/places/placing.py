@@ -247,6 +247,11 @@ class Placing:
         return {**self._distances.get(self.here, {}), **self._prober.results()}
 
     @property
+    def smart(self) -> bool:
+        """Whether a policy decides for workers that ask for it."""
+        return self._policy is not None
+
+    @property
     def locations(self) -> list[str]:
         """Where requests can run now."""
         there = (peer.location for name, peer in self._peers.items() if name in self._there)
