@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kedge.apply.changes import Change
 from kedge.apply.present import PresentTrigger, PresentWorker, read_present
+from kedge.client import ClientError
 from kedge.config.caches import CacheSpec
 
 if TYPE_CHECKING:
@@ -200,6 +201,8 @@ class _WorkerPlan:
         return same
 
     def _make_worker(self) -> None:
+        if self._spec.triggers():
+            self._connection()  # with a repository that cannot be, no worker is left behind
         self._tag = self._server.post("/workers/workers", {"name": self._name})["id"]
 
     def _make_trigger(self, name: str, fields: dict[str, Any], values: dict[str, tuple[str, bool]]) -> None:
@@ -227,7 +230,10 @@ class _WorkerPlan:
             "repo_id": repo,
             "repo_name": repo,
         }
-        return str(self._server.put("/builds/repos/connections", body)["repo_connection_uuid"])
+        try:
+            return str(self._server.put("/builds/repos/connections", body)["repo_connection_uuid"])
+        except ClientError as error:
+            raise ClientError(f"workers.{self._name}.repo: {error}") from error
 
 
 def _plain(value: Any) -> Any:

@@ -177,6 +177,19 @@ def test_a_secret_that_is_not_there_stops_apply_before_anything_is_done(
     assert node.server.get("/workers/workers") == []
 
 
+def test_a_repository_of_an_unknown_forge_stops_apply_before_its_worker_is_made(
+    node: RunningNode, tmp_path: Path
+) -> None:
+    file = tmp_path / "workers.toml"
+    file.write_text('[workers.hello]\nrepo = "gitlab:hello"\n')
+
+    output = kedge(node, "apply", str(file), code=1)
+
+    assert "workers.hello.repo: " in output
+    assert "there is no forge 'gitlab'" in output
+    assert node.server.get("/workers/workers") == []
+
+
 def test_without_a_server_the_message_says_how_to_get_one(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "kedge", "builds", "list", "--data-dir", str(tmp_path)],
