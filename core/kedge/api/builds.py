@@ -14,7 +14,7 @@ from kedge.api.envelope import ok, page_info
 from kedge.api.operations import answers
 from kedge.api.rules import BranchName  # noqa: TC001  (pydantic reads it when it runs)
 from kedge.api.shapes.builds import BuildShape, BuildsShape, CancelledShape, LimitsShape, QueuedShape
-from kedge.build_states import Status
+from kedge.build_states import Outcome, Status
 from kedge.config.wording import COMMIT
 from kedge.db.clock import to_iso
 from kedge.db.queries import builds as queries
@@ -35,6 +35,7 @@ FILTERS = {
     "worker": "The name or tag of a worker.",
     "branch": "The name of a branch.",
     "status": f"One of {', '.join(Status)}.",
+    "outcome": f"How the build ended: one of {', '.join(Outcome)}.",
 }
 
 Commit = Annotated[str, StringConstraints(pattern=COMMIT)]
@@ -70,14 +71,12 @@ async def get(request: Request) -> Response:
 
 @answers(list[BuildShape], query=FILTERS, paged=True)
 async def list_all(request: Request) -> Response:
-    """Builds of the account, newest first; `?worker=`, `?branch=` and `?status=` narrow them."""
-    status = request.query_params.get("status")
-    if status is not None and status not in set(Status):
-        raise InvalidInput(f"status must be one of {', '.join(Status)}")
+    """Builds of the account, newest first; `?worker=`, `?branch=`, `?status=` and `?outcome=` narrow them."""
     wanted = BuildFilter(
         worker=request.query_params.get("worker"),
         branch=request.query_params.get("branch"),
-        status=status,
+        status=_one_of(Status, request, "status"),
+        outcome=_one_of(Outcome, request, "outcome"),
     )
     return await _page(request, wanted)
 
@@ -187,6 +186,13 @@ async def _page(request: Request, wanted: BuildFilter) -> Response:
     )
     info = page_info(page=page, per_page=per_page, count=len(found), total=total)
     return ok([describe(request, view) for view in found], result_info=info)
+
+
+def _one_of(words: type[Status | Outcome], request: Request, name: str) -> str | None:
+    given = request.query_params.get(name)
+    if given is not None and given not in set(words):
+        raise InvalidInput(f"{name} must be one of {', '.join(words)}")
+    return given
 
 
 def _ids(request: Request, name: str) -> list[str]:

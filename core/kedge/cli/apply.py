@@ -22,7 +22,7 @@ SIGNS = {"make": "+", "change": "~", "remove": "-"}
 @with_server
 def apply(
     server: Server,
-    file: Annotated[Path, typer.Argument(help="A TOML file with [workers.NAME] tables.")],
+    file: Annotated[Path, typer.Argument(help=r"A TOML file with \[workers.NAME] tables.")],
     prune: Annotated[
         bool, typer.Option("--prune/--no-prune", help="Remove what the file does not name.")
     ] = False,

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from kedge.build_states import Outcome, Status
 from kedge.builds.matching import matches_rules
 from kedge.cli.failure import CommandFailed
 from kedge.cli.options import Build, Json
@@ -26,7 +27,8 @@ from kedge.client import Server
 app = typer.Typer(no_args_is_help=True, help="See, follow, cancel and retry builds.")
 
 UUID_LENGTH = 36
-SKIPPED = "skipped"
+STATES = ", ".join((*Status, *Outcome))
+State = Annotated[str | None, typer.Option("--status", help=f"Only builds that are so: {STATES}.")]
 
 
 @app.command("list")
@@ -35,20 +37,23 @@ def list_builds(
     server: Server,
     worker: Annotated[str | None, typer.Option("--worker", help="Only this worker's.")] = None,
     branch: Annotated[str | None, typer.Option("--branch", help="Only this branch's.")] = None,
-    status: Annotated[str | None, typer.Option("--status", help="Only builds in this status.")] = None,
+    status: State = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="How many, newest first.")] = 20,
     json: Json = False,
 ) -> None:
     """List builds, newest first."""
-    filters = {"worker": worker, "branch": branch, "status": status, "per_page": limit}
+    if status is not None and status not in {*Status, *Outcome}:
+        raise CommandFailed(f"--status: must be one of {STATES}")
+    state = "outcome" if status in set(Outcome) else "status"
+    filters = {"worker": worker, "branch": branch, state: status}
     given = {name: value for name, value in filters.items() if value is not None}
-    builds = server.get("/builds", **given)
+    builds = server.get("/builds", per_page=limit, **given)
     if json:
         print_json(builds)
         return
     rows = [_row(build) for build in builds]
     columns = ("BUILD", "WORKER", "BRANCH", "COMMIT", "STATUS", "STARTED", "TOOK")
-    print_table(columns, rows, empty="No builds yet. Push a commit.")
+    print_table(columns, rows, empty="No build is like that." if given else "No builds yet. Push a commit.")
 
 
 def _row(build: dict[str, Any]) -> tuple[Any, ...]:
@@ -88,12 +93,14 @@ def _print_build(build: dict[str, Any]) -> None:
     say(f"  commit   {metadata['commit_hash'][:12]} on {metadata['branch']}  {message}")
     if not extra["trusted"]:
         say("  trust    none: sent by somebody who may not write to the repository, and so not deployed")
-    say(f"  queued   {ago(build['created_on'])}, took {took(build['initializing_on'], build['stopped_on'])}")
+    say(f"  queued   {ago(build['created_on'])}")
+    if build["initializing_on"]:
+        say(f"  took     {took(build['initializing_on'], build['stopped_on'])}")
     for phase in extra.get("phases") or []:
         say(f"  {phase['name']:<12} {phase['duration_ms'] / 1000:8.2f} s  {phase['outcome']}")
     if wait := extra.get("wait"):
         say(f"  waits    place {wait['position']}: {wait['reason']}")
-    if outcome == SKIPPED:
+    if outcome == Outcome.SKIPPED:
         say(f"  skipped  {extra['message']}")
     if failure := extra.get("failure"):
         say(f"  failed   {failure['class']}: {failure['message']}")
@@ -124,13 +131,13 @@ def logs(
     if not json:
         _say_why_skipped(server, of_build)
     if follow:
-        raise typer.Exit(0 if outcome in {"success", SKIPPED} else 1)
+        raise typer.Exit(0 if outcome in {Outcome.SUCCESS, Outcome.SKIPPED} else 1)
 
 
 def _say_why_skipped(server: Server, path: str) -> None:
     """Such a build need not have a log that could tell."""
     build = server.get(path)
-    if build["build_outcome"] == SKIPPED:
+    if build["build_outcome"] == Outcome.SKIPPED:
         say(f"This build was skipped. {build['kedge']['message']}")
 
 

@@ -75,11 +75,12 @@ def list_deployments(server: Server, worker: Worker, json: Json = False) -> None
     if json:
         print_json(found)
         return
+    serving = _serving(found)
     rows = [
         (
             deployment["id"][:8],
             _split(deployment),
-            deployment["kedge"]["state"],
+            _state(deployment, serving),
             deployment["source"],
             ago(deployment["created_on"]),
             deployment["annotations"].get("workers/message", ""),
@@ -101,11 +102,12 @@ def show(
     json: Json = False,
 ) -> None:
     """Show one deployment, and why it failed if it did."""
-    found = _deployment(server, worker, deployment)
+    listed = server.get(f"/workers/workers/{worker}/deployments")["deployments"]
+    found = _deployment(listed, worker, deployment)
     if json:
         print_json(found)
     else:
-        _print_deployment(found)
+        _print_deployment(found, _serving(listed))
 
 
 @app.command()
@@ -138,7 +140,7 @@ def promote(
     """Give one version all the traffic: the end of a gradual rollout."""
     if version is None:
         found = server.get(f"/workers/workers/{worker}/deployments")["deployments"]
-        serving = next((one for one in found if one["kedge"]["state"] == "active"), None)
+        serving = _serving(found)
         if serving is None:
             raise CommandFailed(f"{worker} serves nothing yet; name the version")
         ids = {share["version_id"] for share in serving["versions"]}
@@ -159,7 +161,7 @@ def _create(server: Server, worker: str, shares: list[dict[str, Any]], message: 
     if json:
         print_json(made)
     else:
-        _print_deployment(made)
+        _print_deployment(made, made)
     if made["kedge"]["state"] == "failed":
         raise typer.Exit(1)
 
@@ -191,8 +193,7 @@ def _version(server: Server, worker: str, beginning: str) -> str:
     return str(found[0]) if len(found) == 1 else beginning
 
 
-def _deployment(server: Server, worker: str, beginning: str | None) -> dict[str, Any]:
-    listed: list[dict[str, Any]] = server.get(f"/workers/workers/{worker}/deployments")["deployments"]
+def _deployment(listed: list[dict[str, Any]], worker: str, beginning: str | None) -> dict[str, Any]:
     if beginning is None and listed:
         return listed[0]
     found = [one for one in listed if beginning and one["id"].startswith(beginning)]
@@ -201,8 +202,21 @@ def _deployment(server: Server, worker: str, beginning: str | None) -> dict[str,
     return found[0]
 
 
-def _print_deployment(deployment: dict[str, Any]) -> None:
-    say(f"{deployment['id']}  {deployment['kedge']['state']}")
+def _serving(listed: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Of deployments, newest first, the one that serves."""
+    return next((one for one in listed if one["kedge"]["state"] == "active"), None)
+
+
+def _state(deployment: dict[str, Any], serving: dict[str, Any] | None) -> str:
+    """How a deployment stands: what was made active before the one that serves has served."""
+    state = str(deployment["kedge"]["state"])
+    if state != "active":
+        return state
+    return "serves" if deployment == serving else "served"
+
+
+def _print_deployment(deployment: dict[str, Any], serving: dict[str, Any] | None) -> None:
+    say(f"{deployment['id']}  {_state(deployment, serving)}")
     say(f"  versions  {_split(deployment)}")
     failure = deployment["kedge"]["failure"]
     if failure is None:
@@ -237,7 +251,7 @@ def rollback(
     if json:
         print_json(made)
     elif made["kedge"]["state"] == "failed":
-        _print_deployment(made)
+        _print_deployment(made, made)
     else:
         say(f"{worker} serves version {made['versions'][0]['version_id'][:8]} again.")
     if made["kedge"]["state"] == "failed":

@@ -231,12 +231,15 @@ async def test_builds_are_narrowed_by_worker_branch_and_status(world: World, me:
         ("worker=hello&branch=main", [here]),
         ("worker=hello", [branch, here]),
         (f"worker={hello.tag}&status=stopped", [branch]),
+        ("outcome=cancelled", [branch]),
+        ("outcome=success", []),
         ("branch=dev", [branch]),
         ("branch=none", []),
     ):
         found = await me.result("GET", f"/builds?{query}")
         assert [build["build_uuid"] for build in found] == expected, query
     assert (await me.refusal("GET", "/builds?status=done"))[:2] == (400, 12002)
+    assert (await me.refusal("GET", "/builds?outcome=stopped"))[:2] == (400, 12002)
     assert (await me.refusal("GET", "/builds?worker=none"))[0] == 404
 
 

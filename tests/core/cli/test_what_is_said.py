@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rich.text import Text
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from kedge.cli.failure import CommandFailed
@@ -109,3 +111,67 @@ def test_a_demo_where_no_folder_can_be_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(CommandFailed, match="is no folder that the demo can write to: File exists"):
         CliRunner().invoke(app, ["demo", "--data-dir", str(tmp_path / "file")], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("state", "marks"),
+    [(["active", "active"], ["serves", "served"]), (["failed", "active"], ["failed", "serves"])],
+)
+def test_one_sees_which_deployment_serves_now(
+    say: Callable[..., str], state: list[str], marks: list[str]
+) -> None:
+    deployments = [
+        {
+            "id": f"{number}2345678",
+            "versions": [{"version_id": "1", "percentage": 100}],
+            "kedge": {"state": one, "failure": None},
+            "source": "api",
+            "created_on": None,
+            "annotations": {},
+        }
+        for number, one in enumerate(state)
+    ]
+
+    table = say({"deployments": deployments}, "deployments", "list", "hello")
+    shown = [say({"deployments": deployments}, "deployments", "show", "hello", str(one)) for one in (0, 1)]
+
+    assert [word for word in table.split() if word in {"serves", "served", "active", "failed"}] == marks
+    assert [one.split()[1] for one in shown] == marks
+
+
+@pytest.mark.parametrize(("started", "lines"), [(None, 0), ("2026-01-01T00:00:00Z", 1)])
+def test_only_a_build_that_was_started_took_a_while(
+    say: Callable[..., str], started: str | None, lines: int
+) -> None:
+    build = {
+        "build_uuid": UUID,
+        "status": "stopped",
+        "build_outcome": "cancelled",
+        "created_on": "2026-01-01T00:00:00Z",
+        "initializing_on": started,
+        "stopped_on": "2026-01-01T00:00:01Z",
+        "build_trigger_metadata": {"commit_message": "", "commit_hash": "", "branch": "main"},
+        "kedge": {"worker": "hello", "attempt": 1, "trusted": True},
+    }
+
+    assert say(build, "builds", "show", UUID).count("took") == lines
+
+
+def test_a_status_that_no_build_has_is_refused_with_those_there_are() -> None:
+    with pytest.raises(CommandFailed, match=r"--status: must be one of queued, .*, fail, skipped, cancelled"):
+        CliRunner().invoke(
+            app, ["builds", "list", "--status", "done", "--url", "u", "--token", "t"], catch_exceptions=False
+        )
+
+
+def test_no_help_text_loses_what_stands_in_brackets() -> None:
+    for text in help_texts(get_command(app)):
+        assert Text.from_markup(text).plain == text.replace("\\[", "[")
+
+
+def help_texts(command: Any) -> Iterator[str]:
+    """What a command, its parameters and the commands in it say of themselves."""
+    yield command.help or ""
+    yield from (parameter.help or "" for parameter in command.params)
+    for inner in getattr(command, "commands", {}).values():
+        yield from help_texts(inner)

@@ -37,6 +37,9 @@ def test_the_usual_commands_on_the_way_of_a_push(node: RunningNode, repository: 
     uuid = latest_build(node.server)["build_uuid"]
 
     assert "success" in kedge(node, "builds", "list")
+    assert "success" in kedge(node, "builds", "list", "--status", "success")
+    for other in ("fail", "running"):
+        assert kedge(node, "builds", "list", "--status", other) == "No build is like that.\n"
     assert "echo built" in kedge(node, "worker", "show", "hello")
     assert "built\n" in kedge(node, "builds", "logs", uuid[:8])
     assert "built\n" in kedge(node, "builds", "logs", "-f", uuid)

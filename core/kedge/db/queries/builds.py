@@ -47,6 +47,7 @@ class BuildFilter:
     worker: str | None = None
     branch: str | None = None
     status: str | None = None
+    outcome: str | None = None
 
 
 _VIEWS: Any = (
@@ -97,6 +98,8 @@ def list_builds(
         conditions.append(col(Build.branch) == wanted.branch)
     if wanted.status is not None:
         conditions.append(col(Build.status) == wanted.status)
+    if wanted.outcome is not None:
+        conditions.append(col(Build.outcome) == wanted.outcome)
     total = session.exec(select(func.count()).select_from(Build).where(*conditions)).one()
     query = _VIEWS.where(*conditions).order_by(col(Build.id).desc()).limit(limit).offset(offset)
     return [_view(row) for row in session.exec(query)], total
