@@ -256,6 +256,8 @@ def full_uuid(server: Server, beginning: str) -> str:
         return beginning
     builds = server.get("/builds", per_page=200)
     found = [build["build_uuid"] for build in builds if build["build_uuid"].startswith(beginning)]
-    if len(found) != 1:
-        raise CommandFailed(f"{len(found)} of the latest 200 builds begin with {beginning!r}")
+    if not found:
+        raise CommandFailed(f"none of the latest builds begins with {beginning!r}; see kedge builds list")
+    if len(found) > 1:
+        raise CommandFailed(f"{len(found)} of the latest builds begin with {beginning!r}; give more of it")
     return str(found[0])

@@ -51,11 +51,15 @@ def purge(
     json: Json = False,
 ) -> None:
     """Remove all that a worker's builds have cached; the next ones begin without."""
-    result = server.delete(f"/builds/workers/{worker}/caches")
+    path = f"/builds/workers/{worker}/caches"
+    found = server.get(path, per_page=1)
+    result = server.delete(path)
     if json:
         print_json(result)
-    else:
+    elif found:
         say(f"The caches of {worker} are gone.")
+    else:
+        say(f"{worker} had no caches.")
 
 
 def _megabytes(size: int) -> str:

@@ -41,5 +41,7 @@ def clean(
         say("Nothing was changed. It is cleared away once a day, or now by `kedge clean --remove`.")
     elif any(one["trouble"] for one in found["blobs"]):
         say("The rest was left for another time: see TROUBLE.")
-    else:
+    elif found["versions"] or any(one["count"] for one in found["blobs"]):
         say("They are gone.")
+    else:
+        say("There was nothing to clear away.")

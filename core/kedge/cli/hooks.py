@@ -60,6 +60,8 @@ def change(
     json: Json = False,
 ) -> None:
     """Give a hook another name or branch; its address stays."""
+    if new_name is None and branch is None:
+        raise CommandFailed("say what to change: --name, --branch or both")
     found = _find(server, worker, name)
     body = {"deploy_hook_name": new_name or name, "branch": branch or found["branch"]}
     _print(server.put(f"{_path(worker)}/{found['deploy_hook_uuid']}", body), json=json)

@@ -28,6 +28,8 @@ COLOURS = {
     "initializing": "cyan",
     "running": "cyan",
 }
+#: columns of a line that no table fills
+UNBROKEN = 10_000
 #: control characters that neither JSON nor TOML has to escape
 UNESCAPED = re.compile("[\x7f-\x9f]")
 
@@ -37,7 +39,10 @@ def console() -> Console:
     """Standard output with colour where it is a terminal."""
     from rich.console import Console  # noqa: PLC0415  (`--json` has no need of it)
 
-    return Console(highlight=False, soft_wrap=True)
+    made = Console(highlight=False, soft_wrap=True)
+    if not made.is_terminal:
+        made.width = UNBROKEN
+    return made
 
 
 def print_json(value: Any) -> None:
@@ -77,11 +82,16 @@ def say(text: str) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
-    """A table for people, or `empty` if there is nothing to show."""
+    """A table for people, or `empty` if there is nothing to show. Nothing in it is cut short.
+
+    Long words are broken where a terminal's line ends; what is no terminal has no such end.
+    """
     from rich.table import Table  # noqa: PLC0415  (as above)
     from rich.text import Text  # noqa: PLC0415
 
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(make_safe(str(cell or ""))) for cell in row))
     if table.row_count:

@@ -74,7 +74,7 @@ def _read_file(path: Path | None) -> tuple[str, dict[str, Any]]:
         text = data.decode()
         return text, tomllib.loads(text)
     except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}; check --config"]) from error
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path}: is not UTF-8 text; TOML always is"]) from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:

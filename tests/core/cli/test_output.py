@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -101,6 +102,28 @@ def test_tables_show_what_others_wrote_as_plain_text(capsys: pytest.CaptureFixtu
     print_table(("BRANCH", "STATUS"), [(f"{EVIL}main", coloured(f"{EVIL}fail"))], empty="")
 
     assert capsys.readouterr().out.split() == ["BRANCH", "STATUS", "2Jmain", "2Jfail"]
+
+
+LONG = f"/var/lib/{'kedge/' * 20}runner.sock"
+
+
+def test_a_table_that_is_no_terminals_has_each_row_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("WHAT", "FOUND"), [("data dir", f"{LONG} (71 GiB free)")], empty="")
+
+    assert capsys.readouterr().out.splitlines()[1].rstrip() == f"data dir  {LONG} (71 GiB free)"
+
+
+def test_a_terminal_shows_all_of_a_table_however_narrow_it_is() -> None:
+    command = f"from kedge.cli.output import print_table; print_table(('A',), [({LONG!r},)], empty='')"
+    environ = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": "40"}
+
+    shown = subprocess.run(
+        [sys.executable, "-c", command], env=environ, capture_output=True, text=True, check=True
+    ).stdout
+
+    _, *lines = shown.splitlines()
+    assert "".join(line.strip() for line in lines) == LONG
+    assert max(map(len, lines)) <= 40
 
 
 def test_json_drives_no_terminal_and_means_the_same(capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,7 +40,7 @@ def say() -> Iterator[Callable[..., str]]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = do_PUT = answer  # noqa: N815
+        do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (named by the base class)
             """Stay quiet."""
@@ -75,6 +75,31 @@ def test_a_build_is_said_to_be_cancelled_once_it_is(
     result = {"build_uuid": UUID, "build_outcome": outcome, "stopped_on": None}
 
     assert say(result, "builds", "cancel", UUID) == said
+
+
+@pytest.mark.parametrize(("caches", "said"), [([{}], "The caches of a are gone."), ([], "a had no caches.")])
+def test_caches_are_said_to_be_gone_if_there_were_some(
+    say: Callable[..., str], caches: list[Any], said: str
+) -> None:
+    assert say(caches, "cache", "purge", "a") == said
+
+
+def test_nothing_is_said_to_be_gone_where_nothing_was(say: Callable[..., str]) -> None:
+    blobs = [{"kind": "files", "count": 0, "size": 0, "trouble": None}]
+
+    assert say({"versions": [], "blobs": blobs}, "clean", "--remove").endswith(
+        "There was nothing to clear away."
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(0, "none of the latest builds begins with 'a'"), (2, "2 of the latest builds begin")]
+)
+def test_a_beginning_that_names_no_single_build_is_refused(
+    say: Callable[..., str], count: int, said: str
+) -> None:
+    with pytest.raises(CommandFailed, match=said):
+        say([{"build_uuid": f"a{number}"} for number in range(count)], "builds", "show", "a")
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,8 @@ def test_the_usual_commands_on_the_way_of_a_push(node: RunningNode, repository: 
     assert "attempt" in kedge(node, "builds", "retry", uuid)
     assert kedge_json(node, "worker", "list")[0]["name"] == "hello"
     assert "gone" in kedge(node, "worker", "delete", "hello")
+    for command in ("worker delete", "rollback"):
+        assert "`kedge worker list`" in kedge(node, *command.split(), "hello", code=1)
 
 
 @pytest.mark.parametrize(
@@ -266,6 +268,7 @@ def test_a_deploy_hook_is_made_called_changed_and_removed(node: RunningNode, rep
     assert url in kedge(node, "hooks", "show", "hello", "newsroom")
     changed = kedge_json(node, "hooks", "change", "hello", "newsroom", "--branch", "dev")
     assert (changed["deploy_hook_name"], changed["branch"]) == ("newsroom", "dev")
+    assert "--name, --branch or both" in kedge(node, "hooks", "change", "hello", "newsroom", code=1)
     assert "has no hook 'gone'" in kedge(node, "hooks", "show", "hello", "gone", code=1)
     kedge(node, "hooks", "delete", "hello", "newsroom")
     assert httpx.post(url, trust_env=False).status_code == 404

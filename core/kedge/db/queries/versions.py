@@ -26,7 +26,7 @@ def find_worker(session: Session, account_id: str, worker: str) -> Worker:
         or session.exec(query.where(Worker.name == worker)).first()
     )
     if found is None:
-        raise NotFound(f"there is no worker {worker[:80]!r}; make it by `kedge worker create`")
+        raise NotFound(f"there is no worker {worker[:80]!r}; `kedge worker list` shows those there are")
     return found
 
 
