@@ -61,6 +61,7 @@ def _check_options(*, build: str, deploy: str, root: str, branch: str) -> None:
     from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415  (slow to import)
 
     from kedge.api.rules import BranchPattern, Command, Folder  # noqa: PLC0415  (as above)
+    from kedge.config.wording import in_words  # noqa: PLC0415  (as above)
 
     given: tuple[tuple[str, Any, str], ...] = (
         ("--build", Command, build),
@@ -72,8 +73,7 @@ def _check_options(*, build: str, deploy: str, root: str, branch: str) -> None:
         try:
             TypeAdapter(kind).validate_python(value)
         except ValidationError as error:
-            reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-            raise CommandFailed(f"{option}: {reason}") from None
+            raise CommandFailed(f"{option}: {in_words(error.errors()[0])}") from None
 
 
 def create_worker(
