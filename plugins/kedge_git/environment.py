@@ -41,6 +41,8 @@ def serving_config(max_push: int) -> dict[str, str]:
         **{f"receive.fsck.{mistake}": "warn" for mistake in _TOLERATED},
         "receive.maxInputSize": str(max_push),
         "receive.denyDeletes": "false",
+        # which is what git does anyway; said so, it gives no advice on settings that a pusher cannot reach
+        "receive.denyDeleteCurrent": "refuse",
         "receive.denyNonFastForwards": "false",
         "receive.autogc": "false",
         "gc.auto": "0",

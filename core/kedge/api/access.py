@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 BELIEVED_SECONDS = 2.0
 MOST_KNOWN = 1024
 LONGEST_TOKEN = 512
+UNKNOWN = (
+    "the token is not known, or no longer good: give the one that is in admin.token in the node's data dir, "
+    "or one that was made by POST /tokens"
+)
 READS = frozenset({"GET", "HEAD"})
 #: all that the token of a build may do here: upload versions of its own worker
 BUILD_ROUTES = re.compile(r"/workers/workers/[^/]+/versions/uploads(?:/.*)?")
@@ -132,7 +136,7 @@ def _deploy_token(session: Session, token_hash: str) -> Principal:
         .where(Attempt.deploy_token_hash == token_hash, col(Attempt.ended_on).is_(None))
     ).one_or_none()
     if row is None:
-        raise Unauthorized("the token is not known, or no longer good")
+        raise Unauthorized(UNKNOWN)
     attempt, account, trusted = row
     return Principal(
         account_id=account.id,

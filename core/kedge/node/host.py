@@ -9,6 +9,7 @@ from sqlmodel import col, select
 from kedge.api.build_view import wait_reason
 from kedge.build_states import Outcome, Status
 from kedge.config import resolve_secret
+from kedge.config.workers import WORKER_NAME
 from kedge.db.hot_logs import DatabaseHotLogs
 from kedge.db.queries import deployments, lifecycle, queue
 from kedge.db.tables import Build, RepoConnection, Trigger, Version
@@ -75,7 +76,7 @@ class NodeHost:
         """Raise `NotFound` unless `principal` may read (or write) `repo`."""
         allowed = principal.can_write or not write
         if not allowed or not await self._db.read(_may_use, principal, repo, write=write):
-            raise NotFound(f"there is no repository {repo.owner}/{repo.name}")
+            raise NotFound(f"there is no repository {repo.owner}/{repo.name}{_how_to_make(principal, repo)}")
 
     async def receive(self, delivery: Delivery) -> Sequence[str]:
         """Store a delivery, queue its builds and return their uuids."""
@@ -99,6 +100,14 @@ class NodeHost:
                     yield f"It waits: {reason}\n".encode()
         line = await self._db.read(_last_line, build_uuid, self._settings, self.public_url)
         yield line.encode()
+
+
+def _how_to_make(principal: Principal, repo: Repo) -> str:
+    """For who may make it; to others a repository of somebody else's looks like one that is not there."""
+    may_make = principal.can_write and principal.build_uuid is None
+    if not may_make or repo.owner != principal.account_name or not WORKER_NAME.fullmatch(repo.name):
+        return ""
+    return f": `kedge worker create {repo.name}` makes it, with a worker that is built from it"
 
 
 def _may_use(session: Session, principal: Principal, repo: Repo, *, write: bool) -> bool:

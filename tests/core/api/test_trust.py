@@ -7,7 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from kedge.contracts.forge import Delivery
+from kedge.contracts.forge import Delivery, Repo
+from kedge.errors import NotFound
 
 if TYPE_CHECKING:
     from tests.core.api.conftest import Caller, Project, World
@@ -67,6 +68,26 @@ async def test_its_token_clones_and_deploys_nothing(world: World, project: Proje
 
     principal = await world.parts.host.authenticate(job["clone"]["password"])
     await world.parts.host.authorize_repo(principal, project.repo, write=False)
+
+
+async def test_who_may_make_a_repository_is_told_how_and_strangers_learn_nothing(
+    world: World, me: Caller, stranger: Caller, project: Project
+) -> None:
+    reader = await world.caller("default", can_write=False)
+    nowhere = "there is no repository default/"
+
+    async def told(caller: Caller, name: str) -> str:
+        principal = await world.parts.host.authenticate(caller.token)
+        repo = Repo(forge="fake", owner="default", name=name)
+        with pytest.raises(NotFound) as caught:
+            await world.parts.host.authorize_repo(principal, repo, write=True)
+        return str(caught.value)
+
+    assert (await told(me, "nope")).startswith(f"{nowhere}nope: `kedge worker create nope` makes it")
+    for caller in (stranger, reader):
+        for name in ("nope", project.repo.name):
+            assert await told(caller, name) == nowhere + name
+    assert await told(me, "$(id)") == f"{nowhere}$(id)"
 
 
 async def test_it_supersedes_no_build_of_the_repository_itself(

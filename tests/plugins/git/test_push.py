@@ -113,6 +113,17 @@ async def test_what_moves_no_branch_is_no_push(
     assert await hosted.settled()
 
 
+async def test_the_branch_that_a_repository_stands_on_stays_and_git_gives_no_advice_on_settings(
+    hosted: Hosted, tree: Clone
+) -> None:
+    ran = await tree.try_git("push", "origin", "--delete", "main")
+
+    assert ran.code == 1
+    assert "refusing to delete the current branch" in ran.err
+    assert "denyDeleteCurrent" not in ran.err
+    assert hosted.host.deliveries == []
+
+
 async def test_head_pushes_the_branch_it_stands_for(hosted: Hosted, tree: Clone) -> None:
     await tree.commit("second")
 
