@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from kedge.api import bodies
 from kedge.config.wording import IMAGE, NO_NUL, URL_PATH, VARIABLE
-from kedge.contracts.runtime import InstanceKind
+from kedge.contracts.runtime import GIVEN_VARIABLES, InstanceKind
 from kedge.errors import InvalidInput
 from kedge.workers.manifest import STATIC
 from kedge.workers.placement_wishes import check_placement
@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 MOST_BYTES = 40 * 1024
 
 Argument = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=NO_NUL)]
-Name = Annotated[str, StringConstraints(pattern=VARIABLE)]
+
+
+def _not_given(name: str) -> str:
+    if name in GIVEN_VARIABLES:
+        raise ValueError(f"{name} is set by Kedge for every instance, and no other value could reach one")
+    return name
+
+
+InstanceVariable = Annotated[str, StringConstraints(pattern=VARIABLE), AfterValidator(_not_given)]
 Value = Annotated[str, StringConstraints(max_length=5120, pattern=NO_NUL)]
 Path = Annotated[str, StringConstraints(max_length=1024, pattern=URL_PATH)]
 APPLICATION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
@@ -33,7 +41,7 @@ class RunBody(bodies.Strict):
 
     entry: list[Argument] = Field(default_factory=list, max_length=100)
     image: Annotated[str, StringConstraints(max_length=512, pattern=IMAGE)] | None = None
-    variables: dict[Name, Value] = Field(default_factory=dict, max_length=256)
+    variables: dict[InstanceVariable, Value] = Field(default_factory=dict, max_length=256)
     health: Path | None = None
     concurrency: int | None = Field(default=None, ge=1, le=10_000)
     max_instances: int | None = Field(default=None, ge=1, le=1000)

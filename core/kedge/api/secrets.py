@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Literal
 
+from pydantic import field_validator
 from starlette.routing import Route
 
 from kedge.api import bodies
 from kedge.api.bodies import services
 from kedge.api.envelope import ok
 from kedge.api.operations import answers
+from kedge.api.run_body import InstanceVariable  # noqa: TC001  (pydantic reads it)
 from kedge.api.shapes.workers import WorkerSecretShape
-from kedge.api.variables import Key, Value  # noqa: TC001  (pydantic reads them)
+from kedge.api.variables import EMPTY, Value
 from kedge.api.versions import SCRIPT, WORKER
 from kedge.db.clock import now_ms
 from kedge.db.queries import secrets as queries
@@ -25,9 +27,16 @@ if TYPE_CHECKING:
 class SecretBody(bodies.Strict):
     """A secret to be set."""
 
-    name: Key
+    name: InstanceVariable
     text: Value
     type: Literal["secret_text"] = "secret_text"
+
+    @field_validator("text")
+    @classmethod
+    def _something(cls, text: str) -> str:
+        if not text:
+            raise ValueError(EMPTY)
+        return text
 
 
 @answers(list[WorkerSecretShape])

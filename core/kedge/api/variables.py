@@ -6,7 +6,7 @@ import asyncio
 import hmac
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, RootModel, StringConstraints, Tag
+from pydantic import AfterValidator, Discriminator, RootModel, StringConstraints, Tag, model_validator
 from starlette.routing import Route
 
 from kedge.api import bodies
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 #: 5 KB, as elsewhere
 MOST_BYTES = 5120
+EMPTY = "a secret must not be empty; to do without it, remove it"
 
 Key = Annotated[str, StringConstraints(pattern=VARIABLE)]
 
@@ -45,6 +46,12 @@ class VariableBody(bodies.Strict):
     is_secret: bool = False
     value: Value
 
+    @model_validator(mode="after")
+    def _something(self) -> VariableBody:
+        if self.is_secret and not self.value:
+            raise ValueError(EMPTY)
+        return self
+
 
 class NamedVariable(bodies.Strict):
     """A variable to be set, in the other documented shape."""
@@ -52,6 +59,12 @@ class NamedVariable(bodies.Strict):
     key: Key
     value: Value
     type: Literal["text", "secret"] = "text"
+
+    @model_validator(mode="after")
+    def _something(self) -> NamedVariable:
+        if self.type == "secret" and not self.value:
+            raise ValueError(EMPTY)
+        return self
 
 
 class VariableList(bodies.Strict):

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: where an instance listens, if its address is a Unix socket: `unix:/path`
 UNIX = "unix:"
+#: what every instance finds in its environment, whatever its author says
+GIVEN_VARIABLES = frozenset({"HOST", "PORT", "KEDGE_LOCATION", "KEDGE_VERSION", "KEDGE_WORKER"})
 
 
 class InstanceKind(StrEnum):

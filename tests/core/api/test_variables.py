@@ -45,6 +45,48 @@ async def test_both_documented_shapes_set_variables(me: Caller, path: str, body:
     assert stored["PLAIN"]["created_on"].endswith("Z")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"SECRET": {"value": "", "is_secret": True}},
+        {"variables": [{"key": "SECRET", "value": "", "type": "secret"}]},
+    ],
+    ids=["by name", "as a list"],
+)
+async def test_a_variable_may_be_empty_and_a_secret_may_not(
+    me: Caller, path: str, body: dict[str, Any]
+) -> None:
+    status, _, message = await me.refusal("PATCH", path, body)
+
+    assert (status, "a secret must not be empty" in message) == (400, True)
+    assert await me.result("GET", path) == {}
+    assert (await me.result("PATCH", path, {"PLAIN": {"value": ""}}))["PLAIN"]["value"] == ""
+
+
+@pytest.mark.parametrize("name", ["PORT", "HOST", "KEDGE_WORKER", "KEDGE_VERSION", "KEDGE_LOCATION"])
+async def test_what_kedge_sets_for_instances_is_set_by_nobody_else(me: Caller, name: str) -> None:
+    await me.make_project()
+    upload = {"kind": "command", "files": {}, "run": {"entry": ["x"], "variables": {name: "1"}}}
+    refused = [
+        await me.refusal("PUT", "/workers/workers/hello/secrets", {"name": name, "text": "1"}),
+        await me.refusal("POST", "/workers/workers/hello/versions/uploads", upload),
+    ]
+
+    for status, _, message in refused:
+        assert status == 400
+        assert message.endswith(
+            f"{name} is set by Kedge for every instance, and no other value could reach one"
+        )
+    assert await me.result("GET", "/workers/workers/hello/secrets") == []
+
+
+async def test_an_instance_is_given_no_empty_secret(me: Caller) -> None:
+    await me.make_project()
+    refused = await me.refusal("PUT", "/workers/workers/hello/secrets", {"name": "KEY", "text": ""})
+
+    assert refused == (400, 12002, "text: a secret must not be empty; to do without it, remove it")
+
+
 async def test_a_variable_may_be_called_variables(me: Caller, path: str) -> None:
     stored = await me.result("PATCH", path, {"variables": {"value": "1"}})
 
