@@ -193,16 +193,23 @@ class InstanceFailed(ServingError):
     status = 502
 
     def __init__(
-        self, reason: str, *, probes: Sequence[str] = (), tail: str = "", retry_after: float = 0.0
+        self,
+        reason: str,
+        *,
+        probes: Sequence[str] = (),
+        tail: str = "",
+        retry_after: float = 0.0,
+        crashed: bool = False,
     ) -> None:
         """`probes` are the last answers to "are you up?", `tail` is the end of what it printed.
 
-        `retry_after` are the seconds until another start is tried.
+        `retry_after` are the seconds until another start is tried; `crashed` is one that had answered.
         """
         self.reason = reason
         self.probes = tuple(probes)
         self.tail = tail
         self.retry_after = retry_after
+        self.crashed = crashed
         super().__init__(reason)
 
 

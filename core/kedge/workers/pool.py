@@ -277,9 +277,8 @@ class Pool:
         if time.monotonic() - member.born >= STABLE_SECONDS:
             self._failures = 0
         reason = f"an instance of {self.runnable.worker} {ended}"
-        self._failed(
-            InstanceFailed(reason, tail=self._starter.tail(member.instance)), at_once=not self._failures
-        )
+        tail = self._starter.tail(member.instance)
+        self._failed(InstanceFailed(reason, tail=tail, crashed=True), at_once=not self._failures)
 
     def _failed(self, failure: InstanceFailed, *, at_once: bool) -> None:
         self.failure = failure
@@ -299,7 +298,11 @@ class Pool:
     def _told_again(self) -> InstanceFailed:
         failure = self.failure or InstanceFailed(f"{self.runnable.worker} does not start")
         return InstanceFailed(
-            failure.reason, probes=failure.probes, tail=failure.tail, retry_after=self._back_off()
+            failure.reason,
+            probes=failure.probes,
+            tail=failure.tail,
+            retry_after=self._back_off(),
+            crashed=failure.crashed,
         )
 
     def _back_off(self) -> float:

@@ -35,9 +35,10 @@ def refusal(error: KedgeError, serving: Serving, request_id: bytes) -> Reply:
 def _reply_to(error: KedgeError, worker: str) -> Reply:
     """What a visitor may know: not what the program printed."""
     if isinstance(error, InstanceFailed):
+        what = "has crashed and will be started again" if error.crashed else "does not start"
         return plain(
             502,
-            f"This worker does not start.\n\nIf it is yours, see why: kedge worker logs {worker}\n",
+            f"This worker {what}.\n\nIf it is yours, see why: kedge worker logs {worker}\n",
             (b"retry-after", b"%d" % max(round(error.retry_after), 1)),
         )
     if isinstance(error, ServingError):

@@ -281,7 +281,7 @@ async def test_one_crash_is_made_good_at_once_and_a_crash_loop_is_not(lab: Lab) 
     lab.lengthen_back_off()
     with pytest.raises(InstanceFailed, match="shop exited with code 9") as caught:
         await lab.request("v1")
-    assert caught.value.tail == "its last words"
+    assert (caught.value.tail, caught.value.crashed) == ("its last words", True)
     assert "it has failed 2 times, the next start is in 2 s" in lab.notes[1]
 
 
