@@ -331,7 +331,7 @@ async def test_a_version_of_another_worker_is_not_found(platform: Any) -> None:
 
 async def test_a_worker_is_found_by_its_tag_too(platform: Any) -> None:
     assert (await platform.upload(FILES, worker="0" * 32)).number == 1
-    with pytest.raises(NotFound, match="kedge worker create"):
+    with pytest.raises(NotFound, match="kedge worker list"):
         await platform.upload(FILES, worker="nobody")
 
 
