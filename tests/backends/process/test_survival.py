@@ -149,13 +149,21 @@ async def test_a_killed_fork_server_is_replaced(lab: Lab) -> None:
         assert (await lab.run(["exit", 3])).exit_code == 3
 
 
+def forked_by(supervisor: int) -> processes.Process:
+    """The runner of a supervisor, which forks it a moment after it was forked itself."""
+    while not (found := processes.descendants(supervisor)):
+        pass
+    (runner,) = found
+    return runner
+
+
 async def test_a_waiting_runner_that_was_killed_is_not_used(lab: Lab) -> None:
     compute = await lab.open()
     await lab.run(["exit", 0])
     lease = await compute._pool.take()
     compute._pool._ready.appendleft(lease)
     fd = pidfd(lease.pid)
-    (waiting,) = processes.descendants(lease.pid)
+    waiting = await asyncio.to_thread(forked_by, lease.pid)
     processes.kill(waiting)
     await ends(fd)
     assert (await lab.run(["exit", 3])).exit_code == 3

@@ -37,6 +37,7 @@ def faults(
     *,
     put: dict[str, Any] | None = None,
     part: dict[str, Any] | None = None,
+    known: bool = False,
 ) -> None:
     """At a call of `path` do `then`; everything else is answered.
 
@@ -53,7 +54,7 @@ def faults(
 
     answers: dict[str, Any] = {
         "/caches/lookup": {"hit": None},
-        "/caches/known": {"known": False},
+        "/caches/known": {"known": known},
         "/caches": {"id": "an-id", "put": put},
         "/an-id": None,
         "/an-id/complete": None,
@@ -211,6 +212,20 @@ def test_nothing_of_an_archive_is_lost_when_its_first_part_finds_no_store(
     packed = subprocess.run(["tar", "-xO"], input=tree, capture_output=True, check=True).stdout
     assert hashlib.sha256(packed).hexdigest() in kedge.log
     assert kedge.log.count("the store is out of reach") == 1
+
+
+def test_a_store_that_was_out_of_reach_for_what_is_kept_already_is_not_tried_again(
+    unreachable: dict[str, Any], kedge: FakeKedge, runners: Runners
+) -> None:
+    faults(kedge, "/never", None, part=unreachable, known=True)
+    cache = {"writable": True, "declared": [{"name": name, "paths": [name]} for name in ("one", "two")]}
+    size = PART_BYTES + PART_BYTES // 2
+    build = f"mkdir one two && head -c {size} /dev/urandom > one/file && cp one/file two/file"
+
+    assert runners.run(**JOB | {"build_command": build, "cache": cache})["outcome"] == "success"
+
+    assert kedge.log.count("the store is out of reach") == 1
+    assert len([call for call in kedge.calls if call.path.endswith("/caches/parts")]) == 1
 
 
 class NoStore:
