@@ -40,7 +40,9 @@ class LogKey:
     def read(cls, text: str) -> LogKey | None:
         """What a text names; None for any other text."""
         log_id, _, part = text.rpartition(".")
-        key = cls(log_id=log_id, part=int(part) if part.isdecimal() else -1)
+        if not part.isdecimal():
+            return None
+        key = cls(log_id=log_id, part=int(part))
         return key if str(key) == text else None
 
     def check(self) -> None:
