@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from kedge.config.wording import NO_NUL
+
 MOST_RULES = 100
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 #: what git allows in no branch's name; `*` is ours
@@ -64,6 +66,6 @@ BranchPattern = Annotated[str, StringConstraints(max_length=255), AfterValidator
 PathPattern = Annotated[str, StringConstraints(max_length=1024), AfterValidator(path_pattern)]
 BranchRules = Annotated[list[BranchPattern], Field(max_length=MOST_RULES)]
 SomeBranchRules = Annotated[list[BranchPattern], Field(min_length=1, max_length=MOST_RULES)]
-Command = Annotated[str, StringConstraints(max_length=8192, pattern=r"^[^\x00]*$")]
+Command = Annotated[str, StringConstraints(max_length=8192, pattern=NO_NUL)]
 Folder = Annotated[str, StringConstraints(max_length=1024), AfterValidator(folder_path)]
 PathRules = Annotated[list[PathPattern], Field(max_length=MOST_RULES)]

@@ -15,6 +15,7 @@ from kedge.api.operations import answers
 from kedge.api.runner import identify
 from kedge.api.shapes.caches import HitShape, KnownShape, LookupShape, TransferShape, UploadShape
 from kedge.builds.caches import Packed
+from kedge.config.wording import SHA256, SHORT_NAME
 from kedge.db.queries.caches import Wanted
 
 if TYPE_CHECKING:
@@ -35,10 +36,10 @@ def _printable(text: str) -> str:
     return text
 
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+Name = Annotated[str, StringConstraints(pattern=SHORT_NAME)]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=512), AfterValidator(_printable)]
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
-Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Digest = Annotated[str, StringConstraints(pattern=SHA256)]
 Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 Size = Annotated[int, Field(ge=1, le=LARGEST)]
 Count = Annotated[int, Field(ge=0, le=LARGEST)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import field_validator
 from starlette.routing import Route
 
 from kedge.api import bodies
@@ -14,7 +13,7 @@ from kedge.api.envelope import ok
 from kedge.api.operations import answers
 from kedge.api.run_body import InstanceVariable  # noqa: TC001  (pydantic reads it)
 from kedge.api.shapes.workers import WorkerSecretShape
-from kedge.api.variables import EMPTY, Value
+from kedge.api.variables import SecretValue  # noqa: TC001  (pydantic reads it)
 from kedge.api.versions import SCRIPT, WORKER
 from kedge.db.clock import now_ms
 from kedge.db.queries import secrets as queries
@@ -28,15 +27,8 @@ class SecretBody(bodies.Strict):
     """A secret to be set."""
 
     name: InstanceVariable
-    text: Value
+    text: SecretValue
     type: Literal["secret_text"] = "secret_text"
-
-    @field_validator("text")
-    @classmethod
-    def _something(cls, text: str) -> str:
-        if not text:
-            raise ValueError(EMPTY)
-        return text
 
 
 @answers(list[WorkerSecretShape])

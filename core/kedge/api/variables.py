@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 #: 5 KB, as elsewhere
 MOST_BYTES = 5120
-EMPTY = "a secret must not be empty; to do without it, remove it"
 
 Key = Annotated[str, StringConstraints(pattern=VARIABLE)]
 
@@ -37,7 +36,14 @@ def _value(text: str) -> str:
     return text
 
 
+def _not_empty(secret: str) -> str:
+    if not secret:
+        raise ValueError("a secret must not be empty; to do without it, remove it")
+    return secret
+
+
 Value = Annotated[str, AfterValidator(_value)]
+SecretValue = Annotated[Value, AfterValidator(_not_empty)]
 
 
 class VariableBody(bodies.Strict):
@@ -48,8 +54,8 @@ class VariableBody(bodies.Strict):
 
     @model_validator(mode="after")
     def _something(self) -> VariableBody:
-        if self.is_secret and not self.value:
-            raise ValueError(EMPTY)
+        if self.is_secret:
+            _not_empty(self.value)
         return self
 
 
@@ -62,8 +68,8 @@ class NamedVariable(bodies.Strict):
 
     @model_validator(mode="after")
     def _something(self) -> NamedVariable:
-        if self.type == "secret" and not self.value:
-            raise ValueError(EMPTY)
+        if self.type == "secret":
+            _not_empty(self.value)
         return self
 
 

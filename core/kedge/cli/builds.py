@@ -128,7 +128,7 @@ def logs(
         outcome = follow_log(server, f"{of_build}/logs", start, as_json=json)
     else:
         print_log(server, f"{of_build}/logs", start, as_json=json)
-    if not json:
+    if not json and (outcome == Outcome.SKIPPED or not follow):
         _say_why_skipped(server, of_build)
     if follow:
         raise typer.Exit(0 if outcome in {Outcome.SUCCESS, Outcome.SKIPPED} else 1)

@@ -23,16 +23,15 @@ REGION = re.compile(r"[a-z0-9]+:[a-z0-9-]+", re.ASCII)
 PUBLIC_URL = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?")
 
 
-def _name(text: str) -> str:
-    if not NAME.fullmatch(text):
-        raise ValueError("must be 1 to 63 letters, digits, dots, _ and -")
-    return text
+def matching(pattern: re.Pattern[str], words: str) -> AfterValidator:
+    """Takes texts that match whole; of any other `words` say what it must be."""
 
+    def check(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(words)
+        return text
 
-def _plugin_name(text: str) -> str:
-    if not PLUGIN_NAME.fullmatch(text):
-        raise ValueError("must be the name of a plugin: letters, digits, dots, _ and -")
-    return text
+    return AfterValidator(check)
 
 
 def _listen(text: str) -> str:
@@ -52,12 +51,6 @@ def _public_url(text: str) -> str:
     if not PUBLIC_URL.fullmatch(text):
         raise ValueError('must be a URL without a query, such as "https://kedge.example.com"')
     return text.rstrip("/")
-
-
-def _region(text: str) -> str:
-    if not REGION.fullmatch(text):
-        raise ValueError('must be PROVIDER:REGION, such as "aws:eu-central-1"')
-    return text
 
 
 def _target(text: str) -> str:
@@ -110,16 +103,18 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-Name = Annotated[str, AfterValidator(_name)]
+Name = Annotated[str, matching(NAME, "must be 1 to 63 letters, digits, dots, _ and -")]
 Listen = Annotated[str, AfterValidator(_listen)]
 Folder = Annotated[Path, AfterValidator(_folder)]
 PublicUrl = Annotated[str, AfterValidator(_public_url)]
-Region = Annotated[str, AfterValidator(_region)]
+Region = Annotated[str, matching(REGION, 'must be PROVIDER:REGION, such as "aws:eu-central-1"')]
 Target = Annotated[str, AfterValidator(_target)]
 PeerUrl = Annotated[str, AfterValidator(_peer_url)]
 Domain = Annotated[str, AfterValidator(_domain)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 DatabaseUrl = Annotated[str, AfterValidator(_database)]
-PluginName = Annotated[str, AfterValidator(_plugin_name)]
+PluginName = Annotated[
+    str, matching(PLUGIN_NAME, "must be the name of a plugin: letters, digits, dots, _ and -")
+]
 Names = Annotated[tuple[PluginName, ...], BeforeValidator(_names), AfterValidator(_distinct)]
 Positive = Annotated[Duration, Field(gt=0)]

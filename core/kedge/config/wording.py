@@ -64,6 +64,6 @@ def in_words(details: ErrorDetails) -> str:
     if kind in {"literal_error", "enum"}:
         return f"must be one of {context.get('expected', '')}".replace("'", '"')
     if kind == "string_pattern_mismatch":
-        return _PATTERNS.get(context["pattern"], "has not the form that it must have")
+        return _PATTERNS.get(context["pattern"], f"must match {context['pattern']}")
     message = details["msg"].removeprefix("Value error, ")
     return message.replace("Input should be", "must be").replace("should have", "must have")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from kedge.config.caches import Caches, CacheSpec
+from kedge.config.checked import matching
 from kedge.config.references import NO_REFERENCE, is_reference, resolve_secret
 
 if TYPE_CHECKING:
@@ -18,18 +19,6 @@ WORKER_NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,56}[a-z0-9])?", re.ASCII)
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 REPO = re.compile(r"[a-z][a-z0-9_-]*:[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)*", re.ASCII)
 BRANCH = re.compile(r"[^\x00-\x20\x7f~^:?*\[\\-][^\x00-\x20\x7f~^:?*\[\\]{0,254}")
-
-
-def _worker_name(name: str) -> str:
-    if not WORKER_NAME.fullmatch(name):
-        raise ValueError("a worker's name is 1 to 58 of a-z, 0-9 and -, from a letter to a letter or digit")
-    return name
-
-
-def _variable_name(name: str) -> str:
-    if not VARIABLE_NAME.fullmatch(name):
-        raise ValueError("a variable's name is letters, digits and _, and begins with no digit")
-    return name
 
 
 def _command(text: str) -> str:
@@ -73,8 +62,13 @@ def _one_or_many(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-WorkerName = Annotated[str, AfterValidator(_worker_name)]
-VariableName = Annotated[str, AfterValidator(_variable_name)]
+WorkerName = Annotated[
+    str,
+    matching(WORKER_NAME, "a worker's name is 1 to 58 of a-z, 0-9 and -, from a letter to a letter or digit"),
+]
+VariableName = Annotated[
+    str, matching(VARIABLE_NAME, "a variable's name is letters, digits and _, and begins with no digit")
+]
 Command = Annotated[str, AfterValidator(_command)]
 Root = Annotated[str, AfterValidator(_root)]
 Branch = Annotated[str, AfterValidator(_branch)]
